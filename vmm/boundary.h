@@ -1,0 +1,86 @@
+/*
+ * boundary.h - the one door between a VM and the world.
+ *
+ * All guest-visible nondeterminism enters here, stamped with an execution
+ * point, and all guest output leaves here.  Live, record and replay are
+ * implementations (replay/), the two ends of a fault-tolerant pair will be
+ * two more.  Nothing below this interface can tell which is behind it.
+ *
+ * The VM asks at deterministic points only: every poll_interval instructions
+ * and when it halts.  So an exit caused by asking is the same in every mode.
+ */
+#ifndef VMM_BOUNDARY_H
+#define VMM_BOUNDARY_H
+
+#include "kernel/base.h"
+#include "vmm/execpoint.h"
+
+/* What kinds of input there are.  Numbers are the recording's [docs/RECORDING.md]. */
+enum input_kind {
+	INPUT_NONE = 0,
+	INPUT_CONSOLE = 1,  /* bytes for the guest's first serial port */
+	/* 2..15 reserved: keyboard, network frames, operator actions, host faults */
+};
+
+struct input {
+	enum input_kind kind;
+	u16 instance;    /* which device of the kind */
+	const u8 *data;  /* the boundary's, valid until the next call to it */
+	u32 size;
+};
+
+/* Why a VM's run ended.  Numbers are the recording's. */
+enum vm_outcome {
+	VM_RUNNING = 0,
+	VM_POWERED_OFF = 1,
+	VM_DEBUG_EXIT = 2,    /* value: the guest's exit code */
+	VM_RESET = 3,         /* the guest asked for a reset and the VM is run once */
+	VM_TRIPLE_FAULT = 4,
+	VM_STUCK = 5,         /* halted with nothing left that could wake it */
+	VM_UNHANDLED = 6,     /* something this machine does not have; reason in vm.stop_reason */
+	VM_LIMIT = 7,         /* --limit-insns or --limit-vtime */
+	VM_DIVERGED = 8,      /* replay: not the recorded run */
+	VM_RECORDING_END = 9, /* replay: the recording ends here (it was cut) */
+	VM_QUIT = 10,         /* the operator left */
+	VM_HOST_FAILED = 11,  /* recording medium failed, out of memory */
+};
+
+struct vm;
+struct boundary;
+
+struct boundary_ops {
+	const char *name;
+
+	/*
+	 * The next input, of at most max_size bytes, that enters the VM at
+	 * exactly `now`; false if none does.  Called until it answers false.  Record: stamps and appends the
+	 * input before returning it.
+	 */
+	bool (*next_input)(struct boundary *b, const struct execpoint *now, u32 max_size, struct input *in);
+
+	/*
+	 * The VM is halted at `now` and its next timer is at deadline_ns
+	 * (VTIMER_NEVER: none).  Returns the virtual time at which it goes on,
+	 * at most deadline_ns: earlier when an input enters (next_input then has
+	 * it).  Returns VTIMER_NEVER when nothing can ever wake the VM.
+	 */
+	u64 (*idle)(struct boundary *b, const struct execpoint *now, u64 deadline_ns);
+
+	/* Bytes leaving the guest. */
+	void (*output)(struct boundary *b, const struct execpoint *now, const void *data, size_t size);
+
+	/*
+	 * A digest of the whole machine at the end of an epoch.  Record:
+	 * appends it.  Replay: compares; ends the VM with VM_DIVERGED.
+	 */
+	enum vm_outcome (*epoch)(struct boundary *b, const struct execpoint *now, u64 digest);
+
+	/* Asked at each poll point, after the inputs: VM_RUNNING, or why the VM must stop now. */
+	enum vm_outcome (*poll)(struct boundary *b, const struct execpoint *now);
+};
+
+struct boundary {
+	const struct boundary_ops *ops;
+};
+
+#endif

@@ -1,0 +1,1 @@
+portable-y += vmm/state.c vmm/vclock.c vmm/cpustate.c

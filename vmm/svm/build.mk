@@ -1,0 +1,1 @@
+# files of this directory: kernel-y, host-y, portable-y

@@ -1,0 +1,57 @@
+/*
+ * vclock.h - a VM's virtual clock and the timers that hang on it.
+ *
+ * Virtual time is derived from the execution point [docs/TIME.md], never
+ * observed.  The vCPU loop sets now_ns before it calls any device; a device
+ * reads it here and nowhere else.  A timer fires when now_ns has reached its
+ * deadline; the loop stops the guest on exactly that instruction.
+ *
+ * Timers due at the same instant fire in the order they were added, which is
+ * the order the board wires its devices: that is a rule of the machine, not
+ * an accident, and replay rests on it.
+ */
+#ifndef VMM_VCLOCK_H
+#define VMM_VCLOCK_H
+
+#include "kernel/base.h"
+
+#define VTIMER_NEVER (~0UL)
+#define VCLOCK_MAX_TIMERS 32
+
+struct vtimer {
+	u64 deadline_ns;            /* VTIMER_NEVER when not armed */
+	void (*fire)(void *owner);  /* called with deadline_ns already VTIMER_NEVER */
+	void *owner;
+};
+
+struct vclock {
+	u64 now_ns;
+	struct vtimer *timers[VCLOCK_MAX_TIMERS];
+	unsigned ntimers;
+};
+
+/* Adds a timer for the life of the clock; it starts unarmed. */
+void vtimer_add(struct vclock *c, struct vtimer *t, void (*fire)(void *owner), void *owner);
+
+/* Arms for an instant; one already past fires at the next vclock_run. */
+static inline void vtimer_arm(struct vtimer *t, u64 deadline_ns)
+{
+	t->deadline_ns = deadline_ns;
+}
+
+static inline void vtimer_cancel(struct vtimer *t)
+{
+	t->deadline_ns = VTIMER_NEVER;
+}
+
+/* The earliest deadline, VTIMER_NEVER if none is armed. */
+u64 vclock_next(const struct vclock *c);
+
+/*
+ * Fires every timer whose deadline is now or past, earliest first, equal ones
+ * in order of addition; a timer re-armed by its own firing for an instant not
+ * after now fires again.
+ */
+void vclock_run(struct vclock *c);
+
+#endif
