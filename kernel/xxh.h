@@ -8,8 +8,7 @@
 #define KERNEL_XXH_H
 
 #define XXH_INLINE_ALL
-#define XXH_NO_XXH3
-#define XXH_NO_STREAM
+#define XXH_VECTOR 0 /* XXH_SCALAR */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 #pragma GCC diagnostic ignored "-Wundef"
