@@ -14,6 +14,7 @@
 
 #include "kernel/base.h"
 #include "vmm/execpoint.h"
+#include "vmm/vclock.h"
 
 /* What kinds of input there are.  Numbers are the recording's [docs/RECORDING.md]. */
 enum input_kind {

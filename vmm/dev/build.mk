@@ -1,1 +1,1 @@
-# files of this directory: kernel-y, host-y, portable-y
+portable-y += $(addprefix vmm/dev/,device.c uart.c pit.c pic.c lapic.c ioapic.c rtc.c i8042.c acpipm.c debugexit.c)

@@ -1,1 +1,1 @@
-# files of this directory: kernel-y, host-y, portable-y
+kernel-y += vmm/svm/svm.c vmm/svm/entry.S

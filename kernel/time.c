@@ -1,0 +1,124 @@
+/*
+ * time.c - clock frequencies and cpu_wait.  See time.h.
+ */
+#include "kernel/cpu.h"
+#include "kernel/lapic.h"
+#include "kernel/percpu.h"
+#include "kernel/pic.h"
+#include "kernel/serial.h"
+#include "kernel/time.h"
+#include "kernel/trap.h"
+
+#define PIT_HZ 1193182UL
+#define NS_PER_S 1000000000UL
+
+static struct {
+	u64 tsc_hz, lapic_hz;
+} clocks;
+
+/*
+ * Counts both clocks while channel 2 of the PIT runs down [8254 datasheet,
+ * mode 0]; port 61h gates it (bit 0), keeps the speaker off (bit 1) and
+ * shows its output (bit 5).
+ */
+static void measure(u16 pit_ticks)
+{
+	u8 gate = inb(0x61) & 0xfc;
+	u64 tsc, end;
+	u32 lapic;
+
+	outb(0x61, gate | 1);
+	outb(0x43, 0xb0); /* channel 2, low then high byte, mode 0 */
+	outb(0x42, (u8)pit_ticks);
+	outb(0x42, (u8)(pit_ticks >> 8));
+	host_timer_arm(~0U);
+	tsc = rdtsc();
+	end = tsc + 10 * NS_PER_S; /* no PIT here: give up */
+	while (!(inb(0x61) & 0x20) && rdtsc() < end)
+		;
+	lapic = ~0U - host_lapic_read(LAPIC_TIMER_CURRENT);
+	tsc = rdtsc() - tsc;
+	host_timer_arm(0);
+	outb(0x61, gate);
+	clocks.tsc_hz = tsc * PIT_HZ / pit_ticks;
+	clocks.lapic_hz = lapic * PIT_HZ / pit_ticks;
+}
+
+static bool under_tcg(void)
+{
+	struct cpuid_regs r;
+
+	if (!(cpuid(1, 0).ecx & BIT(31)))
+		return false;
+	r = cpuid(0x40000000, 0);
+	return r.ebx == 0x54474354 && r.ecx == 0x43544743 && r.edx == 0x47435447; /* "TCGTCGTCGTCG" */
+}
+
+/* A measured GHz is a GHz: under -icount one tick is one nanosecond. */
+static void round_to_ghz(u64 *hz)
+{
+	if (*hz > NS_PER_S - NS_PER_S / 100 && *hz < NS_PER_S + NS_PER_S / 100)
+		*hz = NS_PER_S;
+}
+
+void time_init(void)
+{
+	u32 max = cpuid(0, 0).eax;
+	struct cpuid_regs r;
+
+	if (under_tcg()) {
+		measure(PIT_HZ / 4000);
+		round_to_ghz(&clocks.tsc_hz);
+		round_to_ghz(&clocks.lapic_hz);
+		return;
+	}
+	measure(PIT_HZ / 20);
+	if (max >= 0x15 && (r = cpuid(0x15, 0)).eax && r.ebx && r.ecx)
+		clocks.tsc_hz = (u64)r.ecx * r.ebx / r.eax; /* [SDM3 19.7.3] */
+	if ((cpuid(1, 0).ecx & BIT(31)) && cpuid(0x40000000, 0).eax >= 0x40000010 &&
+	    (r = cpuid(0x40000010, 0)).eax)
+		clocks.tsc_hz = r.eax * 1000UL; /* in kHz, by agreement of several hypervisors */
+}
+
+u64 host_tsc_hz(void)
+{
+	return clocks.tsc_hz;
+}
+
+u64 host_lapic_hz(void)
+{
+	return clocks.lapic_hz;
+}
+
+/* a * b / c without overflow in between; the result must fit. */
+static u64 scale(u64 a, u64 b, u64 c)
+{
+	__asm__("mul %2; div %3" : "+a"(a), "+d"(b) : "r"(b), "r"(c) : "cc");
+	return a;
+}
+
+void cpu_wait(u64 max_ns)
+{
+	const struct cpu *c = this_cpu();
+	u64 irqs = c->wakeups, deadline;
+
+	max_ns = MIN(max_ns, 3600 * NS_PER_S);
+	deadline = rdtsc() + scale(max_ns, clocks.tsc_hz, NS_PER_S);
+	host_pic_unmask();
+	for (;;) {
+		u64 now = rdtsc(), ticks;
+
+		/* A byte from before: its edge may have been taken by an earlier wait. */
+		if (now >= deadline || *(const volatile u64 *)&c->wakeups != irqs ||
+		    (com1.rx_irq && serial_rx_ready(&com1)) || (com2.rx_irq && serial_rx_ready(&com2)))
+			break;
+		ticks = scale(deadline - now, clocks.lapic_hz, clocks.tsc_hz) + 1;
+		host_timer_arm((u32)MIN(ticks, ~0U));
+		/* STI holds interrupts until HLT has begun: none can fall between them. */
+		__asm__ volatile("sti; hlt; cli" : : : "memory");
+	}
+	host_pic_mask();
+	host_timer_arm(0);
+	/* A timer that fired just now would stop the next guest entry before its first instruction. */
+	trap_drain();
+}

@@ -1,0 +1,144 @@
+/*
+ * virtio_blk.c - block requests over virtio.  See virtio_blk.h.
+ * [VIRTIO 1.1, 5.2 Block Device]
+ */
+#include "kernel/virtio.h"
+#include "kernel/virtio_blk.h"
+
+#define BLK_MAX 8
+#define MAX_SECTORS 2048U /* a request: 1 MiB */
+
+enum { DEVICE_ID_MODERN = 0x1042, DEVICE_ID_TRANSITIONAL = 0x1001 };
+
+#define F_RO BIT(5)
+#define F_FLUSH BIT(9)
+
+/* Request types and status [5.2.6]. */
+enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8 };
+enum { S_OK = 0 };
+
+struct blk {
+	struct virtio v;
+	u64 nsectors;
+	char id[BLK_ID_SIZE + 1];
+	/* Read and written by the device. */
+	struct {
+		u32 type, reserved;
+		u64 sector;
+	} header;
+	volatile u8 status;
+};
+
+static struct {
+	bool scanned;
+	unsigned n;
+	struct blk disks[BLK_MAX];
+} blks;
+
+static err_t request(struct blk *b, u32 type, u64 sector, const void *buf, size_t size_bytes)
+{
+	const struct virtio_buffer parts[3] = {
+		{ &b->header, sizeof(b->header), false },
+		{ buf, (u32)size_bytes, type != T_OUT },
+		{ (const void *)&b->status, 1, true },
+	};
+	const struct virtio_buffer no_data[2] = { parts[0], parts[2] };
+	err_t err;
+
+	b->header.type = type;
+	b->header.sector = sector;
+	b->status = 0xff;
+	err = size_bytes ? virtio_request(&b->v, parts, 3) : virtio_request(&b->v, no_data, 2);
+	if (err)
+		return err;
+	return b->status == S_OK ? OK : ERR_IO;
+}
+
+static err_t transfer(struct blk *b, u32 type, u64 sector, const void *buf, size_t nsectors)
+{
+	const u8 *p = buf;
+
+	if (sector > b->nsectors || nsectors > b->nsectors - sector)
+		return ERR_INVALID;
+	while (nsectors) {
+		size_t n = MIN(nsectors, MAX_SECTORS);
+		err_t err = request(b, type, sector, p, n * BLK_SECTOR_SIZE);
+
+		if (err)
+			return err;
+		sector += n;
+		p += n * BLK_SECTOR_SIZE;
+		nsectors -= n;
+	}
+	return OK;
+}
+
+err_t blk_read(struct blk *b, u64 sector, void *buf, size_t nsectors)
+{
+	return transfer(b, T_IN, sector, buf, nsectors);
+}
+
+err_t blk_write(struct blk *b, u64 sector, const void *buf, size_t nsectors)
+{
+	if (blk_readonly(b))
+		return ERR_UNSUPPORTED;
+	return transfer(b, T_OUT, sector, buf, nsectors);
+}
+
+err_t blk_flush(struct blk *b)
+{
+	/* A device without the feature writes through [5.2.6.2]. */
+	return b->v.features & F_FLUSH ? request(b, T_FLUSH, 0, NULL, 0) : OK;
+}
+
+u64 blk_sectors(const struct blk *b)
+{
+	return b->nsectors;
+}
+
+bool blk_readonly(const struct blk *b)
+{
+	return b->v.features & F_RO;
+}
+
+const char *blk_id(const struct blk *b)
+{
+	return b->id;
+}
+
+static bool probe(void *ctx unused_arg, const struct pci_device *d)
+{
+	struct blk *b = &blks.disks[blks.n];
+	const volatile u32 *capacity;
+
+	if (d->vendor != VIRTIO_VENDOR ||
+	    (d->device != DEVICE_ID_MODERN && d->device != DEVICE_ID_TRANSITIONAL))
+		return true;
+	if (virtio_init(&b->v, d, F_RO | F_FLUSH) || !b->v.config)
+		return true;
+	capacity = (const volatile u32 *)b->v.config;
+	b->nsectors = capacity[0] | (u64)capacity[1] << 32;
+	/* Not terminated when all twenty bytes are used; an id is optional. */
+	if (request(b, T_GET_ID, 0, b->id, BLK_ID_SIZE))
+		b->id[0] = '\0';
+	return ++blks.n < BLK_MAX;
+}
+
+struct blk *blk_open(unsigned index)
+{
+	if (!blks.scanned) {
+		blks.scanned = true;
+		pci_scan(probe, NULL);
+	}
+	return index < blks.n ? &blks.disks[index] : NULL;
+}
+
+struct blk *blk_find(const char *id)
+{
+	struct blk *b;
+
+	for (unsigned i = 0; (b = blk_open(i)); i++)
+		if (!strcmp(b->id, id))
+			return b;
+	return NULL;
+}

@@ -1,0 +1,65 @@
+/*
+ * boundaries.h - the implementations of the input boundary.
+ *
+ *   live     inputs come from the host, output goes there
+ *   record   live, and every input is in the recording before the guest sees it
+ *   replay   inputs come from the recording, each digest is checked
+ *
+ * Each is a struct that begins with struct boundary; the caller owns it.
+ */
+#ifndef REPLAY_BOUNDARIES_H
+#define REPLAY_BOUNDARIES_H
+
+#include "replay/hostport.h"
+#include "replay/recording.h"
+#include "vmm/boundary.h"
+
+struct live_boundary {
+	struct boundary b;
+	const struct host_port *host;
+	u8 buf[1024];       /* one input's bytes */
+	u32 fill;           /* bytes in buf that are not yet the guest's */
+	bool taken;         /* buf was handed out by the last next_input */
+};
+void live_boundary_init(struct live_boundary *l, const struct host_port *host);
+
+struct record_boundary {
+	struct boundary b;
+	struct live_boundary live;
+	struct rec_writer *w;
+	u32 vm;
+	bool sync;          /* output waits until what led to it is on the disk */
+	bool pending;       /* events queued since the last commit */
+};
+void record_boundary_init(struct record_boundary *r, const struct host_port *host, struct rec_writer *w, u32 vm,
+			  bool sync);
+
+/* Where and how a replay first differed. */
+struct divergence {
+	bool found;
+	u64 epoch;             /* number of the digest, from 1; 0: not at a digest */
+	struct execpoint at;
+	u64 expected, got;     /* digests */
+	const char *what;      /* in words */
+};
+
+struct replay_boundary {
+	struct boundary b;
+	const struct host_port *host;
+	struct rec_reader *r;
+	struct rec_event ev;   /* the next one, when have is set */
+	bool have;
+	err_t error;           /* ERR_END: no more events; else why the recording cannot be read on */
+	u64 epochs;
+	struct divergence diverged;
+};
+void replay_boundary_init(struct replay_boundary *p, const struct host_port *host, struct rec_reader *r);
+
+/* The recorded end of the VM, NULL if the recording was cut. */
+const struct rec_end *replay_recorded_end(const struct replay_boundary *p);
+
+/* After the VM ended: compares outcome, point and digest with the recorded end. */
+void replay_check_end(struct replay_boundary *p, enum vm_outcome outcome, u32 guest_exit,
+		      const struct execpoint *now, u64 digest);
+
+#endif

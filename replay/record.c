@@ -1,0 +1,90 @@
+/*
+ * record.c - the boundary of a VM being recorded: live, and written down.
+ *
+ * An input is queued in the recording before the guest sees it, and committed
+ * no later than the next poll point or idle wait.  With --sync no output
+ * leaves before everything that led to it is on the disk.
+ *
+ * A failing medium ends the VM: a recording with a gap would be a lie.
+ */
+#include "replay/boundaries.h"
+
+static struct record_boundary *record_of(struct boundary *b)
+{
+	return container_of(b, struct record_boundary, b);
+}
+
+static void commit(struct record_boundary *r)
+{
+	if (!r->pending)
+		return;
+	r->pending = false;
+	if (rec_commit(r->w, r->sync))
+		return; /* sticks in the writer: poll reports it */
+}
+
+static bool record_next_input(struct boundary *b, const struct execpoint *now, u32 max_size, struct input *in)
+{
+	struct record_boundary *r = record_of(b);
+
+	if (!r->live.b.ops->next_input(&r->live.b, now, max_size, in))
+		return false;
+	r->pending = true;
+	return rec_put_input(r->w, r->vm, now, in) == OK;
+}
+
+static u64 record_idle(struct boundary *b, const struct execpoint *now, u64 deadline_ns)
+{
+	struct record_boundary *r = record_of(b);
+
+	commit(r);
+	if (r->w->error)
+		return VTIMER_NEVER;
+	return r->live.b.ops->idle(&r->live.b, now, deadline_ns);
+}
+
+static void record_output(struct boundary *b, const struct execpoint *now, const void *data, size_t size)
+{
+	struct record_boundary *r = record_of(b);
+
+	if (r->sync)
+		commit(r);
+	r->live.b.ops->output(&r->live.b, now, data, size);
+}
+
+static enum vm_outcome record_poll(struct boundary *b, const struct execpoint *now)
+{
+	struct record_boundary *r = record_of(b);
+
+	commit(r);
+	if (r->w->error)
+		return VM_HOST_FAILED;
+	return r->live.b.ops->poll(&r->live.b, now);
+}
+
+static enum vm_outcome record_epoch(struct boundary *b, const struct execpoint *now, u64 digest)
+{
+	struct record_boundary *r = record_of(b);
+
+	r->pending = true;
+	if (rec_put_digest(r->w, r->vm, now, digest))
+		return VM_HOST_FAILED;
+	commit(r);
+	return VM_RUNNING;
+}
+
+static const struct boundary_ops record_ops = {
+	.name = "record",
+	.next_input = record_next_input,
+	.idle = record_idle,
+	.output = record_output,
+	.epoch = record_epoch,
+	.poll = record_poll,
+};
+
+void record_boundary_init(struct record_boundary *r, const struct host_port *host, struct rec_writer *w, u32 vm,
+			  bool sync)
+{
+	*r = (struct record_boundary){ .b.ops = &record_ops, .w = w, .vm = vm, .sync = sync };
+	live_boundary_init(&r->live, host);
+}

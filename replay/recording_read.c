@@ -1,0 +1,384 @@
+/*
+ * recording_read.c - the reading half of a recording.
+ *
+ * Reads through a window over the medium, one verified chunk at a time.
+ * Changes only the reader.  Nothing it is fed is trusted before its checksum
+ * matches, and nothing even then: a length, a count or an LZ4 block that
+ * makes no sense is damage, never a read or write out of bounds.
+ */
+#include "kernel/xxh.h"
+#include "replay/recording_format.h"
+
+static err_t stop(struct rec_reader *r, enum rec_stop why)
+{
+	r->stop = why;
+	switch (why) {
+	case REC_STOP_NONE:
+		break;
+	case REC_STOP_COMPLETE:
+	case REC_STOP_CUT:
+		return ERR_END;
+	case REC_STOP_DAMAGED:
+		return ERR_DAMAGED;
+	case REC_STOP_VERSION:
+		return ERR_VERSION;
+	case REC_STOP_IO:
+		return ERR_IO;
+	}
+	return OK;
+}
+
+/* ---- the window ---- */
+
+/*
+ * The bytes at r->end: *p and how many of at most `want` there are.  Reads
+ * from the sector that holds r->end, as much as the window takes.
+ */
+static err_t look(struct rec_reader *r, u32 want, const u8 **p, u32 *have)
+{
+	u64 left = r->medium.size - r->end;
+
+	want = (u32)MIN((u64)want, left);
+	if (r->end < r->window_offset || r->end + want > r->window_offset + r->window_fill) {
+		u64 from = r->end / REC_SECTOR * REC_SECTOR;
+		size_t n = (size_t)MIN((u64)REC_WINDOW, r->medium.size - from);
+
+		r->window_fill = 0;
+		if (r->medium.read(r->medium.ctx, from, r->window, n))
+			return stop(r, REC_STOP_IO);
+		r->window_offset = from;
+		r->window_fill = (u32)n;
+	}
+	*p = r->window + (r->end - r->window_offset);
+	*have = want;
+	return OK;
+}
+
+/* ---- chunks ---- */
+
+/* A zero where a chunk would begin: the end, if the writer's zeros follow (W3). */
+static err_t at_zero(struct rec_reader *r)
+{
+	u32 rest = REC_SECTOR - (u32)(r->end % REC_SECTOR), have;
+	const u8 *p;
+	err_t e = look(r, rest, &p, &have);
+
+	if (e)
+		return e;
+	for (u32 i = 0; i < have; i++)
+		if (p[i])
+			return stop(r, REC_STOP_DAMAGED);
+	return stop(r, REC_STOP_CUT);
+}
+
+/* Finds the chunk at r->end in the window and checks it; *stored is its payload. */
+static err_t take_chunk(struct rec_reader *r, struct rec_chunk *c, const u8 **stored, u32 *stored_size)
+{
+	const u8 *p;
+	u32 have, n, k;
+	u64 size, expanded = 0, sum;
+	err_t e = look(r, REC_CHUNK_MAX, &p, &have);
+
+	if (e)
+		return e;
+	if (!have)
+		return stop(r, REC_STOP_CUT);
+	if (!p[0])
+		return at_zero(r);
+
+	k = get_varint(p + 1, have - 1, &size);
+	if (!k || size > REC_PART_MAX)
+		return stop(r, REC_STOP_DAMAGED);
+	n = 1 + k;
+	if (p[0] & REC_FLAG_LZ4) {
+		k = get_varint(p + n, have - n, &expanded);
+		if (!k || expanded > REC_PART_MAX)
+			return stop(r, REC_STOP_DAMAGED);
+		n += k;
+	}
+	if (size + 8 > have - n)
+		return stop(r, REC_STOP_DAMAGED);
+	sum = XXH64(p, n + size, r->chain);
+	if (sum != read_bytes_le(p + n + size, 8))
+		return stop(r, REC_STOP_DAMAGED);
+	r->chain = sum;
+
+	*stored = p + n;
+	*stored_size = (u32)size;
+	*c = (struct rec_chunk){
+		.type = p[0] & REC_TYPE_MASK,
+		.skippable = p[0] & REC_FLAG_SKIPPABLE,
+		.lz4 = p[0] & REC_FLAG_LZ4,
+		.offset = r->end,
+		.total_bytes = n + (u32)size + 8,
+		.payload = p + n,
+		.size = p[0] & REC_FLAG_LZ4 ? (u32)expanded : (u32)size,
+	};
+	return p[0] & REC_FLAG_RESERVED ? stop(r, REC_STOP_VERSION) : OK;
+}
+
+static bool get_field(const u8 **p, const u8 *end, u64 max, u64 *v)
+{
+	u32 n = get_varint(*p, (u32)(end - *p), v);
+
+	*p += n;
+	return n && *v <= max;
+}
+
+static bool parse_end(struct rec_reader *r)
+{
+	const u8 *p = r->chunk.payload, *end = p + r->chunk.size;
+
+	for (r->nends = 0; p < end; r->nends++) {
+		struct rec_end *t = &r->ends[r->nends];
+		u64 vm, outcome, guest_exit, reason_size;
+
+		if (r->nends == REC_MAX_VMS || !get_field(&p, end, REC_MAX_VMS - 1, &vm) ||
+		    !get_field(&p, end, 255, &outcome) || !get_field(&p, end, 0xffffffff, &guest_exit) ||
+		    !get_field(&p, end, ~0UL, &t->insns) || !get_field(&p, end, ~0UL, &t->vtime_ns) ||
+		    !get_field(&p, end, ~0UL, &t->exits) || !get_field(&p, end, ~0UL, &t->inputs) ||
+		    !get_field(&p, end, ~0UL, &t->input_bytes) || end - p < 8)
+			return false;
+		t->vm = (u32)vm;
+		t->outcome = (enum vm_outcome)outcome;
+		t->guest_exit = (u32)guest_exit;
+		t->digest = read_bytes_le(p, 8);
+		p += 8;
+		if (!get_field(&p, end, REC_NAME_MAX, &reason_size) || (u64)(end - p) < reason_size)
+			return false;
+		memcpy(t->reason, p, reason_size);
+		t->reason[reason_size] = 0;
+		p += reason_size;
+	}
+	return true;
+}
+
+static err_t decode_event(struct rec_reader *r, struct rec_event *ev);
+
+/* Tries every event of an EVENTS chunk, so that none is given out of a chunk that has a bad one. */
+static err_t check_events(struct rec_reader *r)
+{
+	struct rec_base saved[REC_MAX_VMS];
+	struct rec_event ev;
+	err_t e;
+
+	memcpy(saved, r->base, sizeof(saved));
+	r->pos = 0;
+	do
+		e = decode_event(r, &ev);
+	while (!e);
+	memcpy(r->base, saved, sizeof(saved));
+	r->pos = 0;
+	return e == ERR_END ? OK : e;
+}
+
+/* The rules a chunk of a known type must keep. */
+static err_t check_chunk(struct rec_reader *r)
+{
+	if (!r->started != (r->chunk.type == REC_HEAD))
+		return ERR_DAMAGED;
+	r->started = true;
+	switch (r->chunk.type) {
+	case REC_HEAD:
+	case REC_HOST:
+	case REC_IMAGE:
+		return OK;
+	case REC_EVENTS:
+		return check_events(r);
+	case REC_END:
+		return parse_end(r) ? OK : ERR_DAMAGED;
+	default:
+		return r->chunk.skippable ? OK : ERR_VERSION;
+	}
+}
+
+err_t rec_next_chunk(struct rec_reader *r)
+{
+	const u8 *stored;
+	u32 stored_size;
+	u64 chain = r->chain;
+	err_t e;
+
+	if (r->stop)
+		return stop(r, r->stop);
+	if (r->chunk.type == REC_END)
+		return stop(r, REC_STOP_COMPLETE);
+	e = take_chunk(r, &r->chunk, &stored, &stored_size);
+	if (!e && r->chunk.lz4) {
+		e = rec_lz4_expand(stored, stored_size, r->expanded, r->chunk.size);
+		r->chunk.payload = r->expanded;
+	}
+	if (!e)
+		e = check_chunk(r);
+	if (e) {
+		/* end and chain stay where the intact part ends */
+		r->chain = chain;
+		r->chunk.type = 0;
+		r->chunk.size = 0;
+		return r->stop ? e : stop(r, e == ERR_VERSION ? REC_STOP_VERSION : REC_STOP_DAMAGED);
+	}
+	r->end += r->chunk.total_bytes;
+	return OK;
+}
+
+static void init(struct rec_reader *r, const struct rec_medium *m)
+{
+	memset(r, 0, sizeof(*r));
+	r->medium = *m;
+}
+
+err_t rec_reader_open(struct rec_reader *r, const struct rec_medium *m)
+{
+	const u8 *p;
+	u32 have;
+	err_t e;
+
+	init(r, m);
+	e = look(r, REC_FILE_HEADER_BYTES, &p, &have);
+	if (e)
+		return e;
+	if (have < 8 || memcmp(p, REC_MAGIC, 8)) {
+		stop(r, REC_STOP_DAMAGED);
+		return ERR_INVALID;
+	}
+	if (have < REC_FILE_HEADER_BYTES || XXH64(p, 24, 0) != read_bytes_le(p + 24, 8))
+		return stop(r, REC_STOP_DAMAGED);
+	if (read_bytes_le(p + 8, 8) != REC_VERSION)
+		return stop(r, REC_STOP_VERSION);
+	r->nonce = read_bytes_le(p + 16, 8);
+	r->chain = read_bytes_le(p + 24, 8);
+	r->end = REC_FILE_HEADER_BYTES;
+	e = rec_next_chunk(r);
+	/* Without HEAD there is no recording, however its absence came about. */
+	return e == ERR_END ? stop(r, REC_STOP_DAMAGED) : e;
+}
+
+err_t rec_reader_open_at(struct rec_reader *r, const struct rec_medium *m, u64 offset, u64 chain)
+{
+	init(r, m);
+	if (offset < REC_FILE_HEADER_BYTES || offset > m->size) {
+		stop(r, REC_STOP_DAMAGED);
+		return ERR_INVALID;
+	}
+	r->end = offset;
+	r->chain = chain;
+	r->started = true;
+	return OK;
+}
+
+/* ---- events ---- */
+
+static err_t decode_body(struct rec_event *ev, const u8 **pp, const u8 *end)
+{
+	const u8 *p = *pp;
+	u64 kind, instance, size;
+
+	switch (ev->kind) {
+	case REC_INPUT:
+		if (!get_field(&p, end, 0xffff, &kind) || !kind || !get_field(&p, end, 0xffff, &instance) ||
+		    !get_field(&p, end, REC_INPUT_MAX, &size) || (u64)(end - p) < size)
+			return ERR_DAMAGED;
+		ev->input = (struct input){
+			.kind = (enum input_kind)kind,
+			.instance = (u16)instance,
+			.data = p,
+			.size = (u32)size,
+		};
+		p += size;
+		break;
+	case REC_DIGEST:
+		if (end - p < 8)
+			return ERR_DAMAGED;
+		ev->digest = read_bytes_le(p, 8);
+		p += 8;
+		break;
+	case REC_MARK:
+		if (!get_field(&p, end, REC_NAME_MAX, &size) || (u64)(end - p) < size)
+			return ERR_DAMAGED;
+		ev->name = (const char *)p;
+		ev->name_size = (u32)size;
+		p += size;
+		break;
+	default:
+		return ERR_VERSION;
+	}
+	*pp = p;
+	return OK;
+}
+
+static err_t decode_event(struct rec_reader *r, struct rec_event *ev)
+{
+	const u8 *p = r->chunk.payload + r->pos, *end = r->chunk.payload + r->chunk.size;
+	u64 vm = 0, vcpu = 0, dcount, dvtime, idle = 0, dsequence = 0;
+	struct rec_base *b;
+	u8 tag;
+	err_t e;
+
+	memset(ev, 0, sizeof(*ev));
+	if (p == end)
+		return ERR_END;
+	tag = *p++;
+	if (tag & REC_EV_RESERVED)
+		return ERR_VERSION;
+	ev->kind = (enum rec_event_kind)(tag & REC_EV_KIND_MASK);
+	if (tag & REC_EV_PLACE &&
+	    (!get_field(&p, end, REC_MAX_VMS - 1, &vm) || !get_field(&p, end, 0, &vcpu)))
+		return ERR_DAMAGED;
+	if (!get_field(&p, end, ~0UL, &dcount) || (tag & REC_EV_IDLE && !get_field(&p, end, ~0UL, &idle)) ||
+	    (tag & REC_EV_SEQUENCE && !get_field(&p, end, ~0UL, &dsequence)))
+		return ERR_DAMAGED;
+	idle = unzigzag(idle);
+	dvtime = dcount + idle;
+	if ((dvtime < dcount) != (idle >> 63)) /* time would run backwards, or wrap */
+		return ERR_DAMAGED;
+	b = &r->base[vm];
+	ev->vm = (u32)vm;
+	ev->at.count = b->count + dcount;
+	ev->at.vtime_ns = b->vtime_ns + dvtime;
+	ev->at.sequence = b->sequence + unzigzag(dsequence);
+	if (ev->at.count < b->count || ev->at.vtime_ns < b->vtime_ns)
+		return ERR_DAMAGED;
+	e = decode_body(ev, &p, end);
+	if (e)
+		return e;
+	rec_base_advance(b, &ev->at, ev->kind);
+	r->pos = (u32)(p - r->chunk.payload);
+	return OK;
+}
+
+err_t rec_chunk_event(struct rec_reader *r, struct rec_event *ev)
+{
+	return r->chunk.type == REC_EVENTS ? decode_event(r, ev) : ERR_END;
+}
+
+err_t rec_next_event(struct rec_reader *r, struct rec_event *ev)
+{
+	for (;;) {
+		err_t e = rec_chunk_event(r, ev);
+
+		if (e != ERR_END)
+			return e;
+		e = rec_next_chunk(r);
+		if (e)
+			return e;
+	}
+}
+
+/* ---- payloads of other chunks ---- */
+
+err_t rec_image_part(const struct rec_chunk *c, struct rec_image_part *part)
+{
+	const u8 *p = c->payload, *end = p + c->size;
+	u64 role_size;
+
+	if (!get_field(&p, end, REC_NAME_MAX, &role_size) || (u64)(end - p) < role_size)
+		return ERR_DAMAGED;
+	memcpy(part->role, p, role_size);
+	part->role[role_size] = 0;
+	p += role_size;
+	if (!get_field(&p, end, ~0UL, &part->offset))
+		return ERR_DAMAGED;
+	part->data = p;
+	part->size = (u32)(end - p);
+	return OK;
+}

@@ -1,0 +1,307 @@
+/*
+ * recording_write.c - the writing half of a recording.
+ *
+ * Events gather in w->events; a commit turns them into one chunk and writes
+ * it in whole sectors.  Changes only the writer and its medium.  Holds the
+ * writing rules W1 to W5 of docs/RECORDING.md 9.
+ */
+#include "kernel/xxh.h"
+#include "replay/recording_format.h"
+
+static err_t fail(struct rec_writer *w, err_t e)
+{
+	if (!w->error)
+		w->error = e;
+	return w->error;
+}
+
+/* The bytes of the current sector that are already part of the recording. */
+static u32 partial(const struct rec_writer *w)
+{
+	return (u32)(w->end % REC_SECTOR);
+}
+
+/*
+ * n new bytes stand in stage behind the partial sector: write them.  At least
+ * one zero follows them (W3), so a chunk that fills its last sector to the
+ * brim is written with a sector of zeros behind.
+ */
+static err_t append_staged(struct rec_writer *w, u32 n)
+{
+	u32 used = partial(w) + n;
+	u32 size = ALIGN_UP(used + 1, (u32)REC_SECTOR);
+	u64 offset = w->end - partial(w);
+	err_t e;
+
+	if (offset > w->medium.size || size > w->medium.size - offset)
+		return fail(w, ERR_TOO_BIG);
+	memset(w->stage + used, 0, size - used);
+	e = w->medium.write(w->medium.ctx, offset, w->stage, size);
+	if (e)
+		return fail(w, e);
+	w->end += n;
+	memmove(w->stage, w->stage + used - partial(w), partial(w));
+	return OK;
+}
+
+/* Writes one chunk, compressed if that makes it smaller. */
+static err_t write_chunk(struct rec_writer *w, u8 type, const void *payload, u32 size)
+{
+	u8 *chunk = w->stage + partial(w);
+	u8 *p = chunk;
+	u8 head[REC_CHUNK_HEADER_MAX];
+	u32 head_size, stored;
+	u64 sum;
+	err_t e;
+
+	if (w->error)
+		return w->error;
+	if (size > REC_PART_MAX)
+		return fail(w, ERR_TOO_BIG);
+	/* Compress straight behind the longest possible header, then close the gap. */
+	stored = size < REC_LZ4_WORTH ? 0 :
+		 rec_lz4_compress(w->lz4, payload, size, chunk + REC_CHUNK_HEADER_MAX, REC_PART_MAX);
+	head[0] = type;
+	if (stored && stored + VARINT_PART_MAX < size) {
+		head[0] |= REC_FLAG_LZ4;
+		head_size = 1 + put_varint(head + 1, stored);
+		head_size += put_varint(head + head_size, size);
+		memmove(p + head_size, chunk + REC_CHUNK_HEADER_MAX, stored);
+	} else {
+		stored = size;
+		head_size = 1 + put_varint(head + 1, stored);
+		if (stored)
+			memcpy(p + head_size, payload, stored);
+	}
+	memcpy(p, head, head_size);
+	p += head_size + stored;
+	sum = XXH64(chunk, (size_t)(p - chunk), w->chain);
+	write_bytes_le(p, 8, sum);
+	p += 8;
+	e = append_staged(w, (u32)(p - chunk));
+	if (e)
+		return e;
+	w->chain = sum;
+	w->nchunks++;
+	return OK;
+}
+
+static void init(struct rec_writer *w, const struct rec_medium *m)
+{
+	memset(w, 0, sizeof(*w));
+	w->medium = *m;
+}
+
+err_t rec_create(struct rec_writer *w, const struct rec_medium *m, u64 nonce, const char *head,
+		 size_t head_size)
+{
+	err_t e;
+
+	init(w, m);
+	memcpy(w->stage, REC_MAGIC, 8);
+	write_bytes_le(w->stage + 8, 4, REC_VERSION);
+	write_bytes_le(w->stage + 16, 8, nonce);
+	w->chain = XXH64(w->stage, 24, 0);
+	write_bytes_le(w->stage + 24, 8, w->chain);
+	e = append_staged(w, REC_FILE_HEADER_BYTES);
+	return e ? e : rec_put_chunk(w, REC_HEAD, head, head_size);
+}
+
+err_t rec_writer_open(struct rec_writer *w, const struct rec_medium *m, u64 append_offset, u64 chain)
+{
+	u32 n = (u32)(append_offset % REC_SECTOR);
+	u8 sector[REC_SECTOR];
+	err_t e;
+
+	init(w, m);
+	if (append_offset < REC_FILE_HEADER_BYTES || append_offset > m->size)
+		return fail(w, ERR_INVALID);
+	w->end = append_offset;
+	w->chain = chain;
+	if (!n)
+		return OK;
+	e = m->read(m->ctx, append_offset - n, sector, REC_SECTOR);
+	if (e)
+		return fail(w, e);
+	/* The last chunk ends with its checksum: a wrong offset or chain would make an unreadable file. */
+	if (n >= 8 && read_bytes_le(sector + n - 8, 8) != chain)
+		return fail(w, ERR_MISMATCH);
+	memcpy(w->stage, sector, n);
+	return OK;
+}
+
+/* ---- events ---- */
+
+/*
+ * Makes room for an event of `size` body bytes and writes its start.  base
+ * advances only here, after the point was found good.
+ */
+static err_t begin_event(struct rec_writer *w, enum rec_event_kind kind, u32 vm, const struct execpoint *at,
+			 u32 size)
+{
+	struct rec_base *b;
+	u64 dcount, dvtime, idle, dsequence;
+	u8 *tag;
+	err_t e;
+
+	if (w->error)
+		return w->error;
+	if (vm >= REC_MAX_VMS)
+		return fail(w, ERR_INVALID);
+	b = &w->base[vm];
+	if (at->count < b->count || at->vtime_ns < b->vtime_ns)
+		return fail(w, ERR_INVALID);
+	dcount = at->count - b->count;
+	dvtime = at->vtime_ns - b->vtime_ns;
+	idle = dvtime - dcount;
+	if ((dvtime < dcount) != (idle >> 63)) /* a leap of more than 2^63 ns */
+		return fail(w, ERR_INVALID);
+	if (w->fill + REC_EVENT_HEAD_MAX + size > REC_EVENT_BUFFER) {
+		e = rec_commit(w, false);
+		if (e)
+			return e;
+	}
+
+	dsequence = at->sequence - b->sequence;
+	tag = &w->events[w->fill++];
+	*tag = (u8)kind;
+	if (vm) {
+		*tag |= REC_EV_PLACE;
+		w->fill += put_varint(w->events + w->fill, vm);
+		w->fill += put_varint(w->events + w->fill, 0); /* vCPU */
+	}
+	w->fill += put_varint(w->events + w->fill, dcount);
+	if (idle) {
+		*tag |= REC_EV_IDLE;
+		w->fill += put_varint(w->events + w->fill, zigzag(idle));
+	}
+	if (dsequence) {
+		*tag |= REC_EV_SEQUENCE;
+		w->fill += put_varint(w->events + w->fill, zigzag(dsequence));
+	}
+	rec_base_advance(b, at, kind);
+	w->nevents++;
+	return OK;
+}
+
+static void put_bytes(struct rec_writer *w, const void *data, u32 size)
+{
+	w->fill += put_varint(w->events + w->fill, size);
+	if (size)
+		memcpy(w->events + w->fill, data, size);
+	w->fill += size;
+}
+
+err_t rec_put_input(struct rec_writer *w, u32 vm, const struct execpoint *at, const struct input *in)
+{
+	err_t e;
+
+	if (in->size > REC_INPUT_MAX)
+		return fail(w, ERR_INVALID);
+	e = begin_event(w, REC_INPUT, vm, at, 3 * VARINT_MAX + in->size);
+	if (e)
+		return e;
+	w->fill += put_varint(w->events + w->fill, in->kind);
+	w->fill += put_varint(w->events + w->fill, in->instance);
+	put_bytes(w, in->data, in->size);
+	return OK;
+}
+
+err_t rec_put_digest(struct rec_writer *w, u32 vm, const struct execpoint *at, u64 digest)
+{
+	err_t e = begin_event(w, REC_DIGEST, vm, at, 8);
+
+	if (e)
+		return e;
+	write_bytes_le(w->events + w->fill, 8, digest);
+	w->fill += 8;
+	return OK;
+}
+
+err_t rec_put_mark(struct rec_writer *w, u32 vm, const struct execpoint *at, const char *name)
+{
+	size_t size = strlen(name);
+	err_t e;
+
+	if (size > REC_NAME_MAX)
+		return fail(w, ERR_INVALID);
+	e = begin_event(w, REC_MARK, vm, at, VARINT_MAX + (u32)size);
+	if (e)
+		return e;
+	put_bytes(w, name, (u32)size);
+	return OK;
+}
+
+err_t rec_commit(struct rec_writer *w, bool durable)
+{
+	err_t e;
+
+	if (w->error)
+		return w->error;
+	if (w->fill) {
+		e = write_chunk(w, REC_EVENTS, w->events, w->fill);
+		if (e)
+			return e;
+		w->fill = 0;
+	}
+	if (durable) {
+		e = w->medium.flush(w->medium.ctx);
+		if (e)
+			return fail(w, e);
+	}
+	return OK;
+}
+
+/* ---- other chunks ---- */
+
+err_t rec_put_chunk(struct rec_writer *w, enum rec_chunk_type type, const void *payload, size_t size)
+{
+	err_t e = rec_commit(w, false);
+
+	if (e)
+		return e;
+	if (size > REC_PART_MAX)
+		return fail(w, ERR_TOO_BIG);
+	return write_chunk(w, (u8)type, payload, (u32)size);
+}
+
+u32 rec_image_head(u8 *buf, const char *role, u64 offset)
+{
+	u32 role_size = (u32)MIN(strlen(role), (size_t)REC_NAME_MAX);
+	u32 n = put_varint(buf, role_size);
+
+	memcpy(buf + n, role, role_size);
+	n += role_size;
+	return n + put_varint(buf + n, offset);
+}
+
+err_t rec_put_end(struct rec_writer *w, const struct rec_end *ends, unsigned n)
+{
+	u8 *p = w->events;
+	err_t e = rec_commit(w, false);
+
+	if (e)
+		return e;
+	_Static_assert(REC_MAX_VMS * (8 * VARINT_MAX + 8 + 2 + REC_NAME_MAX) <= REC_EVENT_BUFFER, "END fits");
+	if (n > REC_MAX_VMS)
+		return fail(w, ERR_INVALID);
+	for (const struct rec_end *end = ends; end < ends + n; end++) {
+		size_t reason_size = strlen(end->reason);
+
+		p += put_varint(p, end->vm);
+		p += put_varint(p, end->outcome);
+		p += put_varint(p, end->guest_exit);
+		p += put_varint(p, end->insns);
+		p += put_varint(p, end->vtime_ns);
+		p += put_varint(p, end->exits);
+		p += put_varint(p, end->inputs);
+		p += put_varint(p, end->input_bytes);
+		write_bytes_le(p, 8, end->digest);
+		p += 8;
+		p += put_varint(p, reason_size);
+		memcpy(p, end->reason, reason_size);
+		p += reason_size;
+	}
+	e = write_chunk(w, REC_END, w->events, (u32)(p - w->events));
+	return e ? e : rec_commit(w, true);
+}

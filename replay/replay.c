@@ -1,0 +1,185 @@
+/*
+ * replay.c - the boundary of a VM that runs again from its recording.
+ *
+ * The next event is always held ready.  The VM asks at the same points it
+ * asked at when it was recorded, so an event whose point is passed without
+ * being asked for is a divergence, as a digest that differs is.
+ *
+ * Where a cut recording ends, so does the replay: what happened after is not
+ * known, an input may have been among it.
+ */
+#include "replay/boundaries.h"
+
+static struct replay_boundary *replay_of(struct boundary *b)
+{
+	return container_of(b, struct replay_boundary, b);
+}
+
+/* Marks change nothing in the machine: passed over. */
+static void advance(struct replay_boundary *p)
+{
+	do {
+		p->error = rec_next_event(p->r, &p->ev);
+		p->have = p->error == OK;
+	} while (p->have && (p->ev.kind == REC_MARK || p->ev.vm != 0));
+}
+
+const struct rec_end *replay_recorded_end(const struct replay_boundary *p)
+{
+	for (u32 i = 0; i < p->r->nends; i++)
+		if (p->r->ends[i].vm == 0)
+			return &p->r->ends[i];
+	return NULL;
+}
+
+static void differ(struct replay_boundary *p, const struct execpoint *at, const char *what, u64 epoch, u64 expected,
+		   u64 got)
+{
+	if (!p->diverged.found)
+		p->diverged = (struct divergence){ .found = true, .what = what, .at = *at, .epoch = epoch,
+						   .expected = expected, .got = got };
+}
+
+/* An input handed out last time has been used by now: on to the next event. */
+static void refill(struct replay_boundary *p)
+{
+	if (!p->have && p->error == OK)
+		advance(p);
+}
+
+static bool replay_next_input(struct boundary *b, const struct execpoint *now, u32 max_size unused_arg,
+			      struct input *in)
+{
+	struct replay_boundary *p = replay_of(b);
+	struct execpoint at = *now;
+
+	refill(p);
+	if (!p->have || p->ev.kind != REC_INPUT)
+		return false;
+	at.sequence = p->ev.at.sequence;
+	if (execpoint_cmp(&p->ev.at, &at) > 0)
+		return false;
+	if (execpoint_cmp(&p->ev.at, now) != 0) {
+		differ(p, now, "an input's point was passed", 0, 0, 0);
+		return false;
+	}
+	*in = p->ev.input; /* lives in the reader until the next question */
+	p->have = false;
+	return true;
+}
+
+/* Whether the recorded run ended at this very point by a decision from outside. */
+static bool operator_left(const struct replay_boundary *p, const struct execpoint *now)
+{
+	const struct rec_end *e = replay_recorded_end(p);
+
+	return e && e->outcome == VM_QUIT && now->count >= e->insns && now->vtime_ns >= e->vtime_ns;
+}
+
+static u64 replay_idle(struct boundary *b, const struct execpoint *now, u64 deadline_ns)
+{
+	struct replay_boundary *p = replay_of(b);
+	const struct rec_end *e;
+
+	refill(p);
+	if (p->diverged.found || (p->error && p->error != ERR_END))
+		return VTIMER_NEVER;
+	if (p->have)
+		return p->ev.kind == REC_INPUT && p->ev.at.count == now->count && p->ev.at.vtime_ns < deadline_ns
+			? p->ev.at.vtime_ns : deadline_ns;
+	e = replay_recorded_end(p);
+	if (!e || operator_left(p, now))
+		return VTIMER_NEVER;
+	if (e->outcome == VM_QUIT && e->insns == now->count && e->vtime_ns < deadline_ns)
+		return e->vtime_ns;
+	return deadline_ns;
+}
+
+static void replay_output(struct boundary *b, const struct execpoint *now unused_arg, const void *data, size_t size)
+{
+	struct replay_boundary *p = replay_of(b);
+	p->host->console_write(p->host->ctx, data, size);
+}
+
+static enum vm_outcome replay_poll(struct boundary *b, const struct execpoint *now)
+{
+	struct replay_boundary *p = replay_of(b);
+
+	p->host->progress(p->host->ctx, now);
+	refill(p);
+	if (p->have && p->ev.kind == REC_INPUT && p->ev.at.count < now->count)
+		differ(p, now, "an input's point was passed", 0, 0, 0);
+	if (p->diverged.found)
+		return VM_DIVERGED;
+	if (p->host->quit(p->host->ctx))
+		return VM_QUIT;
+	if (p->have)
+		return VM_RUNNING;
+	if (p->error != ERR_END)
+		return VM_HOST_FAILED;
+	if (!replay_recorded_end(p))
+		return VM_RECORDING_END;
+	return operator_left(p, now) ? VM_QUIT : VM_RUNNING;
+}
+
+static enum vm_outcome replay_epoch(struct boundary *b, const struct execpoint *now, u64 digest)
+{
+	struct replay_boundary *p = replay_of(b);
+
+	refill(p);
+	p->epochs++;
+	if (p->have && p->ev.kind == REC_DIGEST && p->ev.at.count == now->count) {
+		if (execpoint_cmp(&p->ev.at, now) != 0)
+			differ(p, now, "the same instruction count, another virtual time", p->epochs, p->ev.digest, digest);
+		else if (p->ev.digest != digest)
+			differ(p, now, "the digest differs", p->epochs, p->ev.digest, digest);
+		p->have = false;
+		if (p->diverged.found)
+			return VM_DIVERGED;
+		return VM_RUNNING;
+	}
+	if (!p->have && !replay_recorded_end(p))
+		return VM_RECORDING_END;
+	differ(p, now, "an epoch ended that the recording does not have", p->epochs, 0, digest);
+	return VM_DIVERGED;
+}
+
+static const struct boundary_ops replay_ops = {
+	.name = "replay",
+	.next_input = replay_next_input,
+	.idle = replay_idle,
+	.output = replay_output,
+	.epoch = replay_epoch,
+	.poll = replay_poll,
+};
+
+void replay_boundary_init(struct replay_boundary *p, const struct host_port *host, struct rec_reader *r)
+{
+	*p = (struct replay_boundary){ .b.ops = &replay_ops, .host = host, .r = r };
+	advance(p);
+}
+
+void replay_check_end(struct replay_boundary *p, enum vm_outcome outcome, u32 guest_exit,
+		      const struct execpoint *now, u64 digest)
+{
+	const struct rec_end *e;
+
+	if (p->diverged.found || outcome == VM_RECORDING_END || outcome == VM_HOST_FAILED)
+		return;
+	refill(p);
+	e = replay_recorded_end(p);
+	if (!e) {
+		if (outcome != VM_QUIT)
+			differ(p, now, p->have ? "the run ended before the recording did"
+					       : "the run ended where the recording was cut", 0, 0, digest);
+		return;
+	}
+	if (outcome == VM_QUIT && e->outcome != VM_QUIT)
+		return; /* the operator left the replay */
+	if (e->outcome != outcome || e->guest_exit != guest_exit)
+		differ(p, now, "the run ended in another way", 0, e->digest, digest);
+	else if (e->insns != now->count || e->vtime_ns != now->vtime_ns)
+		differ(p, now, "the run ended at another point", 0, e->digest, digest);
+	else if (e->digest != digest)
+		differ(p, now, "the digest at the end differs", 0, e->digest, digest);
+}

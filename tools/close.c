@@ -1,0 +1,78 @@
+/*
+ * close.c - what the end of a run means: the exit status and the closing
+ * line.  Reads the session, changes nothing.
+ */
+#include "tools/session.h"
+
+/* How it ended, for people. */
+static void describe(const struct rec_end *e, char *text, size_t size)
+{
+	static const char *const words[] = {
+		[VM_RUNNING] = "still running",
+		[VM_POWERED_OFF] = "powered off",
+		[VM_RESET] = "asked for a reset",
+		[VM_TRIPLE_FAULT] = "crashed (triple fault)",
+		[VM_STUCK] = "stuck (halted, and nothing can wake it)",
+		[VM_UNHANDLED] = "stopped (it needs something this machine does not have)",
+		[VM_LIMIT] = "stopped at the limit",
+		[VM_DIVERGED] = "diverged",
+		[VM_RECORDING_END] = "stopped where the recording was cut",
+		[VM_QUIT] = "left",
+		[VM_HOST_FAILED] = "stopped (the host failed)",
+	};
+
+	if (e->outcome == VM_DEBUG_EXIT)
+		snprintf(text, size, "exited with %u", e->guest_exit);
+	else
+		snprintf(text, size, "%s", (unsigned)e->outcome < ARRAY_SIZE(words) ? words[e->outcome] : "ended");
+	if (e->reason[0])
+		snprintf(text + strlen(text), size - strlen(text), ": %s", e->reason);
+}
+
+static enum status status_of(const struct rec_end *e)
+{
+	switch (e->outcome) {
+	case VM_POWERED_OFF:
+	case VM_RESET:
+	case VM_QUIT:
+	case VM_RECORDING_END:
+		return ST_OK;
+	case VM_DEBUG_EXIT:
+		return e->guest_exit ? ST_GUEST : ST_OK;
+	case VM_TRIPLE_FAULT:
+	case VM_STUCK:
+	case VM_UNHANDLED:
+		return ST_GUEST;
+	case VM_LIMIT:
+		return ST_LIMIT;
+	case VM_DIVERGED:
+		return ST_DIVERGED;
+	case VM_RUNNING:
+	case VM_HOST_FAILED:
+		return ST_HOST;
+	}
+	return ST_HOST;
+}
+
+enum status session_close(const struct session *s, const char *recording, u64 recording_bytes)
+{
+	const struct rec_end *e = &s->end;
+	char text[512], insns[32], time[32], exits[32], inputs[32], bytes[32], kept[5000] = "";
+
+	if (s->failure[0])
+		return complain(s->timed_out ? ST_LIMIT : ST_HOST, "%s", s->failure);
+	if (recording)
+		snprintf(kept, sizeof(kept), "; recording %s %s", recording, human_bytes(recording_bytes, bytes));
+	if (!s->ended) {
+		/* The hypervisor did not answer "quit" in time. */
+		remark("%s without the hypervisor's word%s", s->timed_out ? "timed out" : "left", kept);
+		return s->timed_out ? ST_LIMIT : ST_HOST;
+	}
+	describe(e, text, sizeof(text));
+	if (!s->o->quiet || e->outcome == VM_UNHANDLED || e->outcome == VM_HOST_FAILED)
+		remark("%s%s after %s instructions, %s virtual, %s exits, %s input%s%s (digest " ID_FMT ")",
+		       s->timed_out ? "timed out: " : "", text, human_count(e->insns, insns),
+		       human_ns(e->vtime_ns, time), with_commas(e->exits, exits), with_commas(e->inputs, inputs),
+		       e->inputs == 1 ? "" : "s", kept, (unsigned long long)e->digest);
+	return s->timed_out ? ST_LIMIT : status_of(e);
+}

@@ -1,0 +1,233 @@
+/*
+ * control.c - what the hypervisor says, and the words for how a run ended.
+ * See control.h and session.h.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tools/control.h"
+
+static const char *const outcomes[] = {
+	[VM_RUNNING] = "running",
+	[VM_POWERED_OFF] = "poweroff",
+	[VM_DEBUG_EXIT] = "debug-exit",
+	[VM_RESET] = "reset",
+	[VM_TRIPLE_FAULT] = "triple-fault",
+	[VM_STUCK] = "stuck",
+	[VM_UNHANDLED] = "unhandled",
+	[VM_LIMIT] = "limit",
+	[VM_DIVERGED] = "diverged",
+	[VM_RECORDING_END] = "recording-end",
+	[VM_QUIT] = "quit",
+	[VM_HOST_FAILED] = "host-failed",
+};
+
+const char *outcome_name(enum vm_outcome o)
+{
+	return (unsigned)o < ARRAY_SIZE(outcomes) ? outcomes[o] : "unknown";
+}
+
+static enum vm_outcome outcome_of(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(outcomes); i++)
+		if (!strcmp(name, outcomes[i]))
+			return (enum vm_outcome)i;
+	return VM_HOST_FAILED;
+}
+
+bool control_get(const char *line, const char *key, char *value, size_t size)
+{
+	size_t key_size = strlen(key);
+
+	value[0] = 0;
+	for (const char *p = line; *p;) {
+		bool here = !strncmp(p, key, key_size) && p[key_size] == '=';
+		bool quoted = false;
+		size_t n = 0;
+
+		/* One word; blanks within quotes are part of it. */
+		for (p += here ? key_size + 1 : 0; *p && (quoted || *p != ' '); p++) {
+			if (*p == '"')
+				quoted = !quoted;
+			else if (here && n + 1 < size)
+				value[n++] = *p;
+		}
+		if (here) {
+			value[n] = 0;
+			return true;
+		}
+		while (*p == ' ')
+			p++;
+	}
+	return false;
+}
+
+static u64 number(const char *line, const char *key, int base)
+{
+	char value[64];
+
+	return control_get(line, key, value, sizeof(value)) ? strtoull(value, NULL, base) : 0;
+}
+
+/* ---- lines ---- */
+
+static void clear_progress(struct control *c)
+{
+	if (c->progress_shown)
+		write_all(STDERR_FILENO, "\r\033[K", 4);
+	c->progress_shown = false;
+}
+
+static void on_progress(struct control *c, const char *line)
+{
+	u64 insns = number(line, "insns", 10), total = c->s->total_insns;
+	char text[160], count[32], time[32];
+	int n;
+
+	if (!c->shows_progress)
+		return;
+	human_count(insns, count);
+	human_ns(number(line, "vtime_ns", 10), time);
+	if (total)
+		n = snprintf(text, sizeof(text), "\r\033[K%3u%%  %s instructions, %s virtual",
+			     (unsigned)MIN(insns / (total / 100 + 1), 100UL), count, time);
+	else
+		n = snprintf(text, sizeof(text), "\r\033[K%s instructions, %s virtual", count, time);
+	c->progress_shown = write_all(STDERR_FILENO, text, (size_t)n);
+}
+
+static void on_end(struct session *s, const char *line)
+{
+	char name[32];
+
+	if (!control_get(line, "outcome", name, sizeof(name)))
+		return;
+	s->ended = true;
+	s->end = (struct rec_end){
+		.outcome = outcome_of(name),
+		.guest_exit = (u32)number(line, "guest_exit", 10),
+		.insns = number(line, "insns", 10),
+		.vtime_ns = number(line, "vtime_ns", 10),
+		.exits = number(line, "exits", 10),
+		.inputs = number(line, "inputs", 10),
+		.input_bytes = number(line, "input_bytes", 10),
+		.digest = number(line, "digest", 16),
+	};
+	control_get(line, "reason", s->end.reason, sizeof(s->end.reason));
+}
+
+static void on_diverged(struct session *s, const char *line)
+{
+	char what[256], buf[32];
+	const char *count = with_commas(number(line, "insns", 10), buf);
+	unsigned long long epoch = number(line, "epoch", 10), expected = number(line, "expected", 16);
+	unsigned long long got = number(line, "got", 16);
+
+	s->diverged = true;
+	if (!control_get(line, "what", what, sizeof(what)))
+		strcpy(what, "the digest differs");
+	if (epoch)
+		remark("replay: diverged at epoch %llu, instruction %s: %s (recorded " ID_FMT ", now " ID_FMT
+		       "); look closer with --bisect", epoch, count, what, expected, got);
+	else
+		remark("replay: diverged at instruction %s: %s; look closer with --bisect", count, what);
+}
+
+static bool starts(const char **line, const char *word)
+{
+	size_t n = strlen(word);
+
+	if (strncmp(*line, word, n) || ((*line)[n] && (*line)[n] != ' '))
+		return false;
+	*line += n + ((*line)[n] == ' ');
+	return true;
+}
+
+static void on_line(struct control *c, const char *line)
+{
+	struct session *s = c->s;
+
+	if (starts(&line, "progress")) {
+		on_progress(c, line);
+		return;
+	}
+	clear_progress(c);
+	if (starts(&line, "ready")) {
+		s->ready = true;
+		snprintf(s->ready_line, sizeof(s->ready_line), "%s", line);
+	} else if (starts(&line, "end")) {
+		on_end(s, line);
+	} else if (starts(&line, "diverged")) {
+		on_diverged(s, line);
+		return;
+	} else if (starts(&line, "stat")) {
+		if (s->o->stats)
+			buf_printf(&c->stats, "%s\n", line);
+		return;
+	} else if (starts(&line, "state")) {
+		fprintf(stderr, "%s\n", line);
+		return;
+	} else if (starts(&line, "error")) {
+		if (!s->failure[0])
+			snprintf(s->failure, sizeof(s->failure), "%s", line);
+		return;
+	} else if (starts(&line, "#") && !strncmp(line, "panic", 5) && !s->failure[0]) {
+		/* The hypervisor's last words: its backtrace follows as more talk. */
+		snprintf(s->failure, sizeof(s->failure), "hypervisor: %s; see the backtrace with --verbose", line);
+	}
+	if (s->o->verbose)
+		fprintf(stderr, "%s\n", line);
+}
+
+static void take(struct control *c, char byte)
+{
+	if (byte == '\n') {
+		if (c->fill && c->line[c->fill - 1] == '\r')
+			c->fill--;
+		c->line[c->fill] = 0;
+		if (!c->skipping && c->fill)
+			on_line(c, c->line);
+		c->fill = 0;
+		c->skipping = false;
+	} else if (c->fill < sizeof(c->line) - 1) {
+		c->line[c->fill++] = byte;
+	} else {
+		c->skipping = true;
+	}
+}
+
+void control_init(struct control *c, struct session *s)
+{
+	*c = (struct control){ .s = s };
+	/* A line that moves is for people, and must not be mixed into the guest's own output. */
+	c->shows_progress = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO) && !s->o->verbose && !s->o->quiet;
+}
+
+enum control_state control_receive(struct control *c, int fd)
+{
+	char bytes[4096];
+	ssize_t n = recv(fd, bytes, sizeof(bytes), 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return CONTROL_MORE;
+	if (n <= 0)
+		return CONTROL_CLOSED;
+	for (ssize_t i = 0; i < n; i++)
+		take(c, bytes[i]);
+	return CONTROL_MORE;
+}
+
+void control_finish(struct control *c)
+{
+	if (c->fill)
+		take(c, '\n');
+	clear_progress(c);
+	write_all(STDERR_FILENO, c->stats.data, c->stats.size);
+}
+
+void control_free(struct control *c)
+{
+	buf_free(&c->stats);
+}

@@ -1,0 +1,202 @@
+/*
+ * options.c - the command line.  See options.h.
+ */
+#include <getopt.h>
+#include <stdlib.h>
+
+#include "tools/options.h"
+
+enum id {
+	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
+	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_BISECT, O_FROM, O_UNTIL,
+	O_NO_EOF, O_STATS, O_JSON,
+	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
+};
+
+static const struct {
+	unsigned groups;
+	struct option option;
+} table[] = {
+	{ OPT_VM | OPT_IMAGES, { "kernel", required_argument, NULL, O_KERNEL } },
+	{ OPT_VM | OPT_IMAGES, { "initrd", required_argument, NULL, O_INITRD } },
+	{ OPT_VM | OPT_IMAGES, { "root", required_argument, NULL, O_ROOT } },
+	{ OPT_VM, { "append", required_argument, NULL, O_APPEND } },
+	{ OPT_VM, { "mem", required_argument, NULL, O_MEM } },
+	{ OPT_VM, { "smp", required_argument, NULL, O_SMP } },
+	{ OPT_VM, { "seed", required_argument, NULL, O_SEED } },
+	{ OPT_VM, { "rtc", required_argument, NULL, O_RTC } },
+	{ OPT_VM, { "poll-insns", required_argument, NULL, O_POLL } },
+	{ OPT_VM, { "epoch-insns", required_argument, NULL, O_EPOCH } },
+	{ OPT_VM, { "disk", required_argument, NULL, O_DISK } },
+	{ OPT_VM, { "bios", no_argument, NULL, O_BIOS } },
+	{ OPT_VM, { "net", required_argument, NULL, O_NET } },
+	{ OPT_LIMITS, { "limit-insns", required_argument, NULL, O_LIMIT_INSNS } },
+	{ OPT_LIMITS, { "limit-vtime", required_argument, NULL, O_LIMIT_VTIME } },
+	{ OPT_RUN, { "timeout", required_argument, NULL, O_TIMEOUT } },
+	{ OPT_RUN, { "verbose", no_argument, NULL, O_VERBOSE } },
+	{ OPT_RUN, { "quiet", no_argument, NULL, O_QUIET } },
+	{ OPT_RUN, { "stats", no_argument, NULL, O_STATS } },
+	{ OPT_CONSOLE, { "no-eof-char", no_argument, NULL, O_NO_EOF } },
+	{ OPT_RECORD, { "sync", no_argument, NULL, O_SYNC } },
+	{ OPT_RECORD, { "pack", no_argument, NULL, O_PACK } },
+	{ OPT_OUTPUT, { "output", required_argument, NULL, O_OUTPUT } },
+	{ OPT_OUTPUT, { "force", no_argument, NULL, O_FORCE } },
+	{ OPT_REPLAY, { "perturb", required_argument, NULL, O_PERTURB } },
+	{ OPT_REPLAY, { "bisect", no_argument, NULL, O_BISECT } },
+	{ OPT_REPLAY, { "from", required_argument, NULL, O_FROM } },
+	{ OPT_REPLAY, { "until", required_argument, NULL, O_UNTIL } },
+	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
+};
+
+static enum status bad(const char *name, const char *arg, const char *mend)
+{
+	return complain(ST_USAGE, "--%s %s: not understood; %s", name, arg, mend);
+}
+
+static enum status set_mem(struct options *o, const char *arg)
+{
+	if (!parse_count(arg, 1024, &o->mem_bytes))
+		return bad("mem", arg, "give a size: 64M, 256M, 1G");
+	if (!o->mem_bytes || o->mem_bytes % MIB(2))
+		return complain(ST_USAGE, "--mem %s: not a multiple of 2M; round it up", arg);
+	if (o->mem_bytes > GIB(3))
+		return complain(ST_USAGE, "--mem %s: more than this machine model has room for; at most 3G", arg);
+	return ST_OK;
+}
+
+static enum status set_count(const char *name, const char *arg, u64 *v)
+{
+	if (parse_count(arg, 1000, v) && *v)
+		return ST_OK;
+	return bad(name, arg, "give a number above 0, with K, M or G if you like: 500M");
+}
+
+static enum status set_number(const char *name, const char *arg, u64 *v)
+{
+	return parse_count(arg, 1000, v) ? ST_OK : bad(name, arg, "give a number");
+}
+
+static enum status set_duration(const char *name, const char *arg, u64 *ns)
+{
+	if (parse_duration(arg, ns) && *ns)
+		return ST_OK;
+	return bad(name, arg, "give a time above 0: 500ms, 60s, 2m");
+}
+
+/* One option of the table; name is its long name, for messages. */
+static enum status set(struct options *o, int id, const char *name, const char *arg)
+{
+	enum status st = ST_OK;
+
+	switch ((enum id)id) {
+	case O_KERNEL: o->kernel = arg; break;
+	case O_INITRD: o->initrd = arg; break;
+	case O_ROOT: o->root = arg; break;
+	case O_APPEND:
+		if (strchr(arg, '\n'))
+			return complain(ST_USAGE, "--append: holds a newline; a command line is one line");
+		o->append = arg;
+		break;
+	case O_MEM: return set_mem(o, arg);
+	case O_SMP:
+		if (!strcmp(arg, "1"))
+			break;
+		return complain(ST_USAGE, "--smp %s: this version runs one vCPU; give --smp 1, or leave it out", arg);
+	case O_SEED: return set_number(name, arg, &o->seed);
+	case O_RTC:
+		if (!parse_date(arg, &o->rtc_epoch_s))
+			return bad(name, arg, "give now, 2025-01-01, 2025-01-01T12:30:00Z or @SECONDS");
+		break;
+	case O_POLL: return set_count(name, arg, &o->poll_insns);
+	case O_EPOCH: return set_count(name, arg, &o->epoch_insns);
+	case O_DISK:
+	case O_NET:
+	case O_BIOS:
+		return complain(ST_USAGE, "--%s: not in this version; boot with --kernel, and --initrd or --root", name);
+	case O_LIMIT_INSNS: return set_count(name, arg, &o->limit_insns);
+	case O_LIMIT_VTIME: return set_duration(name, arg, &o->limit_vtime_ns);
+	case O_TIMEOUT:
+		st = set_duration(name, arg, &o->timeout_ms);
+		o->timeout_ms = MAX(o->timeout_ms / 1000000, 1UL);
+		return st;
+	case O_OUTPUT: o->output = arg; break;
+	case O_SYNC: o->sync = true; break;
+	case O_PACK: o->pack = true; break;
+	case O_FORCE: o->force = true; break;
+	case O_PERTURB: o->has_perturb = true; return set_number(name, arg, &o->perturb);
+	case O_BISECT: o->bisect = true; break;
+	case O_FROM: o->has_from = true; return set_number(name, arg, &o->from);
+	case O_UNTIL: o->has_until = true; return set_number(name, arg, &o->until);
+	case O_NO_EOF: o->no_eof_char = true; break;
+	case O_VERBOSE: o->verbose = true; break;
+	case O_QUIET: o->quiet = true; break;
+	case O_STATS: o->stats = true; break;
+	case O_JSON: o->json = true; break;
+	}
+	return st;
+}
+
+static enum status check(const struct options *o, unsigned groups)
+{
+	if (o->initrd && o->root)
+		return complain(ST_USAGE, "--root: given together with --initrd; a guest has one initial RAM disk, choose");
+	if (!(groups & OPT_VM))
+		return ST_OK;
+	if (!o->kernel)
+		return complain(ST_USAGE, "--kernel: missing; say what to boot: --kernel FILE");
+	if (o->epoch_insns % o->poll_insns)
+		return complain(ST_USAGE, "--epoch-insns %llu: not a multiple of --poll-insns %llu; make it one",
+				(unsigned long long)o->epoch_insns, (unsigned long long)o->poll_insns);
+	return ST_OK;
+}
+
+enum status options_parse(struct options *o, unsigned groups, int argc, char **argv)
+{
+	struct option options[ARRAY_SIZE(table) + 1] = { 0 };
+	char letters[16] = ":";
+	unsigned n = 0;
+	int c, index;
+
+	*o = (struct options){
+		.mem_bytes = MIB(256), .seed = 1, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
+		.poll_insns = 1000000, .epoch_insns = 100000000, .append = "",
+	};
+	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
+		if (table[i].groups & groups)
+			options[n++] = table[i].option;
+	strcat(letters, groups & OPT_OUTPUT ? "o:" : "");
+	strcat(letters, groups & OPT_RUN ? "vq" : "");
+
+	opterr = 0;
+	optind = 0;
+	while ((index = -1, c = getopt_long(argc, argv, letters, options, &index)) != -1) {
+		const char *name = "output";
+		enum status st;
+
+		for (unsigned i = 0; i < n; i++)
+			if (options[i].val == c)
+				name = options[i].name;
+		if (c == '?' || c == ':') {
+			const char *what = argv[optind - 1];
+
+			if (c == ':')
+				return complain(ST_USAGE, "%s: needs a value; see 'reprise help %s'", what, argv[0]);
+			return complain(ST_USAGE, "%s: no option of '%s'; see 'reprise help %s'", what, argv[0], argv[0]);
+		}
+		st = set(o, c, name, optarg);
+		if (st)
+			return st;
+	}
+	o->noperands = argc - optind;
+	o->operands = argv + optind;
+	return check(o, groups);
+}
+
+enum status options_one_file(const struct options *o, const char *command)
+{
+	if (o->noperands == 1)
+		return ST_OK;
+	if (!o->noperands)
+		return complain(ST_USAGE, "%s: no recording named; give its file: reprise %s FILE", command, command);
+	return complain(ST_USAGE, "%s: more than one recording named; give one at a time", o->operands[1]);
+}

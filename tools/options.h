@@ -1,0 +1,80 @@
+/*
+ * options.h - the command line, one table for all commands.
+ */
+#ifndef TOOLS_OPTIONS_H
+#define TOOLS_OPTIONS_H
+
+#include "tools/tool.h"
+
+/* Which options a command takes: groups, or-ed. */
+enum {
+	OPT_VM = 1,       /* what the machine is */
+	OPT_LIMITS = 2,   /* budgets */
+	OPT_CONSOLE = 4,  /* standard input as console */
+	OPT_RECORD = 8,   /* keeping a recording */
+	OPT_OUTPUT = 16,  /* -o, --force */
+	OPT_REPLAY = 32,  /* how a replay goes */
+	OPT_IMAGES = 64,  /* where a recording's images are now */
+	OPT_JSON = 128,
+	OPT_RUN = 256,    /* --timeout, --verbose, --quiet, --stats */
+};
+
+struct options {
+	/* VM */
+	const char *kernel, *initrd, *root, *append;
+	u64 mem_bytes, seed, rtc_epoch_s, poll_insns, epoch_insns;
+	/* limits; 0: none */
+	u64 limit_insns, limit_vtime_ns, timeout_ms;
+	/* recording */
+	const char *output;
+	bool sync, pack, force;
+	/* replay; POINTs are instruction counts */
+	bool has_perturb, has_from, has_until, bisect;
+	u64 perturb, from, until;
+	/* the rest */
+	bool no_eof_char, verbose, quiet, stats, json;
+
+	int noperands;
+	char **operands;
+};
+
+/*
+ * Reads argv into o, defaults first.  A complaint has been printed when it
+ * returns anything but ST_OK.  argv[0] is the command's name.
+ */
+enum status options_parse(struct options *o, unsigned groups, int argc, char **argv) must_check;
+
+/* Checks that there is exactly one operand, and says what is missing otherwise. */
+enum status options_one_file(const struct options *o, const char *command) must_check;
+
+/* The help text's part on each group. */
+#define HELP_VM \
+	"The machine:\n" \
+	"  --kernel FILE       a Linux bzImage, a multiboot or an ELF kernel\n" \
+	"  --initrd FILE       its initial RAM disk or module\n" \
+	"  --root DIR          the same, made of a directory: its files, modes and links,\n" \
+	"                      without times and owners, so that it is the same every time\n" \
+	"  --append STRING     the kernel's command line\n" \
+	"  --mem SIZE          memory, a multiple of 2M (default 256M)\n" \
+	"  --smp N             vCPUs; 1 in this version\n" \
+	"  --seed N            the machine's randomness (default 1)\n" \
+	"  --rtc DATE|now      its clock at power-on, UTC: 2025-01-01, 2025-01-01T12:30:00Z,\n" \
+	"                      @SECONDS (default 2025-01-01T00:00:00Z)\n" \
+	"  --poll-insns N      instructions between two looks at the outside (default 1M)\n" \
+	"  --epoch-insns N     instructions between two digests (default 100M)\n"
+#define HELP_LIMITS \
+	"Limits, the same on every machine; reaching one gives exit status 6:\n" \
+	"  --limit-insns N     instructions: 500M, 5G\n" \
+	"  --limit-vtime TIME  the guest's own time: 60s, 500ms, 2m\n"
+#define HELP_RUN \
+	"  --timeout TIME      host time, after which it is stopped: exit status 6\n" \
+	"  --stats             counters at the end\n" \
+	"  -v, --verbose       what QEMU and the hypervisor say\n" \
+	"  -q, --quiet         no closing line\n"
+#define HELP_CONSOLE \
+	"Standard input is the guest's console.  A terminal is put into raw mode: Ctrl-A x\n" \
+	"leaves, Ctrl-A h lists the keys.  A pipe's or file's bytes are typed as fast as the\n" \
+	"guest takes them, then one Ctrl-D; with /dev/null nothing is typed.\n" \
+	"  --no-eof-char       no Ctrl-D at the end of input\n"
+
+#endif

@@ -1,0 +1,37 @@
+/*
+ * qemu.h - starting the QEMU that hosts the hypervisor.
+ */
+#ifndef TOOLS_QEMU_H
+#define TOOLS_QEMU_H
+
+#include <sys/types.h>
+
+#include "tools/tool.h"
+
+struct qemu {
+	pid_t pid;
+	int console, control;  /* our ends, non-blocking: the first and second serial port */
+	int errors;            /* what it says on its standard output and error */
+};
+
+struct qemu_config {
+	int bundle_fd;
+	u64 mem_mib;
+	int recording_fd;      /* -1: no disk */
+	bool recording_readonly;
+	bool durable;          /* a flush by the hypervisor reaches the disk */
+};
+
+/* The program: $REPRISE_QEMU, or qemu-system-x86_64 of the PATH. */
+const char *qemu_program(void);
+
+/* The hypervisor's image: $REPRISE_KERNEL, or found from where this program is.  NULL after a complaint. */
+const char *qemu_hypervisor(char path[4096]);
+
+/*
+ * Starts it.  It dies with us.  signals: the mask it runs under.  False after
+ * a complaint.
+ */
+bool qemu_start(struct qemu *q, const struct qemu_config *c, const void *signals) must_check;
+
+#endif

@@ -1,0 +1,413 @@
+/*
+ * session.c - the event loop around one QEMU.  See session.h.
+ *
+ * One thread, one poll.  Bytes flow
+ *   standard input -> escape key -> s->typed   -> console socket
+ *   console socket -> l->shown   -> standard output
+ * and a side is read only while its buffer is empty, so a slow guest holds
+ * back the typist and a slow reader holds back the guest.
+ *
+ * Map: starting and stopping; control lines; console; the loop.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <linux/sockios.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tools/console.h"
+#include "tools/control.h"
+#include "tools/qemu.h"
+#include "tools/session.h"
+
+#define QUIT_GRACE_MS 3000   /* for the hypervisor to end the recording after "quit" */
+#define EXIT_GRACE_MS 5000   /* for QEMU to go after "end" */
+#define DRAIN_POLL_MS 5
+#define PIECE 4096           /* at most PIPE_BUF: a pipe that polls writable takes it without blocking */
+
+enum stdin_state {
+	STDIN_UNUSED,   /* nothing is taken from it, or not yet */
+	STDIN_OPEN,
+	STDIN_EOF,      /* read to its end; bytes may be on their way */
+	STDIN_TOLD,     /* "eof" was sent */
+};
+
+struct loop {
+	struct session *s;
+	struct qemu q;
+	int signals;
+	bool exited;            /* QEMU was reaped */
+	bool console_open, control_open, errors_open, stdout_open;
+	bool terminal;          /* standard input is raw */
+	enum stdin_state in;
+	bool delivered;         /* standard input gave at least one byte */
+	struct escape_state escape;
+	u8 typed[PIECE];
+	size_t typed_at, typed_size;
+	u8 shown[PIECE];
+	size_t shown_at, shown_size;
+	struct control control;
+	struct buf errors;
+	u64 started_ms, kill_at_ms; /* 0: not set */
+};
+
+/* ---- starting and stopping ---- */
+
+static void kill_qemu(struct loop *l)
+{
+	if (!l->exited)
+		kill(l->q.pid, SIGKILL);
+}
+
+static void tell(struct loop *l, const char *line)
+{
+	/* A control channel that takes no line means a hypervisor that hangs: kill_at_ms handles it. */
+	if (l->control_open)
+		send(l->q.control, line, strlen(line), MSG_NOSIGNAL);
+}
+
+static void set_deadline(struct loop *l, u64 grace_ms)
+{
+	u64 at = host_ms() + grace_ms;
+
+	if (!l->kill_at_ms || at < l->kill_at_ms)
+		l->kill_at_ms = at;
+}
+
+/* The operator, a signal or --timeout ends the run: politely, so that the recording gets its END. */
+static void quit(struct loop *l)
+{
+	if (l->s->quit) {
+		kill_qemu(l); /* asked twice */
+		return;
+	}
+	l->s->quit = true;
+	tell(l, "quit\n");
+	set_deadline(l, QUIT_GRACE_MS);
+}
+
+static void reap(struct loop *l)
+{
+	if (!l->exited && waitpid(l->q.pid, &l->s->qemu_status, WNOHANG) == l->q.pid)
+		l->exited = true;
+}
+
+static void on_signals(struct loop *l)
+{
+	struct signalfd_siginfo info;
+
+	while (read(l->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			reap(l);
+		else
+			quit(l);
+	}
+}
+
+/* ---- console ---- */
+
+/*
+ * The guest starts: standard input is its console from now on.  Not earlier:
+ * the hypervisor empties the serial port when it sets it up, and until then
+ * Ctrl-C still works.
+ */
+static void stdin_begin(struct loop *l)
+{
+	struct stat in, null;
+
+	if (!l->s->console)
+		return;
+	/* /dev/null, or nothing there at all: nobody will type, say so at once. */
+	l->in = STDIN_EOF;
+	if (fstat(STDIN_FILENO, &in) ||
+	    (S_ISCHR(in.st_mode) && !stat("/dev/null", &null) && in.st_rdev == null.st_rdev))
+		return;
+	l->in = STDIN_OPEN;
+	l->terminal = console_raw();
+}
+
+static void stdin_ended(struct loop *l)
+{
+	l->in = STDIN_EOF;
+	/* A shell reading a script from its console leaves at the ^D, as it would at a file's end. */
+	if (l->delivered && !l->terminal && !l->s->o->no_eof_char)
+		l->typed[l->typed_size++] = 4;
+}
+
+static void on_stdin(struct loop *l)
+{
+	ssize_t n = read(STDIN_FILENO, l->typed, sizeof(l->typed));
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	l->typed_at = 0;
+	l->typed_size = n > 0 ? (size_t)n : 0;
+	if (n <= 0) {
+		stdin_ended(l);
+		return;
+	}
+	l->delivered = true;
+	if (!l->terminal)
+		return;
+	switch (escape_filter(&l->escape, l->typed, &l->typed_size)) {
+	case ESCAPE_QUIT:
+		quit(l);
+		break;
+	case ESCAPE_HELP:
+		remark("%s", ESCAPE_HELP_TEXT);
+		break;
+	case ESCAPE_NONE:
+		break;
+	}
+}
+
+static void type_bytes(struct loop *l)
+{
+	ssize_t n = send(l->q.console, l->typed + l->typed_at, l->typed_size - l->typed_at, MSG_NOSIGNAL);
+
+	if (n > 0)
+		l->typed_at += (size_t)n;
+	else if (errno != EAGAIN && errno != EINTR)
+		l->typed_at = l->typed_size; /* QEMU is gone */
+}
+
+/*
+ * "eof" must not overtake the bytes: it is sent when QEMU has taken the last
+ * of them out of the socket.  What is then still in the serial port's FIFO
+ * the hypervisor sees for itself.
+ */
+static bool eof_due(struct loop *l)
+{
+	int queued = 0;
+
+	if (l->in != STDIN_EOF || l->typed_at < l->typed_size)
+		return false;
+	if (!ioctl(l->q.console, SIOCOUTQ, &queued) && queued)
+		return true;
+	tell(l, "eof\n");
+	l->in = STDIN_TOLD;
+	return false;
+}
+
+static void on_console(struct loop *l)
+{
+	ssize_t n = recv(l->q.console, l->shown, sizeof(l->shown), 0);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		l->console_open = false;
+		return;
+	}
+	l->shown_at = 0;
+	l->shown_size = l->stdout_open ? (size_t)n : 0;
+}
+
+static void show_bytes(struct loop *l)
+{
+	ssize_t n = write(STDOUT_FILENO, l->shown + l->shown_at, l->shown_size - l->shown_at);
+
+	if (n >= 0) {
+		l->shown_at += (size_t)n;
+		return;
+	}
+	if (errno == EAGAIN || errno == EINTR)
+		return;
+	/* Nobody reads any more (head, a closed window): as if the operator left. */
+	l->stdout_open = false;
+	l->shown_at = l->shown_size;
+	if (!l->s->quit)
+		quit(l);
+}
+
+static void on_errors(struct loop *l)
+{
+	char text[PIECE];
+	ssize_t n = read(l->q.errors, text, sizeof(text));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		l->errors_open = false;
+		return;
+	}
+	if (l->s->o->verbose)
+		write_all(STDERR_FILENO, text, (size_t)n);
+	if (l->errors.size < 65536)
+		buf_add(&l->errors, text, (size_t)n);
+}
+
+/* ---- control ---- */
+
+static void on_control(struct loop *l)
+{
+	bool was_ready = l->s->ready;
+
+	switch (control_receive(&l->control, l->q.control)) {
+	case CONTROL_MORE:
+		break;
+	case CONTROL_CLOSED:
+		l->control_open = false;
+		break;
+	}
+	if (l->s->ready && !was_ready)
+		stdin_begin(l);
+	if (l->s->ended)
+		set_deadline(l, EXIT_GRACE_MS);
+}
+
+/* ---- the loop ---- */
+
+static bool drained(const struct loop *l)
+{
+	return l->exited && !l->console_open && !l->control_open && !l->errors_open && l->shown_at == l->shown_size;
+}
+
+static int next_wait_ms(const struct loop *l, bool eof_waits)
+{
+	u64 now = host_ms(), at = l->kill_at_ms, timeout_at = l->started_ms + l->s->o->timeout_ms;
+	u64 wait;
+
+	if (l->s->o->timeout_ms && !l->s->timed_out && (!at || timeout_at < at))
+		at = timeout_at;
+	if (eof_waits && (!at || now + DRAIN_POLL_MS < at))
+		at = now + DRAIN_POLL_MS;
+	if (!at)
+		return -1;
+	wait = at > now ? at - now : 0;
+	return (int)MIN(wait, 1000000UL);
+}
+
+static void on_time(struct loop *l)
+{
+	u64 now = host_ms(), timeout_ms = l->s->o->timeout_ms;
+
+	if (timeout_ms && !l->s->timed_out && !l->s->ended && now >= l->started_ms + timeout_ms) {
+		l->s->timed_out = true;
+		if (!l->s->quit)
+			quit(l);
+	}
+	if (l->kill_at_ms && now >= l->kill_at_ms)
+		kill_qemu(l);
+}
+
+static void turn(struct loop *l)
+{
+	bool typing = l->typed_at < l->typed_size, showing = l->shown_at < l->shown_size;
+	bool eof_waits = eof_due(l);
+	/* poll passes over negative descriptors */
+	struct pollfd fds[] = {
+		{ .fd = l->signals, .events = POLLIN },
+		{ .fd = l->console_open && (!showing || typing) ? l->q.console : -1,
+		  .events = (short)((showing ? 0 : POLLIN) | (typing ? POLLOUT : 0)) },
+		{ .fd = l->control_open ? l->q.control : -1, .events = POLLIN },
+		{ .fd = l->errors_open ? l->q.errors : -1, .events = POLLIN },
+		{ .fd = l->in == STDIN_OPEN && !typing ? STDIN_FILENO : -1, .events = POLLIN },
+		{ .fd = showing ? STDOUT_FILENO : -1, .events = POLLOUT },
+	};
+	enum { SIGNALS, CONSOLE, CONTROL, ERRORS, IN, OUT };
+
+	if (poll(fds, ARRAY_SIZE(fds), next_wait_ms(l, eof_waits)) < 0)
+		return;
+	if (fds[SIGNALS].revents)
+		on_signals(l);
+	if (fds[CONTROL].revents)
+		on_control(l);
+	if (fds[ERRORS].revents)
+		on_errors(l);
+	if (fds[CONSOLE].revents && typing)
+		type_bytes(l);
+	if (fds[CONSOLE].revents && !showing)
+		on_console(l);
+	if (fds[IN].revents)
+		on_stdin(l);
+	if (fds[OUT].revents)
+		show_bytes(l);
+	on_time(l);
+}
+
+/* The last line QEMU said, or what became of it, when it went without "end". */
+static void explain(struct loop *l)
+{
+	struct session *s = l->s;
+	char *text, *last;
+
+	if (s->ended || s->failure[0] || (s->quit && s->ready))
+		return;
+	buf_add(&l->errors, "", 1);
+	text = (char *)l->errors.data;
+	while (*text && text[strlen(text) - 1] == '\n')
+		text[strlen(text) - 1] = 0;
+	last = strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text;
+	if (WIFEXITED(s->qemu_status) && WEXITSTATUS(s->qemu_status) == 127)
+		snprintf(s->failure, sizeof(s->failure), "%s: %s; install QEMU: apt-get install qemu-system-x86", qemu_program(),
+			 *last ? last : "cannot be started");
+	else if (WIFSIGNALED(s->qemu_status) && !l->kill_at_ms)
+		snprintf(s->failure, sizeof(s->failure), "%s: killed by signal %d (%s)%s", qemu_program(),
+			 WTERMSIG(s->qemu_status), strsignal(WTERMSIG(s->qemu_status)),
+			 WTERMSIG(s->qemu_status) == SIGKILL ? "; was the host short of memory?" : "");
+	else if (s->timed_out || s->quit)
+		snprintf(s->failure, sizeof(s->failure), "hypervisor: did not answer and was stopped%s",
+			 s->ready ? "" : " before the guest started; see what it says with --verbose");
+	else
+		snprintf(s->failure, sizeof(s->failure), "%s: ended %s: %s; see more with --verbose", qemu_program(),
+			 s->ready ? "in the middle of the run" : "before the guest started", *last ? last : "no reason given");
+}
+
+static void close_all(struct loop *l)
+{
+	close(l->q.console);
+	close(l->q.control);
+	close(l->q.errors);
+	close(l->signals);
+	control_free(&l->control);
+	buf_free(&l->errors);
+}
+
+bool session_run(struct session *s)
+{
+	/* More memory than the guest has: the hypervisor's own, and the images on their way. */
+	const struct qemu_config config = {
+		.bundle_fd = s->bundle_fd,
+		.mem_mib = (s->mem_bytes + s->bundle_bytes + MIB(1) - 1) / MIB(1) + 192,
+		.recording_fd = s->recording_fd,
+		.recording_readonly = s->recording_readonly,
+		.durable = s->o->sync,
+	};
+	static struct loop loop;
+	struct loop *l = &loop;
+	sigset_t ours, before;
+
+	*l = (struct loop){
+		.s = s, .console_open = true, .control_open = true, .errors_open = true, .stdout_open = true,
+		.started_ms = host_ms(),
+	};
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGCHLD);
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGHUP);
+	signal(SIGPIPE, SIG_IGN);
+	sigprocmask(SIG_BLOCK, &ours, &before);
+	l->signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (!qemu_start(&l->q, &config, &before)) {
+		close(l->signals);
+		sigprocmask(SIG_SETMASK, &before, NULL);
+		return false;
+	}
+	control_init(&l->control, s);
+	while (!drained(l))
+		turn(l);
+	console_restore();
+	control_finish(&l->control);
+	explain(l);
+	close_all(l);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return true;
+}

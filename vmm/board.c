@@ -1,0 +1,212 @@
+/*
+ * board.c - wiring a PC: ports, memory windows and interrupt lines.
+ *
+ * An ISA line goes to the 8259 pair and to the IOAPIC pin of its number, but
+ * for the PIT (IRQ 0), which is pin 2 there [ACPI 5.2.12.5, the override our
+ * MADT declares].  The 8259's output is LINT0 of the first LAPIC.
+ */
+#include "vmm/vm.h"
+
+/* One port range answered by one device. */
+struct port_range {
+	u16 first, last;
+	const struct device_ops *ops;
+	size_t offset; /* of the device in struct board */
+};
+
+#define RANGE(a, b, dev) { (a), (b), &dev##_ops, offsetof(struct board, dev) }
+
+static const struct port_range ports[] = {
+	{ COM1_BASE, COM1_BASE + 7, &uart_ops, offsetof(struct board, com1) },
+	RANGE(0x20, 0x21, pic),
+	RANGE(0xa0, 0xa1, pic),
+	RANGE(0x40, 0x43, pit),
+	RANGE(0x61, 0x61, pit),
+	RANGE(0x70, 0x71, rtc),
+	RANGE(0x60, 0x60, i8042),
+	RANGE(0x64, 0x64, i8042),
+	RANGE(0x92, 0x92, i8042),
+	RANGE(0x4d0, 0x4d1, pic),
+	RANGE(0x600, 0x60b, acpipm),
+	RANGE(0xb2, 0xb2, acpipm),
+	RANGE(0xcf9, 0xcf9, acpipm),
+	RANGE(0xf4, 0xf4, debugexit),
+};
+
+static void set_isa_line(void *ctx, unsigned irq, bool level)
+{
+	struct board *b = ctx;
+
+	pic_set_line(&b->pic, irq, level);
+	ioapic_set_line(&b->ioapic, irq == 0 ? 2 : irq, level);
+}
+
+/* The loop asks the PIC itself before each entry: its output needs no wire. */
+static void pic_output(void *ctx unused_arg, unsigned pin unused_arg, bool level unused_arg)
+{
+}
+
+static void route(struct vm *vm, int source, const struct apic_message *m)
+{
+	struct lapic *lapics[VM_MAX_VCPUS];
+
+	for (unsigned i = 0; i < vm->config.ncpus; i++)
+		lapics[i] = &vm->vcpu[i].lapic;
+	lapic_route(lapics, vm->config.ncpus, source, m);
+}
+
+static void ioapic_send(void *ctx, const struct apic_message *m)
+{
+	route(ctx, -1, m);
+}
+
+static void lapic_send(void *ctx, const struct apic_message *m)
+{
+	struct vcpu *v = ctx;
+	route(v->vm, (int)v->index, m);
+}
+
+static void lapic_eoi_broadcast(void *ctx, u8 vector)
+{
+	struct vcpu *v = ctx;
+	ioapic_eoi(&v->vm->board.ioapic, vector);
+}
+
+static void lapic_cpu_event(void *ctx, enum lapic_cpu_event event, u8 vector unused_arg)
+{
+	static const char *const names[] = { "NMI", "INIT", "STARTUP" };
+	struct vcpu *v = ctx;
+
+	vm_stop(v->vm, VM_UNHANDLED, "%s for vCPU %u, which this machine does not deliver yet", names[event], v->index);
+}
+
+static void console_out(void *ctx, const void *data, size_t size)
+{
+	struct vm *vm = ctx;
+
+	vm->stats.output_bytes += size;
+	vm->boundary->ops->output(vm->boundary, &vm->now, data, size);
+}
+
+static void machine_request(void *ctx, enum machine_request what, u32 value)
+{
+	struct vm *vm = ctx;
+
+	switch (what) {
+	case MACHINE_RESET:
+		vm_stop(vm, VM_RESET, "the guest asked for a reset");
+		break;
+	case MACHINE_POWER_OFF:
+		vm_stop(vm, VM_POWERED_OFF, "the guest powered off");
+		break;
+	case MACHINE_EXIT:
+		vm->guest_exit = value;
+		vm_stop(vm, VM_DEBUG_EXIT, "the guest left by its debug-exit port");
+		break;
+	}
+}
+
+static struct irq_line isa_line(struct board *b, unsigned irq)
+{
+	return (struct irq_line){ .set = set_isa_line, .ctx = b, .pin = irq };
+}
+
+void board_init(struct vm *vm)
+{
+	struct board *b = &vm->board;
+	struct vclock *c = &vm->clock;
+	struct machine_control control = { .request = machine_request, .ctx = vm };
+
+	pic_init(&b->pic, c, (struct irq_line){ .set = pic_output, .ctx = vm });
+	ioapic_init(&b->ioapic, c, 0, ioapic_send, vm);
+	pit_init(&b->pit, c, isa_line(b, 0));
+	uart_init(&b->com1, c, COM1_BASE, isa_line(b, 4), (struct outlet){ .put = console_out, .ctx = vm });
+	rtc_init(&b->rtc, c, isa_line(b, 8), vm->config.rtc_epoch_s, vm->config.mem_bytes);
+	i8042_init(&b->i8042, c, isa_line(b, 1), isa_line(b, 12), control);
+	acpipm_init(&b->acpipm, c, isa_line(b, 9), control);
+	debugexit_init(&b->debugexit, c, control);
+}
+
+void board_wire_vcpu(struct vm *vm, struct vcpu *v)
+{
+	struct lapic_env env = { .send = lapic_send, .eoi = lapic_eoi_broadcast, .cpu_event = lapic_cpu_event, .ctx = v };
+
+	lapic_init(&v->lapic, &vm->clock, v->index, v->index == 0, &env);
+	if (v->index == 0)
+		lapic_set_virtual_wire(&v->lapic); /* no firmware will */
+}
+
+static const struct port_range *find_port(u64 port)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
+		if (port >= ports[i].first && port <= ports[i].last)
+			return &ports[i];
+	return NULL;
+}
+
+/* The memory window that holds addr: its device, or NULL. */
+static void *find_window(struct vcpu *v, u64 addr, const struct device_ops **ops)
+{
+	if (lapic_claims(&v->lapic, GPA(addr))) {
+		*ops = &lapic_ops;
+		return &v->lapic;
+	}
+	if (addr - IOAPIC_BASE < PAGE_SIZE) {
+		*ops = &ioapic_ops;
+		return &v->vm->board.ioapic;
+	}
+	return NULL;
+}
+
+static void *find_device(struct vcpu *v, enum io_space space, u64 addr, const struct device_ops **ops)
+{
+	const struct port_range *r;
+
+	if (space == IO_MEMORY)
+		return find_window(v, addr, ops);
+	r = find_port(addr);
+	if (!r)
+		return NULL;
+	*ops = r->ops;
+	return (u8 *)&v->vm->board + r->offset;
+}
+
+u64 board_read(struct vcpu *v, enum io_space space, u64 addr, unsigned size_bytes)
+{
+	const struct device_ops *ops;
+	void *dev = find_device(v, space, addr, &ops);
+
+	return (dev ? ops->read(dev, space, addr, size_bytes) : ~0UL) & size_mask(size_bytes);
+}
+
+void board_write(struct vcpu *v, enum io_space space, u64 addr, unsigned size_bytes, u64 value)
+{
+	const struct device_ops *ops;
+	void *dev = find_device(v, space, addr, &ops);
+
+	if (dev)
+		ops->write(dev, space, addr, size_bytes, value & size_mask(size_bytes));
+}
+
+u32 board_input_room(const struct board *b, enum input_kind kind)
+{
+	return kind == INPUT_CONSOLE ? uart_input_room(&b->com1) : 0;
+}
+
+void board_input(struct board *b, const struct input *in)
+{
+	if (in->kind == INPUT_CONSOLE)
+		uart_ops.input(&b->com1, in->data, in->size);
+}
+
+void board_state_walk(struct board *b, struct state_walk *w)
+{
+	pic_ops.state(&b->pic, w);
+	ioapic_ops.state(&b->ioapic, w);
+	pit_ops.state(&b->pit, w);
+	uart_ops.state(&b->com1, w);
+	rtc_ops.state(&b->rtc, w);
+	i8042_ops.state(&b->i8042, w);
+	acpipm_ops.state(&b->acpipm, w);
+	debugexit_ops.state(&b->debugexit, w);
+}

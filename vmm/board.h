@@ -1,0 +1,51 @@
+/*
+ * board.h - the PC around the vCPUs: which devices there are, and their wiring.
+ *
+ * The order of the devices is part of the machine: equal timers fire in it
+ * and state is walked in it.
+ */
+#ifndef VMM_BOARD_H
+#define VMM_BOARD_H
+
+#include "vmm/boundary.h"
+#include "vmm/dev/acpipm.h"
+#include "vmm/dev/debugexit.h"
+#include "vmm/dev/device.h"
+#include "vmm/dev/i8042.h"
+#include "vmm/dev/ioapic.h"
+#include "vmm/dev/lapic.h"
+#include "vmm/dev/pic.h"
+#include "vmm/dev/pit.h"
+#include "vmm/dev/rtc.h"
+#include "vmm/dev/uart.h"
+
+struct vm;
+struct vcpu;
+
+#define COM1_BASE 0x3f8
+
+struct board {
+	struct pic pic;
+	struct pit pit;
+	struct ioapic ioapic;
+	struct uart com1;
+	struct rtc rtc;
+	struct i8042 i8042;
+	struct acpipm acpipm;
+	struct debugexit debugexit;
+};
+
+void board_init(struct vm *vm);
+void board_wire_vcpu(struct vm *vm, struct vcpu *v);
+
+/* A port or memory access by the guest.  Where nothing answers: all ones, and writes are lost. */
+u64 board_read(struct vcpu *v, enum io_space space, u64 addr, unsigned size_bytes);
+void board_write(struct vcpu *v, enum io_space space, u64 addr, unsigned size_bytes, u64 value);
+
+/* Bytes of input the machine can take now; 0: hold them outside. */
+u32 board_input_room(const struct board *b, enum input_kind kind);
+void board_input(struct board *b, const struct input *in);
+
+void board_state_walk(struct board *b, struct state_walk *w);
+
+#endif

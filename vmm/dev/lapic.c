@@ -1,0 +1,870 @@
+/*
+ * lapic.c - the local APIC.  See lapic.h.
+ *
+ * Reads: the virtual clock.  Changes: its own registers and its one timer, and
+ * calls its env.  Never: another LAPIC, except to hand it a message in
+ * lapic_route.
+ *
+ * Parts: vectors and priority - errors and local delivery - the timer - ICR -
+ * registers - memory and MSR faces - messages - the hooks.
+ */
+#include "vmm/dev/lapic.h"
+
+enum {
+	BASE_BSP = 1 << 8, BASE_EXTD = 1 << 10, BASE_EN = 1 << 11,
+	SVR_ENABLE = 1 << 8,
+	LVT_MASKED = 1 << 16,
+	LVT_READ_ONLY = 1 << 12 | 1 << 14, /* delivery status, remote IRR: always 0 here */
+	ESR_SEND_ILLEGAL = 1 << 5, ESR_RECEIVE_ILLEGAL = 1 << 6, ESR_ILLEGAL_REGISTER = 1 << 7,
+};
+
+/* Register numbers: offset / 16 in the page, MSR - 800h in x2APIC [SDM3 table 10-6]. */
+enum {
+	REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a,
+	REG_EOI = 0x0b, REG_RRD = 0x0c, REG_LDR = 0x0d, REG_DFR = 0x0e, REG_SVR = 0x0f,
+	REG_ISR = 0x10, REG_TMR = 0x18, REG_IRR = 0x20, REG_ESR = 0x28, REG_ICR = 0x30,
+	REG_ICR_HIGH = 0x31, REG_LVT = 0x32, REG_INITIAL = 0x38, REG_CURRENT = 0x39,
+	REG_DIVIDE = 0x3e, REG_SELF_IPI = 0x3f,
+};
+
+enum { TIMER_ONE_SHOT, TIMER_PERIODIC, TIMER_TSC_DEADLINE };
+
+static bool hw_enabled(const struct lapic *l)
+{
+	return l->apic_base & BASE_EN;
+}
+
+static bool x2apic(const struct lapic *l)
+{
+	return l->apic_base & BASE_EXTD;
+}
+
+static bool sw_enabled(const struct lapic *l)
+{
+	return hw_enabled(l) && l->svr & SVR_ENABLE;
+}
+
+bool lapic_claims(const struct lapic *l, gpa_t addr)
+{
+	return hw_enabled(l) && !x2apic(l) && (addr.v & PAGE_MASK) == (l->apic_base & PAGE_MASK);
+}
+
+/* --- vectors and priority --- */
+
+static void set_vector(u32 *bits, u8 *words, u8 vector)
+{
+	bits[vector / 32] |= 1U << vector % 32;
+	*words |= (u8)(1 << vector / 32);
+}
+
+static void clear_vector(u32 *bits, u8 *words, u8 vector)
+{
+	bits[vector / 32] &= ~(1U << vector % 32);
+	if (!bits[vector / 32])
+		*words &= (u8)~(1 << vector / 32);
+}
+
+static int highest(const u32 *bits, u8 words)
+{
+	int word;
+
+	if (!words)
+		return -1;
+	word = 31 - __builtin_clz(words);
+	return word * 32 + 31 - __builtin_clz(bits[word]);
+}
+
+static void rebuild_words(struct lapic *l)
+{
+	l->irr_words = l->isr_words = 0;
+	for (unsigned i = 0; i < 8; i++) {
+		l->irr_words |= (u8)(!!l->irr[i] << i);
+		l->isr_words |= (u8)(!!l->isr[i] << i);
+	}
+}
+
+/* [SDM3 10.8.3.1 Task and Processor Priorities] */
+static u32 ppr(const struct lapic *l)
+{
+	int serving = highest(l->isr, l->isr_words);
+
+	if (serving < 0 || (l->tpr >> 4) >= (u32)serving >> 4)
+		return l->tpr;
+	return (u32)serving & 0xf0;
+}
+
+int lapic_pending_vector(const struct lapic *l)
+{
+	int vector;
+
+	if (!l->irr_words || !sw_enabled(l))
+		return -1;
+	vector = highest(l->irr, l->irr_words);
+	return (u32)vector >> 4 > ppr(l) >> 4 ? vector : -1;
+}
+
+void lapic_accept(struct lapic *l, u8 vector)
+{
+	clear_vector(l->irr, &l->irr_words, vector);
+	set_vector(l->isr, &l->isr_words, vector);
+}
+
+/* [SDM3 10.8.5 Signaling Interrupt Servicing Completion] */
+static void end_of_interrupt(struct lapic *l)
+{
+	int vector = highest(l->isr, l->isr_words);
+
+	if (vector < 0)
+		return;
+	clear_vector(l->isr, &l->isr_words, (u8)vector);
+	if (l->tmr[vector / 32] >> vector % 32 & 1)
+		l->env.eoi(l->env.ctx, (u8)vector);
+}
+
+u8 lapic_cr8(const struct lapic *l)
+{
+	return (u8)(l->tpr >> 4);
+}
+
+void lapic_set_tpr_from_cr8(struct lapic *l, u8 cr8)
+{
+	l->tpr = (u32)(cr8 & 15) << 4;
+}
+
+/* --- errors and local delivery --- */
+
+/*
+ * Logs an error.  The error interrupt comes once, then waits for a write to
+ * ESR to arm it again.  [SDM3 10.5.3 Error Handling]
+ */
+static void log_error(struct lapic *l, u32 bit)
+{
+	u32 lvt = l->lvt[LVT_ERROR], already = l->esr_pending;
+
+	l->esr_pending |= bit;
+	if (already || lvt & LVT_MASKED || !sw_enabled(l))
+		return;
+	if ((lvt & 0xff) < 16)
+		l->esr_pending |= ESR_RECEIVE_ILLEGAL;
+	else
+		set_vector(l->irr, &l->irr_words, (u8)lvt);
+}
+
+/* Vectors 0-15 are the exceptions' and are refused. [SDM3 10.5.2 Valid Interrupt Vectors] */
+static void take_fixed(struct lapic *l, u8 vector, u8 trigger)
+{
+	if (!sw_enabled(l))
+		return;
+	if (vector < 16) {
+		log_error(l, ESR_RECEIVE_ILLEGAL);
+		return;
+	}
+	set_vector(l->irr, &l->irr_words, vector);
+	if (trigger == APIC_LEVEL)
+		l->tmr[vector / 32] |= 1U << vector % 32;
+	else
+		l->tmr[vector / 32] &= ~(1U << vector % 32);
+}
+
+static unsigned lvt_delivery(u32 lvt)
+{
+	return lvt >> 8 & 7;
+}
+
+bool lapic_extint_enabled(const struct lapic *l)
+{
+	u32 lvt = l->lvt[LVT_LINT0];
+
+	return !hw_enabled(l) || (!(lvt & LVT_MASKED) && lvt_delivery(lvt) == APIC_EXTINT);
+}
+
+/*
+ * Fixed mode acts on the rise only: a level-triggered LINT0, which would need
+ * a remote IRR, is nowhere used.  Without an APIC, LINT1 is the NMI pin.
+ */
+void lapic_set_lint(struct lapic *l, unsigned pin, bool level)
+{
+	u32 bit = 1U << (pin & 1), lvt = l->lvt[LVT_LINT0 + (pin & 1)];
+	bool rise = level && !(l->lint & bit);
+
+	l->lint = level ? l->lint | bit : l->lint & ~bit;
+	if (!rise)
+		return;
+	if (!hw_enabled(l)) {
+		if (pin)
+			l->env.cpu_event(l->env.ctx, LAPIC_EVENT_NMI, 0);
+	} else if (!(lvt & LVT_MASKED)) {
+		if (lvt_delivery(lvt) == APIC_FIXED)
+			take_fixed(l, (u8)lvt, APIC_EDGE);
+		else if (lvt_delivery(lvt) == APIC_NMI)
+			l->env.cpu_event(l->env.ctx, LAPIC_EVENT_NMI, 0);
+	}
+}
+
+/* --- the timer [SDM3 10.5.4 APIC Timer] --- */
+
+static unsigned timer_mode(const struct lapic *l)
+{
+	return l->lvt[LVT_TIMER] >> 17 & 3;
+}
+
+/* Modes 2 and 3 (reserved) do not use the counter. */
+static bool counts(const struct lapic *l)
+{
+	return timer_mode(l) <= TIMER_PERIODIC && l->timer_count;
+}
+
+/* Bits 3, 1, 0: 2, 4, ... 128, then 1. [SDM3 figure 10-10] */
+static u64 divisor(const struct lapic *l)
+{
+	return 1UL << (((l->timer_divide & 3) + (l->timer_divide >> 1 & 4) + 1) & 7);
+}
+
+static u64 guest_tsc(const struct lapic *l)
+{
+	return l->clock->now_ns + l->tsc_adjust;
+}
+
+/*
+ * A count of c reads c for `divisor` nanoseconds, and 0 (one-shot) or the
+ * initial count again (periodic) from the very instant at which the timer fires.
+ */
+static u32 current_count(const struct lapic *l)
+{
+	u64 div = divisor(l), elapsed_ns = l->clock->now_ns - l->timer_start_ns;
+	u64 first_ns = l->timer_count * div;
+
+	if (!counts(l))
+		return 0;
+	if (elapsed_ns < first_ns)
+		return l->timer_count - (u32)(elapsed_ns / div);
+	if (timer_mode(l) == TIMER_ONE_SHOT)
+		return 0;
+	return l->timer_initial - (u32)((elapsed_ns - first_ns) % (l->timer_initial * div) / div);
+}
+
+/* The next expiry after now, VTIMER_NEVER if there is none. */
+static u64 next_expiry_ns(const struct lapic *l)
+{
+	u64 now_ns = l->clock->now_ns, next_ns, period_ns;
+
+	if (timer_mode(l) == TIMER_TSC_DEADLINE && l->tsc_deadline) {
+		u64 ahead_ns = l->tsc_deadline - guest_tsc(l);
+
+		return ahead_ns < VTIMER_NEVER - now_ns ? now_ns + ahead_ns : VTIMER_NEVER;
+	}
+	if (!counts(l))
+		return VTIMER_NEVER;
+	next_ns = l->timer_start_ns + l->timer_count * divisor(l);
+	if (next_ns > now_ns)
+		return next_ns;
+	if (timer_mode(l) == TIMER_ONE_SHOT)
+		return VTIMER_NEVER;
+	period_ns = l->timer_initial * divisor(l);
+	return next_ns + ((now_ns - next_ns) / period_ns + 1) * period_ns;
+}
+
+/*
+ * Masked, an expiry shows nowhere but in the count, which is computed: no
+ * timer is armed, so it costs the guest no exit.  A TSC deadline disarms
+ * itself when it is reached, masked or not, which a read shows.
+ */
+static void arm_timer(struct lapic *l)
+{
+	if (timer_mode(l) != TIMER_TSC_DEADLINE && l->lvt[LVT_TIMER] & LVT_MASKED)
+		vtimer_cancel(&l->timer);
+	else
+		vtimer_arm(&l->timer, next_expiry_ns(l));
+}
+
+static void timer_fires(void *owner)
+{
+	struct lapic *l = owner;
+
+	if (timer_mode(l) == TIMER_TSC_DEADLINE)
+		l->tsc_deadline = 0;
+	else if (timer_mode(l) == TIMER_ONE_SHOT)
+		l->timer_count = 0;
+	if (!(l->lvt[LVT_TIMER] & LVT_MASKED))
+		take_fixed(l, (u8)l->lvt[LVT_TIMER], APIC_EDGE);
+	arm_timer(l);
+}
+
+/* An expiry due by now comes before the access that could change it. */
+static void catch_up(struct lapic *l)
+{
+	if (l->timer.deadline_ns <= l->clock->now_ns) {
+		vtimer_cancel(&l->timer);
+		timer_fires(l);
+	}
+}
+
+static void set_tsc_deadline(struct lapic *l, u64 deadline)
+{
+	l->tsc_deadline = deadline;
+	if (deadline && deadline <= guest_tsc(l))
+		timer_fires(l);
+	else
+		arm_timer(l);
+}
+
+void lapic_set_tsc_adjust(struct lapic *l, u64 adjust)
+{
+	catch_up(l);
+	l->tsc_adjust = adjust;
+	if (timer_mode(l) == TIMER_TSC_DEADLINE)
+		set_tsc_deadline(l, l->tsc_deadline);
+}
+
+static void set_initial_count(struct lapic *l, u32 value)
+{
+	if (timer_mode(l) == TIMER_TSC_DEADLINE)
+		return; /* ignored there [SDM3 10.5.4.1 TSC-Deadline Mode] */
+	l->timer_initial = l->timer_count = value;
+	l->timer_start_ns = l->clock->now_ns;
+	arm_timer(l);
+}
+
+/* The count goes on from where it is, at the new rate; the prescaler starts over. */
+static void set_divide(struct lapic *l, u32 value)
+{
+	if (value == l->timer_divide)
+		return;
+	l->timer_count = current_count(l);
+	l->timer_start_ns = l->clock->now_ns;
+	l->timer_divide = value;
+	arm_timer(l);
+}
+
+/*
+ * One-shot and periodic share the running count: only what happens at zero
+ * changes.  To and from TSC-deadline mode disarms [SDM3 10.5.4.1].
+ */
+static void set_lvt_timer(struct lapic *l, u32 value)
+{
+	unsigned from = timer_mode(l), to = value >> 17 & 3;
+
+	if (from != to && MAX(from, to) >= TIMER_TSC_DEADLINE) {
+		l->timer_initial = l->timer_count = 0;
+		l->tsc_deadline = 0;
+	} else if (from != to && counts(l)) {
+		u64 elapsed_ns = l->clock->now_ns - l->timer_start_ns;
+		u64 first_ns = l->timer_count * divisor(l), period_ns = l->timer_initial * divisor(l);
+
+		if (elapsed_ns >= first_ns && from == TIMER_ONE_SHOT) {
+			l->timer_count = 0;
+		} else if (elapsed_ns >= first_ns) {
+			l->timer_start_ns += first_ns + (elapsed_ns - first_ns) / period_ns * period_ns;
+			l->timer_count = l->timer_initial;
+		}
+	}
+	l->lvt[LVT_TIMER] = value;
+	arm_timer(l);
+}
+
+/* --- the interrupt command register [SDM3 10.6.1] --- */
+
+static void send_ipi(struct lapic *l)
+{
+	u32 low = (u32)l->icr;
+	struct apic_message m = {
+		.dest = x2apic(l) ? (u32)(l->icr >> 32) : apic_dest8((u8)(l->icr >> 56)),
+		.dest_mode = low >> 11 & 1,
+		.delivery_mode = low >> 8 & 7,
+		.vector = (u8)low,
+		.trigger = APIC_EDGE, /* an IPI is taken as edge whatever ICR says */
+		.level = 1,
+		.shorthand = low >> 18 & 3,
+	};
+
+	switch (m.delivery_mode) {
+	case APIC_FIXED:
+	case APIC_LOWEST:
+		if (m.vector < 16) {
+			log_error(l, ESR_SEND_ILLEGAL);
+			return;
+		}
+		break;
+	case APIC_INIT:
+		if (low >> 15 & 1 && !(low >> 14 & 1))
+			return; /* level de-assert: only old buses heard it */
+		break;
+	case APIC_NMI:
+	case APIC_STARTUP:
+		break;
+	default: /* SMI: there is no SMM; the rest is reserved */
+		return;
+	}
+	/* To itself a LAPIC sends fixed interrupts only. [SDM3 table 10-3] */
+	if ((m.shorthand == APIC_TO_SELF || m.shorthand == APIC_TO_ALL) && m.delivery_mode != APIC_FIXED)
+		return;
+	if (m.shorthand == APIC_TO_SELF)
+		lapic_deliver(l, &m);
+	else
+		l->env.send(l->env.ctx, &m);
+}
+
+static void self_ipi(struct lapic *l, u8 vector)
+{
+	if (vector < 16)
+		log_error(l, ESR_SEND_ILLEGAL);
+	else
+		take_fixed(l, vector, APIC_EDGE);
+}
+
+/* --- registers, alike in memory and MSRs --- */
+
+static u32 ldr(const struct lapic *l)
+{
+	/* In x2APIC mode derived from the ID [SDM3 10.12.10.2]. */
+	return x2apic(l) ? l->apic_id >> 4 << 16 | 1U << (l->apic_id & 15) : l->ldr;
+}
+
+/* -1: there is no such register. */
+static s64 read_register(const struct lapic *l, unsigned reg)
+{
+	switch (reg) {
+	case REG_ID:
+		return x2apic(l) ? l->apic_id : l->apic_id << 24;
+	case REG_VERSION:
+		return LAPIC_VERSION;
+	case REG_TPR:
+		return l->tpr;
+	case REG_PPR:
+		return ppr(l);
+	case REG_APR:
+	case REG_EOI:
+	case REG_RRD:
+		return 0;
+	case REG_LDR:
+		return ldr(l);
+	case REG_DFR:
+		return l->dfr;
+	case REG_SVR:
+		return l->svr;
+	case REG_ISR ... REG_ISR + 7:
+		return l->isr[reg - REG_ISR];
+	case REG_TMR ... REG_TMR + 7:
+		return l->tmr[reg - REG_TMR];
+	case REG_IRR ... REG_IRR + 7:
+		return l->irr[reg - REG_IRR];
+	case REG_ESR:
+		return l->esr;
+	case REG_ICR:
+		return (u32)l->icr;
+	case REG_ICR_HIGH:
+		return (u32)(l->icr >> 32);
+	case REG_LVT ... REG_LVT + NLVT - 1:
+		return l->lvt[reg - REG_LVT];
+	case REG_INITIAL:
+		return l->timer_initial;
+	case REG_CURRENT:
+		return current_count(l);
+	case REG_DIVIDE:
+		return l->timer_divide;
+	default:
+		return -1;
+	}
+}
+
+/* The bits that may be written; 0: not a writable register, or one whose value says nothing. */
+static u32 writable_bits(unsigned reg)
+{
+	switch (reg) {
+	case REG_TPR:
+	case REG_SELF_IPI:
+		return 0xff;
+	case REG_LDR:
+		return 0xff000000;
+	case REG_DFR:
+		return 0xf0000000;
+	case REG_SVR:
+		return 0x3ff;
+	case REG_ICR:
+		return 0x000ccfff;
+	case REG_LVT + LVT_TIMER:
+		return 0x000710ff;
+	case REG_LVT + LVT_THERMAL:
+	case REG_LVT + LVT_PMC:
+		return 0x000117ff;
+	case REG_LVT + LVT_LINT0:
+	case REG_LVT + LVT_LINT1:
+		return 0x0001f7ff;
+	case REG_LVT + LVT_ERROR:
+		return 0x000110ff;
+	case REG_ICR_HIGH:
+	case REG_INITIAL:
+		return 0xffffffff;
+	case REG_DIVIDE:
+		return 0xb;
+	default:
+		return 0;
+	}
+}
+
+/* While software-disabled every LVT entry is and stays masked [SDM3 10.4.7.2]. */
+static void set_svr(struct lapic *l, u32 value)
+{
+	l->svr = value;
+	if (value & SVR_ENABLE)
+		return;
+	for (unsigned i = 0; i < NLVT; i++)
+		l->lvt[i] |= LVT_MASKED;
+	arm_timer(l);
+}
+
+static void set_lvt(struct lapic *l, unsigned i, u32 value)
+{
+	value &= ~(u32)LVT_READ_ONLY;
+	if (!(l->svr & SVR_ENABLE))
+		value |= LVT_MASKED;
+	if (i == LVT_TIMER)
+		set_lvt_timer(l, value);
+	else
+		l->lvt[i] = value;
+}
+
+/* value holds writable bits only.  False: there is no such register to write. */
+static bool write_register(struct lapic *l, unsigned reg, u32 value)
+{
+	catch_up(l);
+	switch (reg) {
+	case REG_TPR:
+		l->tpr = value;
+		return true;
+	case REG_EOI:
+		end_of_interrupt(l);
+		return true;
+	case REG_LDR:
+		l->ldr = value;
+		return true;
+	case REG_DFR:
+		l->dfr = value | 0x0fffffff;
+		return true;
+	case REG_SVR:
+		set_svr(l, value);
+		return true;
+	case REG_ESR:
+		l->esr = l->esr_pending;
+		l->esr_pending = 0;
+		return true;
+	case REG_LVT ... REG_LVT + NLVT - 1:
+		set_lvt(l, reg - REG_LVT, value);
+		return true;
+	case REG_INITIAL:
+		set_initial_count(l, value);
+		return true;
+	case REG_DIVIDE:
+		set_divide(l, value);
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* --- the memory face --- */
+
+static bool read_only_in_memory(unsigned reg)
+{
+	return reg == REG_ID || reg == REG_VERSION || reg == REG_APR || reg == REG_PPR || reg == REG_RRD ||
+	       (reg >= REG_ISR && reg < REG_ESR) || reg == REG_CURRENT;
+}
+
+/* Other than aligned 32-bit accesses are undefined [SDM3 10.4.1]: here they do nothing. */
+static u64 lapic_read(void *dev, enum io_space space, u64 addr, unsigned size_bytes)
+{
+	struct lapic *l = dev;
+	s64 value;
+
+	if (space != IO_MEMORY || !lapic_claims(l, GPA(addr)))
+		return ~0UL;
+	if (size_bytes != 4 || addr & 15)
+		return 0;
+	catch_up(l);
+	value = read_register(l, (addr & 0xfff) >> 4);
+	if (value >= 0)
+		return (u64)value;
+	log_error(l, ESR_ILLEGAL_REGISTER);
+	return 0;
+}
+
+static void lapic_write(void *dev, enum io_space space, u64 addr, unsigned size_bytes, u64 value)
+{
+	unsigned reg = (addr & 0xfff) >> 4;
+	struct lapic *l = dev;
+
+	if (space != IO_MEMORY || !lapic_claims(l, GPA(addr)) || size_bytes != 4 || addr & 15)
+		return;
+	value &= writable_bits(reg);
+	if (reg == REG_ICR) {
+		catch_up(l);
+		l->icr = (l->icr & ~0xffffffffUL) | (value & ~0x1000UL); /* delivery status: idle */
+		send_ipi(l);
+	} else if (reg == REG_ICR_HIGH) {
+		l->icr = (u32)l->icr | (value & 0xff000000) << 32;
+	} else if (!write_register(l, reg, (u32)value) && !read_only_in_memory(reg)) {
+		log_error(l, ESR_ILLEGAL_REGISTER);
+	}
+}
+
+/* --- the MSR face [SDM3 10.12 Extended XAPIC (x2APIC)] --- */
+
+/* Registers of the page that x2APIC dropped; reads and writes of them fault. */
+static bool gone_in_x2apic(unsigned reg)
+{
+	return reg == REG_APR || reg == REG_RRD || reg == REG_DFR || reg == REG_ICR_HIGH;
+}
+
+err_t lapic_read_msr(struct lapic *l, u32 msr, u64 *value)
+{
+	unsigned reg = msr - MSR_X2APIC_FIRST;
+	s64 low;
+
+	catch_up(l);
+	*value = 0;
+	if (msr == MSR_APIC_BASE) {
+		*value = l->apic_base;
+		return OK;
+	}
+	if (msr == MSR_TSC_DEADLINE) {
+		*value = l->tsc_deadline;
+		return OK;
+	}
+	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !x2apic(l))
+		return ERR_INVALID;
+	if (reg == REG_ICR) {
+		*value = l->icr;
+		return OK;
+	}
+	low = read_register(l, reg);
+	if (gone_in_x2apic(reg) || reg == REG_EOI || low < 0)
+		return ERR_INVALID;
+	*value = (u64)low;
+	return OK;
+}
+
+static err_t write_x2apic(struct lapic *l, unsigned reg, u64 value)
+{
+	if (reg == REG_ICR) {
+		if ((u32)value & ~(writable_bits(reg) & ~0x1000U))
+			return ERR_INVALID;
+		l->icr = value;
+		send_ipi(l);
+		return OK;
+	}
+	if (gone_in_x2apic(reg) || reg == REG_LDR || value & ~(u64)writable_bits(reg))
+		return ERR_INVALID;
+	if (reg == REG_SELF_IPI) {
+		self_ipi(l, (u8)value);
+		return OK;
+	}
+	return write_register(l, reg, (u32)value) ? OK : ERR_INVALID;
+}
+
+/* All registers but the ID and IA32_APIC_BASE: power-up, INIT, and disabling. */
+static void reset_registers(struct lapic *l)
+{
+	l->icr = 0;
+	l->tpr = 0;
+	l->svr = 0xff;
+	l->ldr = 0;
+	l->dfr = 0xffffffff;
+	l->esr = l->esr_pending = 0;
+	for (unsigned i = 0; i < NLVT; i++)
+		l->lvt[i] = LVT_MASKED;
+	memset(l->irr, 0, sizeof(l->irr));
+	memset(l->isr, 0, sizeof(l->isr));
+	memset(l->tmr, 0, sizeof(l->tmr));
+	rebuild_words(l);
+	l->timer_initial = l->timer_count = l->timer_divide = 0;
+	l->timer_start_ns = 0;
+	l->tsc_deadline = 0;
+	vtimer_cancel(&l->timer);
+}
+
+/*
+ * Legal changes: disabled <-> xAPIC -> x2APIC -> disabled.  A LAPIC that comes
+ * back from disabled is as after power-up.  [SDM3 10.12.5 State Transitions]
+ */
+static err_t write_apic_base(struct lapic *l, u64 value)
+{
+	u64 legal = (BIT(LAPIC_PHYS_BITS) - 1) & PAGE_MASK;
+	u64 was = l->apic_base & (BASE_EN | BASE_EXTD), will = value & (BASE_EN | BASE_EXTD);
+
+	if (value & ~(legal | BASE_EN | BASE_EXTD | BASE_BSP) || will == BASE_EXTD)
+		return ERR_INVALID;
+	if (will == (BASE_EN | BASE_EXTD) && !was)
+		return ERR_INVALID;
+	if (will == BASE_EN && was & BASE_EXTD)
+		return ERR_INVALID;
+	l->apic_base = value;
+	if (!will && was)
+		reset_registers(l);
+	if (will & BASE_EXTD && !(was & BASE_EXTD))
+		l->icr = (u32)l->icr; /* its destination field changes format */
+	return OK;
+}
+
+err_t lapic_write_msr(struct lapic *l, u32 msr, u64 value)
+{
+	catch_up(l);
+	if (msr == MSR_APIC_BASE)
+		return write_apic_base(l, value);
+	if (msr == MSR_TSC_DEADLINE) {
+		if (timer_mode(l) == TIMER_TSC_DEADLINE)
+			set_tsc_deadline(l, value);
+		return OK;
+	}
+	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !x2apic(l))
+		return ERR_INVALID;
+	return write_x2apic(l, msr - MSR_X2APIC_FIRST, value);
+}
+
+/* --- messages --- */
+
+/* [SDM3 10.6.2.2 Logical Destination Mode] */
+static bool logical_match(const struct lapic *l, u32 dest)
+{
+	u32 own = ldr(l);
+
+	if (x2apic(l))
+		return own >> 16 == dest >> 16 && own & dest & 0xffff;
+	if (dest > 0xff)
+		return false;
+	own >>= 24;
+	if (l->dfr >> 28 == 0xf) /* flat */
+		return own & dest;
+	return l->dfr >> 28 == 0 && own >> 4 == dest >> 4 && own & dest & 0xf;
+}
+
+bool lapic_matches(const struct lapic *l, const struct apic_message *m)
+{
+	if (!hw_enabled(l) || m->shorthand == APIC_TO_SELF || m->shorthand == APIC_TO_OTHERS)
+		return false;
+	if (m->shorthand == APIC_TO_ALL || m->dest == APIC_BROADCAST)
+		return true;
+	return m->dest_mode == APIC_LOGICAL ? logical_match(l, m->dest) : m->dest == l->apic_id;
+}
+
+void lapic_deliver(struct lapic *l, const struct apic_message *m)
+{
+	catch_up(l);
+	switch (m->delivery_mode) {
+	case APIC_FIXED:
+	case APIC_LOWEST:
+		take_fixed(l, m->vector, m->trigger);
+		break;
+	case APIC_NMI:
+		l->env.cpu_event(l->env.ctx, LAPIC_EVENT_NMI, 0);
+		break;
+	case APIC_INIT:
+		if (!m->level)
+			break;
+		reset_registers(l); /* the ID and IA32_APIC_BASE stay [SDM3 10.4.7.3] */
+		l->env.cpu_event(l->env.ctx, LAPIC_EVENT_INIT, 0);
+		break;
+	case APIC_STARTUP:
+		l->env.cpu_event(l->env.ctx, LAPIC_EVENT_STARTUP, m->vector);
+		break;
+	default: /* lapic.h, "Not here" */
+		break;
+	}
+}
+
+static bool addressed(const struct lapic *l, bool is_source, const struct apic_message *m)
+{
+	if (m->shorthand == APIC_TO_SELF || m->shorthand == APIC_TO_OTHERS)
+		return is_source == (m->shorthand == APIC_TO_SELF) && hw_enabled(l);
+	return lapic_matches(l, m);
+}
+
+void lapic_route(struct lapic *const *lapics, unsigned n, int source, const struct apic_message *m)
+{
+	struct lapic *lowest = NULL;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (!addressed(lapics[i], (int)i == source, m))
+			continue;
+		if (m->delivery_mode != APIC_LOWEST)
+			lapic_deliver(lapics[i], m);
+		else if (sw_enabled(lapics[i]) && (!lowest || ppr(lapics[i]) < ppr(lowest)))
+			lowest = lapics[i];
+	}
+	if (lowest)
+		lapic_deliver(lowest, m);
+}
+
+/* --- the hooks --- */
+
+void lapic_set_virtual_wire(struct lapic *l)
+{
+	catch_up(l);
+	set_svr(l, SVR_ENABLE | 0xff);
+	set_lvt(l, LVT_LINT0, APIC_EXTINT << 8);
+	set_lvt(l, LVT_LINT1, APIC_NMI << 8);
+}
+
+static void lapic_reset(void *dev)
+{
+	struct lapic *l = dev;
+
+	l->apic_base = LAPIC_DEFAULT_BASE | BASE_EN | (l->bsp ? BASE_BSP : 0);
+	l->tsc_adjust = 0;
+	l->lint = 0;
+	reset_registers(l);
+}
+
+static void lapic_state(void *dev, struct state_walk *w)
+{
+	struct lapic *l = dev;
+
+	STATE(w, l, apic_base);
+	STATE(w, l, icr);
+	STATE(w, l, tpr);
+	STATE(w, l, svr);
+	STATE(w, l, ldr);
+	STATE(w, l, dfr);
+	STATE(w, l, esr);
+	STATE(w, l, esr_pending);
+	STATE(w, l, lvt);
+	STATE(w, l, irr);
+	STATE(w, l, isr);
+	STATE(w, l, tmr);
+	STATE(w, l, lint);
+	STATE(w, l, timer_initial);
+	STATE(w, l, timer_divide);
+	STATE(w, l, timer_count);
+	STATE(w, l, timer_start_ns);
+	STATE(w, l, tsc_deadline);
+	STATE(w, l, tsc_adjust);
+	state_field(w, "timer", &l->timer.deadline_ns, sizeof(l->timer.deadline_ns));
+	if (w->mode != STATE_LOAD)
+		return;
+	/* A running count has a period: without one, a division by zero waits. */
+	if (!w->error && l->timer_count && !l->timer_initial)
+		w->error = ERR_DAMAGED;
+	if (w->error)
+		lapic_reset(l);
+	rebuild_words(l);
+}
+
+const struct device_ops lapic_ops = {
+	.name = "lapic",
+	.version = 1,
+	.read = lapic_read,
+	.write = lapic_write,
+	.reset = lapic_reset,
+	.input = device_no_input,
+	.state = lapic_state,
+};
+
+void lapic_init(struct lapic *l, struct vclock *clock, u32 apic_id, bool bsp, const struct lapic_env *env)
+{
+	memset(l, 0, sizeof(*l));
+	l->clock = clock;
+	l->apic_id = apic_id;
+	l->bsp = bsp;
+	l->env = *env;
+	vtimer_add(clock, &l->timer, timer_fires, l);
+	lapic_reset(l);
+}

@@ -1,0 +1,56 @@
+/*
+ * exit.h - why a vCPU stopped running, in neutral terms.
+ *
+ * Vendor code turns its raw exit into this; exits.c dispatches it.  What has
+ * no neutral meaning is EXIT_UNKNOWN and stops that VM, never the host.
+ */
+#ifndef VMM_EXIT_H
+#define VMM_EXIT_H
+
+#include "kernel/base.h"
+
+enum exit_reason {
+	EXIT_STOP,        /* the armed instruction was reached (or a host interrupt came first) */
+	EXIT_PORT,        /* IN, OUT, INS, OUTS */
+	EXIT_MSR,         /* RDMSR, WRMSR */
+	EXIT_CPUID,
+	EXIT_HLT,
+	EXIT_CR8,         /* MOV to CR8: the task priority */
+	EXIT_PAGING,      /* guest-physical access the second-level tables do not allow */
+	EXIT_TSC,         /* RDTSC(P), on hosts where it must exit */
+	EXIT_HYPERCALL,   /* VMMCALL */
+	EXIT_UNDEFINED,   /* an instruction this machine does not have: becomes #UD */
+	EXIT_TRIPLE_FAULT,
+	EXIT_TASK_SWITCH,
+	EXIT_CACHE,       /* INVD, WBINVD: nothing to do */
+	EXIT_BAD_STATE,   /* the processor refused the guest's state */
+	EXIT_UNKNOWN,
+	NEXIT,
+};
+
+/* Name for reports and statistics, e.g. "port". */
+const char *exit_reason_name(enum exit_reason r);
+
+struct exit {
+	enum exit_reason reason;
+	u64 retired;     /* instructions the guest completed since entry */
+	bool irq_taken;  /* the offered interrupt was delivered */
+	u8 insn_bytes;   /* length of the exiting instruction; 0: the vendor did not say */
+	u64 raw_code;    /* vendor's own, for reports only */
+	union {
+		struct {
+			u16 port;
+			u8 size_bytes;
+			bool in, string, rep;
+		} port;
+		struct {
+			bool write;
+		} msr;
+		struct {
+			gpa_t gpa;
+			bool write, fetch, table_walk;
+		} paging;
+	};
+};
+
+#endif

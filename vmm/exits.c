@@ -1,0 +1,345 @@
+/*
+ * exits.c - one handler for each reason a vCPU can stop.
+ *
+ * Each handler does what the hardware would have done and lets the guest go
+ * on: an instruction is completed (vcpu_retire), becomes the fault real
+ * hardware gives, or ends this VM with its state.  Nothing here can end the
+ * host.
+ */
+#include "vmm/emulate.h"
+#include "vmm/vm.h"
+
+const char *exit_reason_name(enum exit_reason r)
+{
+	static const char *const names[NEXIT] = {
+		[EXIT_STOP] = "stop", [EXIT_PORT] = "port", [EXIT_MSR] = "msr", [EXIT_CPUID] = "cpuid",
+		[EXIT_HLT] = "hlt", [EXIT_CR8] = "cr8", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
+		[EXIT_UNDEFINED] = "undefined", [EXIT_TRIPLE_FAULT] = "triple-fault",
+		[EXIT_TASK_SWITCH] = "task-switch", [EXIT_CACHE] = "cache", [EXIT_BAD_STATE] = "bad-state",
+		[EXIT_UNKNOWN] = "unknown",
+	};
+	return r < NEXIT ? names[r] : "?";
+}
+
+/* --- the instruction at RIP ------------------------------------------------ */
+
+/* Fetches up to 15 bytes at RIP, fewer where a page is not mapped; returns how many. */
+static size_t fetch(struct vcpu *v, u8 bytes[INSN_MAX_LENGTH])
+{
+	u64 base = cpu_code_bits(&v->cpu) == 64 ? 0 : v->cpu.seg[SEG_CS].base;
+	size_t got = 0;
+
+	while (got < INSN_MAX_LENGTH) {
+		gva_t at = GVA(base + v->cpu.rip + got);
+		size_t n = MIN(INSN_MAX_LENGTH - got, PAGE_SIZE - at.v % PAGE_SIZE);
+		struct walk_result w = paging_walk(v, at, false, true, v->cpu.cpl == 3);
+
+		if (!w.ok || guestmem_read(&v->vm->mem, w.gpa, bytes + got, n))
+			break;
+		got += n;
+	}
+	return got;
+}
+
+static bool decode_at_rip(struct vcpu *v, struct insn *in)
+{
+	u8 bytes[INSN_MAX_LENGTH];
+	size_t n = fetch(v, bytes);
+	err_t err = insn_decode(bytes, n, cpu_code_bits(&v->cpu), in);
+
+	if (!err)
+		return true;
+	if (err == ERR_INVALID)
+		vcpu_raise(v, in->vector, in->vector == VEC_GP, 0);
+	else
+		vm_stop(v->vm, VM_UNHANDLED,
+			"instruction %02x %02x %02x %02x at rip %#lx reaches a device and is not one this machine emulates",
+			bytes[0], bytes[1], bytes[2], bytes[3], v->cpu.rip);
+	return false;
+}
+
+/* Completes an instruction whose length the vendor may not have said. */
+static void complete(struct vcpu *v, const struct exit *e)
+{
+	struct insn in;
+
+	if (e->insn_bytes)
+		vcpu_retire(v, e->insn_bytes);
+	else if (decode_at_rip(v, &in))
+		vcpu_retire(v, in.length);
+}
+
+/* --- memory and ports for the emulator -------------------------------------- */
+
+/* The gpa behind a linear address, or the page fault the access gives. */
+static bool translate(struct vcpu *v, gva_t at, unsigned access, gpa_t *gpa)
+{
+	struct walk_result w = paging_walk(v, at, access & EMU_WRITE, false, v->cpu.cpl == 3);
+
+	*gpa = w.gpa;
+	if (!w.ok) {
+		v->cpu.cr2 = at.v;
+		vcpu_raise(v, VEC_PF, true, w.error);
+	}
+	return w.ok;
+}
+
+/* Both pages of an access that may cross one.  second.v is 0 when it does not. */
+static bool translate_both(struct vcpu *v, gva_t at, unsigned n, unsigned access, gpa_t *first, gpa_t *second)
+{
+	second->v = 0;
+	return translate(v, at, access, first) &&
+	       (at.v % PAGE_SIZE + n <= PAGE_SIZE || translate(v, GVA((at.v | ~PAGE_MASK) + 1), access, second));
+}
+
+static enum emu_result emu_check(void *ctx, gva_t at, unsigned n, unsigned access)
+{
+	gpa_t first, second;
+	return translate_both(ctx, at, n, access, &first, &second) ? EMU_OK : EMU_FAULT;
+}
+
+static enum emu_result read_physical(struct vcpu *v, gpa_t at, unsigned n, u64 *value)
+{
+	*value = 0;
+	if (!guestmem_is_ram(&v->vm->mem, at)) {
+		*value = board_read(v, IO_MEMORY, at.v, n);
+	} else if (guestmem_read(&v->vm->mem, at, value, n)) {
+		vm_stop(v->vm, VM_HOST_FAILED, "out of memory for the guest's RAM");
+		return EMU_STOP;
+	}
+	return EMU_OK;
+}
+
+static enum emu_result write_physical(struct vcpu *v, gpa_t at, unsigned n, u64 value)
+{
+	if (!guestmem_is_ram(&v->vm->mem, at)) {
+		board_write(v, IO_MEMORY, at.v, n, value);
+	} else if (guestmem_write(&v->vm->mem, at, &value, n)) {
+		vm_stop(v->vm, VM_HOST_FAILED, "out of memory for the guest's RAM");
+		return EMU_STOP;
+	}
+	return EMU_OK;
+}
+
+static enum emu_result emu_read(void *ctx, gva_t at, unsigned n, unsigned access, u64 *value)
+{
+	gpa_t first, second;
+	unsigned head = (unsigned)MIN((u64)n, PAGE_SIZE - at.v % PAGE_SIZE);
+	enum emu_result r;
+	u64 tail = 0;
+
+	if (!translate_both(ctx, at, n, access, &first, &second))
+		return EMU_FAULT;
+	r = read_physical(ctx, first, head, value);
+	if (r != EMU_OK || head == n)
+		return r;
+	r = read_physical(ctx, second, n - head, &tail);
+	*value = (*value & size_mask(head)) | tail << (8 * head);
+	return r;
+}
+
+static enum emu_result emu_write(void *ctx, gva_t at, unsigned n, u64 value)
+{
+	gpa_t first, second;
+	unsigned head = (unsigned)MIN((u64)n, PAGE_SIZE - at.v % PAGE_SIZE);
+	enum emu_result r;
+
+	if (!translate_both(ctx, at, n, EMU_WRITE, &first, &second))
+		return EMU_FAULT;
+	r = write_physical(ctx, first, head, value);
+	return r != EMU_OK || head == n ? r : write_physical(ctx, second, n - head, value >> (8 * head));
+}
+
+static enum emu_result emu_in(void *ctx, u16 port, unsigned n, u64 *value)
+{
+	*value = board_read(ctx, IO_PORT, port, n);
+	return EMU_OK;
+}
+
+static enum emu_result emu_out(void *ctx, u16 port, unsigned n, u64 value)
+{
+	board_write(ctx, IO_PORT, port, n, value);
+	return EMU_OK;
+}
+
+static const struct emu_ops emu_surroundings = {
+	.read = emu_read, .write = emu_write, .check = emu_check, .in = emu_in, .out = emu_out,
+};
+
+/* Executes the instruction at RIP, which reaches a device. */
+static void emulate_at_rip(struct vcpu *v)
+{
+	struct insn in;
+
+	v->vm->virt->save(v, PART_SEGMENTS);
+	if (!decode_at_rip(v, &in))
+		return;
+	switch (emulate(&v->cpu, &in, &emu_surroundings, v)) {
+	case EMU_DONE:
+	case EMU_REPEAT:
+		vcpu_count_one(v);
+		if (v->cpu.rflags & RFLAGS_TF)
+			vcpu_raise(v, VEC_DB, false, 0);
+		break;
+	case EMU_FAULT:
+	case EMU_STOP:
+		break; /* the callback has said why */
+	case EMU_GP:
+		vcpu_raise(v, VEC_GP, true, 0);
+		break;
+	case EMU_SS:
+		vcpu_raise(v, VEC_SS, true, 0);
+		break;
+	case EMU_DE:
+		vcpu_raise(v, VEC_DE, false, 0);
+		break;
+	case EMU_UNSUPPORTED:
+		vm_stop(v->vm, VM_UNHANDLED, "the instruction at rip %#lx reaches a device and is not emulated",
+			v->cpu.rip);
+		break;
+	}
+}
+
+/* --- one handler a reason ----------------------------------------------------- */
+
+static void exit_port(struct vcpu *v, const struct exit *e)
+{
+	unsigned n = e->port.size_bytes;
+	u64 *rax = &v->cpu.gpr[RAX];
+
+	if (e->port.string) {
+		emulate_at_rip(v);
+		return;
+	}
+	/* Time stands at the instruction while the device works; then it retires. */
+	if (e->port.in) {
+		u64 value = board_read(v, IO_PORT, e->port.port, n);
+		*rax = n == 4 ? value : (*rax & ~size_mask(n)) | value;
+	} else {
+		board_write(v, IO_PORT, e->port.port, n, *rax);
+	}
+	complete(v, e);
+}
+
+static void exit_msr(struct vcpu *v, const struct exit *e)
+{
+	u32 index = (u32)v->cpu.gpr[RCX];
+	u64 value = (u32)v->cpu.gpr[RAX] | v->cpu.gpr[RDX] << 32;
+	err_t err = e->msr.write ? msr_write(v, index, value) : msr_read(v, index, &value);
+
+	if (err) {
+		vcpu_raise(v, VEC_GP, true, 0);
+		return;
+	}
+	if (e->msr.write) {
+		v->vm->virt->load(v, PART_CONTROL);
+	} else {
+		v->cpu.gpr[RAX] = (u32)value;
+		v->cpu.gpr[RDX] = value >> 32;
+	}
+	complete(v, e);
+}
+
+static void exit_cpuid(struct vcpu *v, const struct exit *e)
+{
+	u32 out[4];
+
+	cpuid_read(v, (u32)v->cpu.gpr[RAX], (u32)v->cpu.gpr[RCX], out);
+	v->cpu.gpr[RAX] = out[0];
+	v->cpu.gpr[RBX] = out[1];
+	v->cpu.gpr[RCX] = out[2];
+	v->cpu.gpr[RDX] = out[3];
+	complete(v, e);
+}
+
+static void exit_hlt(struct vcpu *v, const struct exit *e)
+{
+	complete(v, e);
+	v->cpu.halted = 1;
+}
+
+static void exit_cr8(struct vcpu *v, const struct exit *e unused_arg)
+{
+	struct insn in;
+	u64 value;
+
+	if (!decode_at_rip(v, &in))
+		return;
+	value = emu_get_reg(&v->cpu, &in.operand[1]);
+	if (value & ~0xfUL) {
+		vcpu_raise(v, VEC_GP, true, 0);
+		return;
+	}
+	lapic_set_tpr_from_cr8(&v->lapic, (u8)value);
+	vcpu_retire(v, in.length);
+}
+
+static void exit_paging(struct vcpu *v, const struct exit *e)
+{
+	switch (v->vm->paging.ops->fault(v, e)) {
+	case PAGING_RETRY:
+	case PAGING_STEP:
+		break;
+	case PAGING_EMULATE:
+		if (e->paging.fetch || e->paging.table_walk)
+			vm_stop(v->vm, VM_UNHANDLED, "%s at guest-physical %#lx, where there is no memory; rip %#lx",
+				e->paging.fetch ? "instruction fetch" : "page table", e->paging.gpa.v, v->cpu.rip);
+		else
+			emulate_at_rip(v);
+		break;
+	case PAGING_FAILED:
+		vm_stop(v->vm, VM_HOST_FAILED, "no memory to map guest-physical %#lx", e->paging.gpa.v);
+		break;
+	}
+}
+
+static void exit_tsc(struct vcpu *v, const struct exit *e)
+{
+	u64 tsc = v->vm->now.vtime_ns + v->cpu.tsc_adjust;
+
+	v->cpu.gpr[RAX] = (u32)tsc;
+	v->cpu.gpr[RDX] = tsc >> 32;
+	complete(v, e);
+}
+
+/* This machine answers no hypercalls and has no nested virtualisation, MONITOR or RDPMC. */
+static void exit_undefined(struct vcpu *v, const struct exit *e unused_arg)
+{
+	vcpu_raise(v, VEC_UD, false, 0);
+}
+
+static void exit_fatal(struct vcpu *v, const struct exit *e)
+{
+	if (e->reason == EXIT_TRIPLE_FAULT)
+		vm_stop(v->vm, VM_TRIPLE_FAULT, "triple fault at rip %#lx", v->cpu.rip);
+	else
+		vm_stop(v->vm, VM_UNHANDLED, "exit %s (%#lx) at rip %#lx", exit_reason_name(e->reason), e->raw_code,
+			v->cpu.rip);
+}
+
+static void exit_stop(struct vcpu *v unused_arg, const struct exit *e unused_arg)
+{
+}
+
+static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
+	[EXIT_STOP] = exit_stop,
+	[EXIT_PORT] = exit_port,
+	[EXIT_MSR] = exit_msr,
+	[EXIT_CPUID] = exit_cpuid,
+	[EXIT_HLT] = exit_hlt,
+	[EXIT_CR8] = exit_cr8,
+	[EXIT_PAGING] = exit_paging,
+	[EXIT_TSC] = exit_tsc,
+	[EXIT_HYPERCALL] = exit_undefined,
+	[EXIT_UNDEFINED] = exit_undefined,
+	[EXIT_CACHE] = complete,
+	[EXIT_TRIPLE_FAULT] = exit_fatal,
+	[EXIT_TASK_SWITCH] = exit_fatal,
+	[EXIT_BAD_STATE] = exit_fatal,
+	[EXIT_UNKNOWN] = exit_fatal,
+};
+
+void exit_dispatch(struct vcpu *v, const struct exit *e)
+{
+	handlers[e->reason](v, e);
+}

@@ -1,0 +1,59 @@
+/*
+ * guestmem.h - a guest's RAM: 2 MiB chunks of host memory, zeroed when first
+ * touched, and what is needed to digest them cheaply.
+ *
+ * The digest of memory is a function of contents only: the sum over pages of
+ * a hash mixed with the page's number, a zero page counting as nothing.  So
+ * untouched memory costs nothing, and one changed page changes one term.
+ */
+#ifndef VMM_GUESTMEM_H
+#define VMM_GUESTMEM_H
+
+#include "kernel/base.h"
+
+#define CHUNK_SHIFT 21
+#define CHUNK_SIZE (1UL << CHUNK_SHIFT)
+#define CHUNK_PAGES (CHUNK_SIZE / PAGE_SIZE)
+#define GUEST_MAX_CHUNKS 1536 /* 3 GiB: RAM ends where the PC's MMIO hole begins */
+
+/* Where chunks come from: CHUNK_SIZE bytes, so aligned, contents unspecified; NULL when out. */
+struct chunk_source {
+	void *(*chunk)(void *ctx);
+	void *(*pages)(void *ctx, size_t npages); /* zeroed, for tables and such */
+	void *ctx;
+};
+
+/* Per chunk: hashes of its pages and which of them must be hashed again. */
+struct chunk_info {
+	u8 *data;                    /* NULL: never touched, all zero */
+	u64 stale[CHUNK_PAGES / 64]; /* bit set: changed by us since last hashed */
+	u64 hash[CHUNK_PAGES];       /* this page's term of the sum; 0 for a zero page */
+};
+
+struct guest_memory {
+	u64 size_bytes;
+	unsigned nchunks;
+	struct chunk_info *chunk[GUEST_MAX_CHUNKS]; /* NULL: never touched */
+	struct chunk_source source;
+	u64 digest;                  /* the sum, valid but for stale pages */
+};
+
+err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s) must_check;
+
+/* True for addresses backed by RAM: all of it but the 640 KiB - 1 MiB hole. */
+bool guestmem_is_ram(const struct guest_memory *m, gpa_t at);
+
+/* The chunk holding `at`, touched if need be.  NULL: not RAM, or the host is out of memory. */
+struct chunk_info *guestmem_touch(struct guest_memory *m, gpa_t at);
+
+/* Copies; fails with ERR_INVALID when any byte is not RAM.  Writes mark pages stale. */
+err_t guestmem_read(struct guest_memory *m, gpa_t at, void *buf, size_t size_bytes) must_check;
+err_t guestmem_write(struct guest_memory *m, gpa_t at, const void *buf, size_t size_bytes) must_check;
+
+/* A page may have changed since it was hashed. */
+void guestmem_mark(struct guest_memory *m, gpa_t at);
+
+/* Hashes what is stale and returns the digest of all memory; pages hashed are added to *npages. */
+u64 guestmem_digest(struct guest_memory *m, u64 *npages);
+
+#endif

@@ -1,0 +1,233 @@
+/*
+ * run.c - the vCPU loop: a VM's whole life, from point to point.
+ *
+ * Each turn of the loop does, in this order and nowhere else [docs/TIME.md]:
+ *
+ *   1  timers due at this point fire
+ *   2  at a poll point, or woken from idleness: inputs enter
+ *   3  at an epoch's end: the digest
+ *   4  a halted vCPU wakes, or virtual time jumps
+ *   5  the highest pending interrupt is offered
+ *   6  the guest runs to the next point where any of this can change
+ *   7  the exit is handled
+ *
+ * Reads and changes: one struct vm.  Must never touch a host clock: where the
+ * guest stops is decided by counts and virtual time only.
+ */
+#include "vmm/vm.h"
+
+static void set_now(struct vm *vm, u64 count)
+{
+	vm->now.count = count;
+	vm->now.vtime_ns = count * vm->config.ns_per_insn + vm->idle_ns;
+	vm->clock.now_ns = vm->now.vtime_ns;
+}
+
+void vcpu_count_one(struct vcpu *v)
+{
+	v->vm->stats.guest_insns++;
+	set_now(v->vm, v->vm->now.count + 1);
+}
+
+void vcpu_retire(struct vcpu *v, unsigned insn_bytes)
+{
+	v->cpu.rip += insn_bytes;
+	if (cpu_code_bits(&v->cpu) != 64)
+		v->cpu.rip &= 0xffffffff;
+	v->cpu.interrupt_shadow = 0;
+	v->cpu.rflags &= ~(u64)RFLAGS_RF;
+	vcpu_count_one(v);
+}
+
+/* Everything the boundary has for this very point enters the machine. */
+static void take_inputs(struct vm *vm)
+{
+	struct input in;
+	u32 room;
+
+	while ((room = board_input_room(&vm->board, INPUT_CONSOLE)) &&
+	       vm->boundary->ops->next_input(vm->boundary, &vm->now, room, &in)) {
+		vm->now.sequence++;
+		vm->stats.inputs++;
+		vm->stats.input_bytes += in.size;
+		board_input(&vm->board, &in);
+	}
+}
+
+static void poll(struct vm *vm)
+{
+	enum vm_outcome o;
+
+	vm->next_poll = (vm->now.count / vm->config.poll_insns + 1) * vm->config.poll_insns;
+	take_inputs(vm);
+	o = vm->boundary->ops->poll(vm->boundary, &vm->now);
+	if (o != VM_RUNNING)
+		vm_stop(vm, o, "%s", "");
+}
+
+static void end_epoch(struct vm *vm)
+{
+	u64 before = vm->host_counter(), digest = vm_digest(vm);
+	enum vm_outcome o;
+
+	vm->stats.digest_insns += vm->host_counter() - before;
+	vm->stats.epochs++;
+	vm->next_epoch = (vm->now.count / vm->config.epoch_insns + 1) * vm->config.epoch_insns;
+	o = vm->boundary->ops->epoch(vm->boundary, &vm->now, digest);
+	if (o != VM_RUNNING)
+		vm_stop(vm, o, "%s", "");
+}
+
+/* The interrupt the vCPU would take next, if its flags allow: left in v->irq_vector. */
+static void offer_interrupt(struct vcpu *v)
+{
+	struct pic *pic = &v->vm->board.pic;
+
+	v->irq_vector = -1;
+	v->irq_from_pic = lapic_extint_enabled(&v->lapic) && pic_has_interrupt(pic);
+	v->irq_vector = v->irq_from_pic ? pic_pending_vector(pic) : lapic_pending_vector(&v->lapic);
+}
+
+static void accept_interrupt(struct vcpu *v)
+{
+	if (v->irq_from_pic)
+		pic_acknowledge(&v->vm->board.pic);
+	else
+		lapic_accept(&v->lapic, (u8)v->irq_vector);
+}
+
+/*
+ * No vCPU can run: virtual time jumps to the next timer, or to the input that
+ * comes first.  With neither, the VM is over.
+ */
+static void idle(struct vm *vm)
+{
+	u64 deadline = vclock_next(&vm->clock), to;
+
+	if (vm->config.limit_vtime_ns < deadline)
+		deadline = vm->config.limit_vtime_ns;
+	to = vm->boundary->ops->idle(vm->boundary, &vm->now, deadline);
+	if (to == VTIMER_NEVER) {
+		enum vm_outcome o = vm->boundary->ops->poll(vm->boundary, &vm->now);
+		if (o != VM_RUNNING)
+			vm_stop(vm, o, "%s", "");
+		else
+			vm_stop(vm, VM_STUCK, "halted, no timer armed and no input to come");
+		return;
+	}
+	vm->idle_ns += to - vm->now.vtime_ns;
+	vm->stats.idle_jumps++;
+	set_now(vm, vm->now.count);
+	vclock_run(&vm->clock);
+	take_inputs(vm);
+}
+
+/* Instructions from now until virtual time reaches t. */
+static u64 insns_until(const struct vm *vm, u64 t)
+{
+	u64 ns = t > vm->now.vtime_ns ? t - vm->now.vtime_ns : 0;
+	return ns / vm->config.ns_per_insn + (ns % vm->config.ns_per_insn != 0);
+}
+
+/* How far the guest may run before the loop must look again; 0: it must look now. */
+static u64 budget(const struct vm *vm)
+{
+	u64 stop = MIN(MIN(vm->next_poll, vm->next_epoch), MIN(vm->extra_stop, vm->config.limit_insns));
+	u64 left = stop - vm->now.count, t = MIN(vclock_next(&vm->clock), vm->config.limit_vtime_ns);
+
+	if (t != VTIMER_NEVER)
+		left = MIN(left, insns_until(vm, t));
+	return left;
+}
+
+static bool at_limit(struct vm *vm)
+{
+	if (vm->now.count >= vm->config.limit_insns)
+		vm_stop(vm, VM_LIMIT, "instruction limit of %lu reached", vm->config.limit_insns);
+	else if (vm->now.vtime_ns >= vm->config.limit_vtime_ns)
+		vm_stop(vm, VM_LIMIT, "virtual time limit of %lu ns reached", vm->config.limit_vtime_ns);
+	return vm->outcome != VM_RUNNING;
+}
+
+/* Runs one vCPU to its next exit, for at most n instructions, and accounts for it. */
+static void enter(struct vcpu *v, u64 n, struct exit *e)
+{
+	struct vm *vm = v->vm;
+	bool in_shadow = v->cpu.interrupt_shadow && v->irq_vector >= 0 && !vm->host_keeps_shadow;
+
+	/*
+	 * Hosts do not all honour a saved interrupt shadow at entry, so it is
+	 * kept here: nothing is offered until one more instruction has retired.
+	 */
+	if (in_shadow) {
+		v->irq_vector = -1;
+		n = 1;
+	}
+	v->cpu.cr8 = lapic_cr8(&v->lapic);
+	vm->virt->run(v, n, e);
+	vm->stats.guest_insns += e->retired;
+	set_now(vm, vm->now.count + e->retired);
+	if (e->irq_taken)
+		accept_interrupt(v);
+}
+
+/* A turn with the guest stopped in HLT: wakes it or lets time pass.  True if it may run. */
+static bool may_run(struct vcpu *v)
+{
+	if (!v->cpu.halted)
+		return true;
+	if (v->irq_vector >= 0 && (v->cpu.rflags & RFLAGS_IF)) {
+		v->cpu.halted = 0;
+		return true;
+	}
+	if (!(v->cpu.rflags & RFLAGS_IF))
+		vm_stop(v->vm, VM_STUCK, "halted with interrupts disabled at rip %#lx", v->cpu.rip);
+	else
+		idle(v->vm);
+	return false;
+}
+
+/* Runs the vCPU to the next point that matters. */
+static void turn(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	struct exit e;
+	u64 start, n;
+
+	vclock_run(&vm->clock);
+	if (vm->now.count >= vm->next_poll)
+		poll(vm);
+	if (vm->now.count >= vm->next_epoch)
+		end_epoch(vm);
+	if (vm->outcome != VM_RUNNING || at_limit(vm))
+		return;
+	if (vm->now.count >= vm->extra_stop)
+		vm->extra_stop = vm->on_extra_stop(vm, vm->extra_stop_ctx);
+	if (vm->outcome != VM_RUNNING)
+		return;
+	offer_interrupt(v);
+	if (!may_run(v))
+		return;
+	n = budget(vm);
+	if (!n)
+		return; /* an input armed a timer for this very instant */
+
+	start = vm->host_counter();
+	if (vm->paging.stepping.v != ~0UL) {
+		v->irq_vector = -1;
+		enter(v, 1, &e);
+		vm->paging.ops->step_done(vm);
+	} else {
+		enter(v, n, &e);
+	}
+	exit_dispatch(v, &e);
+	vm->stats.exits[e.reason]++;
+	vm->stats.host_insns[e.reason] += vm->host_counter() - start - e.retired;
+}
+
+enum vm_outcome vm_run(struct vm *vm)
+{
+	while (vm->outcome == VM_RUNNING)
+		turn(&vm->vcpu[0]); /* one vCPU now; a schedule in instructions picks among several */
+	return vm->outcome;
+}

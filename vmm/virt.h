@@ -1,0 +1,51 @@
+/*
+ * virt.h - what hardware virtualisation must do for the vCPU loop.
+ *
+ * svm/ implements it, vmx/ will, and the tests have a scripted one.  The rest
+ * of Reprise sees only this.
+ */
+#ifndef VMM_VIRT_H
+#define VMM_VIRT_H
+
+#include "kernel/base.h"
+#include "vmm/exit.h"
+
+struct vcpu;
+
+/* Parts of a cpu_state. */
+enum {
+	PART_SEGMENTS = 1, /* segment and table registers */
+	PART_CONTROL = 2,  /* CRs, EFER, PAT, TSC_AUX, CPL */
+	PART_REST = 4,     /* debug registers, syscall MSRs, x87 and SSE */
+	PART_ALL = 7,
+};
+
+struct virt_ops {
+	const char *name;
+
+	/* Gives vcpu->vendor its control block. */
+	err_t (*create)(struct vcpu *v);
+
+	/* cpu_state -> control block, the parts named; and back. */
+	void (*load)(struct vcpu *v, unsigned parts);
+	void (*save)(struct vcpu *v, unsigned parts);
+
+	/*
+	 * Runs the guest until an exit, at most `budget` instructions (>= 1).
+	 * Takes gpr, rip, rflags from v->cpu and leaves them, with the interrupt
+	 * shadow, CPL, CS, the control registers and EFER, current there.  Delivers v->exception first; offers
+	 * v->irq_vector (-1: none), taken as soon as the guest allows it.
+	 */
+	void (*run)(struct vcpu *v, u64 budget, struct exit *out);
+
+	/* Second-level page-table entries in the vendor's format [paging.h]. */
+	u64 (*pte_leaf)(hpa_t at, unsigned rights, bool large);
+	u64 (*pte_table)(hpa_t at);
+	unsigned (*pte_rights)(u64 pte); /* 0: not present */
+	u64 pte_dirty;  /* bit the hardware sets on a write; 0: it does not */
+};
+
+/* Rights of a second-level mapping. */
+enum { MAP_READ = 1, MAP_WRITE = 2, MAP_EXEC = 4 };
+
+#endif

@@ -1,0 +1,115 @@
+/*
+ * vm.c - making a VM, ending it, and walking its state.
+ */
+#include <stdarg.h>
+
+#include "kernel/kfmt.h"
+#include "vmm/vm.h"
+
+err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops *virt,
+		struct boundary *boundary, const struct chunk_source *chunks)
+{
+	err_t err;
+
+	memset(vm, 0, sizeof(*vm));
+	if (!c->ncpus || c->ncpus > VM_MAX_VCPUS || !c->ns_per_insn || !c->poll_insns || !c->epoch_insns)
+		return ERR_INVALID;
+	vm->config = *c;
+	vm->virt = virt;
+	vm->boundary = boundary;
+	vm->next_poll = c->poll_insns;
+	vm->next_epoch = c->epoch_insns;
+	vm->extra_stop = NO_STOP;
+	err = guestmem_init(&vm->mem, c->mem_bytes, chunks);
+	if (err)
+		return err;
+	vm->paging.ops = &nested_paging;
+	err = vm->paging.ops->init(vm);
+	if (err)
+		return err;
+	board_init(vm);
+	for (unsigned i = 0; i < c->ncpus; i++) {
+		struct vcpu *v = &vm->vcpu[i];
+
+		v->vm = vm;
+		v->index = i;
+		v->irq_vector = -1;
+		cpu_state_reset(&v->cpu);
+		board_wire_vcpu(vm, v);
+		err = virt->create(v);
+		if (err)
+			return err;
+	}
+	return OK;
+}
+
+void vm_stop(struct vm *vm, enum vm_outcome why, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (vm->outcome != VM_RUNNING)
+		return;
+	vm->outcome = why;
+	va_start(ap, fmt);
+	kvsnprintf(vm->stop_reason, sizeof(vm->stop_reason), fmt, ap);
+	va_end(ap);
+}
+
+void vm_state_walk(struct vm *vm, struct state_walk *w)
+{
+	state_section(w, "vm", 1);
+	state_field(w, "count", &vm->now.count, 8);
+	state_field(w, "vtime_ns", &vm->now.vtime_ns, 8);
+	state_field(w, "sequence", &vm->now.sequence, 8);
+	STATE(w, vm, idle_ns);
+	for (unsigned i = 0; i < vm->config.ncpus; i++) {
+		struct vcpu *v = &vm->vcpu[i];
+
+		cpu_state_walk(&v->cpu, w);
+		state_section(w, "pending", 1);
+		STATE(w, v, exception.valid);
+		STATE(w, v, exception.has_error);
+		STATE(w, v, exception.vector);
+		STATE(w, v, exception.error);
+		lapic_ops.state(&v->lapic, w);
+	}
+	board_state_walk(&vm->board, w);
+}
+
+u64 vm_digest(struct vm *vm)
+{
+	struct state_walk w = state_digest();
+	u64 memory;
+
+	for (unsigned i = 0; i < vm->config.ncpus; i++)
+		vm->virt->save(&vm->vcpu[i], PART_ALL);
+	vm_state_walk(vm, &w);
+	vm->paging.ops->harvest_dirty(vm);
+	memory = guestmem_digest(&vm->mem, &vm->stats.digest_pages);
+	state_section(&w, "memory", 1);
+	state_field(&w, "digest", &memory, 8);
+	return w.digest;
+}
+
+/* Contributory exceptions [APM2 8.2.9 #DF - Double-Fault Exception]. */
+static bool contributory(u8 vector)
+{
+	return vector == VEC_DE || (vector >= VEC_TS && vector <= VEC_GP);
+}
+
+void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error)
+{
+	struct pending_exception *p = &v->exception;
+
+	if (p->valid && p->vector == VEC_DF) {
+		vm_stop(v->vm, VM_TRIPLE_FAULT, "triple fault at rip %#lx", v->cpu.rip);
+		return;
+	}
+	if (p->valid && ((contributory(p->vector) && contributory(vector)) ||
+			 (p->vector == VEC_PF && (contributory(vector) || vector == VEC_PF)))) {
+		vector = VEC_DF;
+		has_error = true;
+		error = 0;
+	}
+	*p = (struct pending_exception){ .valid = true, .has_error = has_error, .vector = vector, .error = error };
+}

@@ -1,0 +1,130 @@
+/*
+ * vm.h - a virtual machine and its vCPUs.
+ *
+ * Nothing of a VM lives outside this struct.  Ownership: the vCPU loop
+ * (run.c) changes `now`; devices change only themselves; the paging code owns
+ * the second-level tables.
+ */
+#ifndef VMM_VM_H
+#define VMM_VM_H
+
+#include "kernel/base.h"
+#include "vmm/board.h"
+#include "vmm/boundary.h"
+#include "vmm/cpustate.h"
+#include "vmm/dev/lapic.h"
+#include "vmm/execpoint.h"
+#include "vmm/exit.h"
+#include "vmm/guestmem.h"
+#include "vmm/paging.h"
+#include "vmm/vclock.h"
+#include "vmm/virt.h"
+
+#define VM_MAX_VCPUS 8
+#define NO_STOP (~0UL)
+
+/* What a VM is made of: the recording's HEAD holds the same. */
+struct vm_config {
+	u64 mem_bytes;        /* multiple of 2 MiB */
+	unsigned ncpus;
+	u64 seed;
+	u64 rtc_epoch_s;      /* the RTC's date at vtime 0, seconds since 1970 UTC */
+	u64 ns_per_insn;      /* pacing, >= 1 */
+	u64 poll_insns;       /* inputs are asked for every so many instructions */
+	u64 epoch_insns;      /* digests are taken every so many; a multiple of poll_insns */
+	u64 limit_insns;      /* NO_STOP: none */
+	u64 limit_vtime_ns;
+};
+
+/* An exception waiting to be delivered to a vCPU. */
+struct pending_exception {
+	bool valid, has_error;
+	u8 vector;
+	u32 error;
+};
+
+struct vcpu {
+	struct vm *vm;
+	unsigned index;
+	struct cpu_state cpu;
+	struct lapic lapic;
+	struct pending_exception exception;
+	int irq_vector;      /* offered at the next entry; -1 none.  Derived, never saved */
+	bool irq_from_pic;
+	void *vendor;        /* the control block; virt_ops only */
+};
+
+/* Counted by the loop, per VM; never guest-visible. */
+struct vm_stats {
+	u64 exits[NEXIT];
+	u64 host_insns[NEXIT];   /* spent handling them, where the host counts */
+	u64 guest_insns, idle_jumps, inputs, input_bytes, output_bytes, epochs;
+	u64 digest_insns, digest_pages;
+};
+
+struct vm {
+	struct vm_config config;
+	struct execpoint now;
+	u64 idle_ns;             /* sum of idle jumps: vtime = count * ns_per_insn + idle_ns */
+	struct vclock clock;
+	struct guest_memory mem;
+	struct paging paging;
+	struct board board;
+	struct vcpu vcpu[VM_MAX_VCPUS];
+	const struct virt_ops *virt;
+	struct boundary *boundary;
+
+	u64 next_poll, next_epoch;   /* counts */
+	bool host_keeps_shadow;      /* a saved interrupt shadow is honoured at entry */
+	/*
+	 * Extra stops asked for from above (perturbed replay, a debugger): the
+	 * guest stops at this count too, and the hook says where to stop next.
+	 */
+	u64 extra_stop;
+	u64 (*on_extra_stop)(struct vm *vm, void *ctx);
+	void *extra_stop_ctx;
+
+	enum vm_outcome outcome;     /* VM_RUNNING until something ends it */
+	u32 guest_exit;
+	char stop_reason[128];
+	struct vm_stats stats;
+	u64 (*host_counter)(void);   /* for statistics only */
+};
+
+/*
+ * Makes a VM of a configuration: memory, board, vCPUs at reset.  alloc gives
+ * zeroed chunks of 2 MiB; virt and boundary stay the caller's.
+ */
+err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops *virt,
+		struct boundary *boundary, const struct chunk_source *chunks) must_check;
+
+/* Runs until something ends the VM; returns vm->outcome. */
+enum vm_outcome vm_run(struct vm *vm);
+
+/* Ends the VM; the first reason given is kept. */
+void vm_stop(struct vm *vm, enum vm_outcome why, const char *fmt, ...) printf_like(3, 4);
+
+/* Every piece of guest-visible state but memory, in one walk. */
+void vm_state_walk(struct vm *vm, struct state_walk *w);
+
+/* Digest of registers, devices and memory at this point. */
+u64 vm_digest(struct vm *vm);
+
+/* Queues an exception for the vCPU; a second one on top of a first becomes #DF as hardware has it. */
+void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error);
+
+/* Handles one exit [exits.c]. */
+void exit_dispatch(struct vcpu *v, const struct exit *e);
+
+/* An instruction was done for the guest: RIP moves on, the instruction counts. */
+void vcpu_retire(struct vcpu *v, unsigned insn_bytes);
+
+/* The same where RIP has been moved already, or stays (one iteration of a REP string). */
+void vcpu_count_one(struct vcpu *v);
+
+/* CPUID and MSRs of the machine [cpuid.c, msr.c]. */
+void cpuid_read(const struct vcpu *v, u32 leaf, u32 subleaf, u32 out[4]);
+err_t msr_read(struct vcpu *v, u32 index, u64 *value) must_check;  /* ERR_INVALID: #GP */
+err_t msr_write(struct vcpu *v, u32 index, u64 value) must_check;
+
+#endif

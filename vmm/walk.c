@@ -1,0 +1,72 @@
+/*
+ * walk.c - guest-virtual to guest-physical by the guest's own page tables.
+ *
+ * Needed only to fetch and emulate the rare instruction that touches a device.
+ * It reads tables and never writes them: the hardware set the accessed bits
+ * when it tried the same access itself.  [APM2 5.2 to 5.6 page translation]
+ */
+#include "vmm/vm.h"
+
+enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_PS = 0x80 };
+#define PTE_NX BIT(63)
+enum { PF_PRESENT = 1, PF_WRITE = 2, PF_USER = 4, PF_FETCH = 16 };
+
+struct layout {
+	unsigned levels, bits, entry_bytes;
+};
+
+static struct layout layout_of(const struct cpu_state *s)
+{
+	if (s->efer & EFER_LMA)
+		return (struct layout){ 4, 9, 8 };
+	if (s->cr4 & CR4_PAE)
+		return (struct layout){ 3, 9, 8 };
+	return (struct layout){ 2, 10, 4 };
+}
+
+static bool read_entry(struct vcpu *v, u64 table, u64 index, unsigned entry_bytes, u64 *entry)
+{
+	*entry = 0;
+	return guestmem_read(&v->vm->mem, GPA(table + index * entry_bytes), entry, entry_bytes) == OK;
+}
+
+static struct walk_result refuse(const struct vcpu *v, bool present, bool write, bool fetch, bool user)
+{
+	bool nx = (v->cpu.efer & EFER_NXE) && (v->cpu.cr4 & CR4_PAE);
+
+	return (struct walk_result){ .error = (present ? PF_PRESENT : 0) | (write ? PF_WRITE : 0) |
+					      (user ? PF_USER : 0) | (fetch && nx ? PF_FETCH : 0) };
+}
+
+struct walk_result paging_walk(struct vcpu *v, gva_t at, bool write, bool fetch, bool user)
+{
+	const struct cpu_state *s = &v->cpu;
+	struct layout l = layout_of(s);
+	bool writable = true, user_ok = true, nx = false;
+	u64 table = s->cr3 & (l.entry_bytes == 4 || l.levels == 4 ? 0x000ffffffffff000UL : 0xffffffe0UL), entry = 0;
+	unsigned shift = 12 + l.bits * (l.levels - 1);
+
+	if (!(s->cr0 & CR0_PG))
+		return (struct walk_result){ .ok = true, .gpa = GPA(at.v & 0xffffffff) };
+	for (unsigned level = l.levels; level; level--, shift -= l.bits) {
+		if (!read_entry(v, table, (at.v >> shift) & (BIT(l.bits) - 1), l.entry_bytes, &entry))
+			return refuse(v, false, write, fetch, user);
+		if (!(entry & PTE_P))
+			return refuse(v, false, write, fetch, user);
+		if (l.levels != 3 || level != 3) { /* a PDPTE of PAE paging has no rights */
+			writable &= !!(entry & PTE_W);
+			user_ok &= !!(entry & PTE_U);
+			nx |= !!(entry & PTE_NX);
+		}
+		table = entry & 0x000ffffffffff000UL;
+		if (level > 1 && level < 4 && (entry & PTE_PS) && (l.entry_bytes == 8 || (s->cr4 & CR4_PSE)))
+			break;
+		if (level == 1)
+			break;
+	}
+	if ((user && !user_ok) || (write && !writable && (user || (s->cr0 & CR0_WP))) ||
+	    (fetch && nx && (s->efer & EFER_NXE)))
+		return refuse(v, true, write, fetch, user);
+	return (struct walk_result){ .ok = true,
+				     .gpa = GPA((table & ~(BIT(shift) - 1)) | (at.v & (BIT(shift) - 1))) };
+}
