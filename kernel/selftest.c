@@ -183,22 +183,26 @@ static void test_lz4(const struct boot_info *bi unused_arg)
 
 static void test_string(const struct boot_info *bi unused_arg)
 {
-	u8 a[64], b[64];
+	u8 a[256], b[256];
 
 	for (unsigned from = 0; from < 20; from++) {
 		for (unsigned to = 0; to < 20; to++) {
-			for (unsigned size = 0; size < 40; size++) {
-				for (unsigned i = 0; i < 64; i++)
+			for (unsigned size = 0; size < 200; size++) {
+				for (unsigned i = 0; i < 256; i++)
 					a[i] = b[i] = (u8)i;
 				memmove(a + to, a + from, size);
 				for (unsigned i = 0; i < size; i++)
 					b[to + i] = (u8)(from + i);
-				check(!memcmp(a, b, 64), "memmove");
+				check(!memcmp(a, b, 256), "memmove");
 			}
 		}
 	}
-	memset(a, 7, 13);
-	check(a[12] == 7 && a[13] != 7, "memset");
+	for (unsigned size = 0; size < 200; size++) {
+		memset(a, 1, 256);
+		memset(a + 3, 7, size);
+		for (unsigned i = 0; i < 256; i++)
+			check(a[i] == (i >= 3 && i < 3 + size ? 7 : 1), "memset");
+	}
 	check(memcmp("abcdefghi", "abcdefghj", 9) < 0 && memcmp("b", "a", 1) > 0, "memcmp");
 	check(strcmp("ab", "abc") < 0 && !strcmp("", "") && strncmp("abx", "aby", 2) == 0, "strcmp");
 	check(strlen("four") == 4 && strchr("four", 'r') && !strchr("four", 'x'), "strlen, strchr");

@@ -90,17 +90,20 @@ u64 host_lapic_hz(void)
 	return clocks.lapic_hz;
 }
 
-/* a * b / c without overflow in between; the result must fit. */
+/* a * b / c, with 128 bits in between; the result must fit. */
 static u64 scale(u64 a, u64 b, u64 c)
 {
-	__asm__("mul %2; div %3" : "+a"(a), "+d"(b) : "r"(b), "r"(c) : "cc");
+	u64 high;
+
+	__asm__("mul %3" : "=a"(a), "=d"(high) : "0"(a), "rm"(b) : "cc");
+	__asm__("div %4" : "=a"(a), "=d"(high) : "0"(a), "1"(high), "rm"(c) : "cc");
 	return a;
 }
 
 void cpu_wait(u64 max_ns)
 {
 	const struct cpu *c = this_cpu();
-	u64 irqs = c->wakeups, deadline;
+	u64 wakeups = c->wakeups, deadline;
 
 	max_ns = MIN(max_ns, 3600 * NS_PER_S);
 	deadline = rdtsc() + scale(max_ns, clocks.tsc_hz, NS_PER_S);
@@ -109,7 +112,7 @@ void cpu_wait(u64 max_ns)
 		u64 now = rdtsc(), ticks;
 
 		/* A byte from before: its edge may have been taken by an earlier wait. */
-		if (now >= deadline || *(const volatile u64 *)&c->wakeups != irqs ||
+		if (now >= deadline || c->wakeups != wakeups ||
 		    (com1.rx_irq && serial_rx_ready(&com1)) || (com2.rx_irq && serial_rx_ready(&com2)))
 			break;
 		ticks = scale(deadline - now, clocks.lapic_hz, clocks.tsc_hz) + 1;

@@ -42,11 +42,6 @@ static void set_gate(unsigned vector, const void *stub, u8 ist)
 	};
 }
 
-void trap_set_gate(u8 vector, const void *stub)
-{
-	set_gate(vector, stub, IST_IRQ);
-}
-
 static void ignore(void)
 {
 }

@@ -27,9 +27,6 @@ void trap_init(void);
  */
 void trap_set_irq_handler(u8 vector, void (*fn)(void));
 
-/* Points a vector's gate at assembly of the caller's, which gives EOI and IRETs itself. */
-void trap_set_gate(u8 vector, const void *stub);
-
 /* Takes the interrupts that are pending now; on return they are off. */
 static inline void trap_drain(void)
 {

@@ -37,6 +37,7 @@ enum rec_chunk_type {
 	REC_END = 5,
 	REC_CHECKPOINT = 6, /* reserved */
 };
+#define REC_SKIPPABLE 0x80 /* or-ed to a type: readers that do not know it pass over it */
 
 enum rec_event_kind {
 	REC_INPUT = 1,
@@ -119,7 +120,7 @@ err_t rec_put_mark(struct rec_writer *w, u32 vm, const struct execpoint *at, con
 err_t rec_commit(struct rec_writer *w, bool durable) must_check;
 
 /* Commits, then writes a chunk of its own: HOST text, an image part. At most REC_PART_MAX bytes. */
-err_t rec_put_chunk(struct rec_writer *w, enum rec_chunk_type type, const void *payload, size_t size) must_check;
+err_t rec_put_chunk(struct rec_writer *w, unsigned type, const void *payload, size_t size) must_check;
 
 /*
  * What an IMAGE payload begins with; the part's bytes follow it.  Writes at

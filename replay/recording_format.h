@@ -18,7 +18,7 @@ enum {
 	REC_TYPE_MASK = 0x1f,
 	REC_FLAG_LZ4 = 0x20,
 	REC_FLAG_RESERVED = 0x40,
-	REC_FLAG_SKIPPABLE = 0x80,
+	REC_FLAG_SKIPPABLE = REC_SKIPPABLE,
 };
 
 /* The first byte of an event. */

@@ -254,7 +254,7 @@ err_t rec_commit(struct rec_writer *w, bool durable)
 
 /* ---- other chunks ---- */
 
-err_t rec_put_chunk(struct rec_writer *w, enum rec_chunk_type type, const void *payload, size_t size)
+err_t rec_put_chunk(struct rec_writer *w, unsigned type, const void *payload, size_t size)
 {
 	err_t e = rec_commit(w, false);
 

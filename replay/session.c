@@ -193,7 +193,8 @@ static struct vm_config machine_config(const struct session *s)
 
 static void *chunk_of_host(void *ctx unused_arg)
 {
-	return page_alloc_aligned(CHUNK_PAGES, CHUNK_SIZE);
+	void *chunk = page_alloc_aligned(CHUNK_PAGES, CHUNK_SIZE);
+	return chunk ? memset(chunk, 0, CHUNK_SIZE) : NULL;
 }
 
 static void *pages_of_host(void *ctx unused_arg, size_t n)

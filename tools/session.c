@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <linux/sockios.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>

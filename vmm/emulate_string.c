@@ -51,14 +51,15 @@ static enum emu_result string_access(struct emu *e, struct string *t, unsigned s
 		t->value = emu_get_gpr(e->s, RAX, size);
 	if (r)
 		return r;
+	t->value &= size_mask(size);
 	if (e->in->op == INSN_OUTS)
 		return e->ops->out(e->ctx, port, size, t->value);
 	if (dst == EMU_WRITE)
-		return e->ops->write(e->ctx, t->dst, size, t->value & size_mask(size));
+		return e->ops->write(e->ctx, t->dst, size, t->value);
 	if (dst == EMU_READ) {
 		r = e->ops->read(e->ctx, t->dst, size, EMU_READ, &other);
 		if (!r)
-			alu_binary(INSN_CMP, t->value, other, size, &t->flags);
+			alu_binary(INSN_CMP, t->value, other & size_mask(size), size, &t->flags);
 	}
 	return r;
 }

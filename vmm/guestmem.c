@@ -7,8 +7,13 @@
 #include "kernel/xxh.h"
 #include "vmm/guestmem.h"
 
-#define HOLE_START 0xa0000UL /* video memory and option ROMs, as on every PC */
-#define HOLE_END 0x100000UL
+/*
+ * Video memory, which is a device.  The ROM area above it, C0000h to FFFFFh,
+ * is RAM here, all zero until something is loaded: kernels search it for
+ * tables, 100,000 reads in a boot, which must not exit.
+ */
+#define HOLE_START 0xa0000UL
+#define HOLE_END 0xc0000UL
 
 err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s)
 {
@@ -42,7 +47,6 @@ struct chunk_info *guestmem_touch(struct guest_memory *m, gpa_t at)
 		c->data = m->source.chunk(m->source.ctx);
 		if (!c->data)
 			return NULL; /* the VM stops: what c took is not missed */
-		memset(c->data, 0, CHUNK_SIZE);
 		*slot = c;
 	}
 	return *slot;

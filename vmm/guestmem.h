@@ -16,10 +16,10 @@
 #define CHUNK_PAGES (CHUNK_SIZE / PAGE_SIZE)
 #define GUEST_MAX_CHUNKS 1536 /* 3 GiB: RAM ends where the PC's MMIO hole begins */
 
-/* Where chunks come from: CHUNK_SIZE bytes, so aligned, contents unspecified; NULL when out. */
+/* Where memory comes from, zeroed; NULL when out. */
 struct chunk_source {
-	void *(*chunk)(void *ctx);
-	void *(*pages)(void *ctx, size_t npages); /* zeroed, for tables and such */
+	void *(*chunk)(void *ctx);                /* CHUNK_SIZE bytes, so aligned */
+	void *(*pages)(void *ctx, size_t npages); /* for tables and such */
 	void *ctx;
 };
 
@@ -40,7 +40,7 @@ struct guest_memory {
 
 err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s) must_check;
 
-/* True for addresses backed by RAM: all of it but the 640 KiB - 1 MiB hole. */
+/* True for addresses backed by RAM: all of it but video memory, 640 to 768 KiB. */
 bool guestmem_is_ram(const struct guest_memory *m, gpa_t at);
 
 /* The chunk holding `at`, touched if need be.  NULL: not RAM, or the host is out of memory. */

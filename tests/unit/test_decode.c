@@ -371,7 +371,7 @@ static void compare_mode(unsigned bits, cs_mode mode, u64 seed)
 		what = cs_disasm_iter(h, &code, &size, &address, cs) ? differs(&in, cs) : "refused by Capstone";
 		if (!*what || quirk(&in, bytes, cs, what))
 			continue;
-		if (shown++ < 3000) {
+		if (shown++ < 20) {
 			fprintf(stderr, "%u %s op %u: ", bits, what, in.op);
 			for (unsigned k = 0; k < in.length; k++)
 				fprintf(stderr, "%02x ", bytes[k]);
@@ -387,3 +387,264 @@ static void compare_mode(unsigned bits, cs_mode mode, u64 seed)
 Test(decode, capstone_64) { compare_mode(64, CS_MODE_64, 0x9e3779b97f4a7c15); }
 Test(decode, capstone_32) { compare_mode(32, CS_MODE_32, 0xbf58476d1ce4e5b9); }
 Test(decode, capstone_16) { compare_mode(16, CS_MODE_16, 0x94d049bb133111eb); }
+
+/* However many bytes there are: too few say so, more than enough change nothing. */
+Test(decode, needs_exactly_its_length)
+{
+	u64 seed = 0x123456789abcdef1;
+	u8 bytes[24];
+
+	for (unsigned i = 0; i < 100000; i++) {
+		unsigned bits = 16U << i % 3;
+		struct insn whole, part;
+
+		generate(&seed, bits, bytes);
+		if (insn_decode(bytes, sizeof(bytes), bits, &whole))
+			continue;
+		for (unsigned n = 0; n < whole.length; n++)
+			cr_assert_eq(insn_decode(bytes, n, bits, &part), ERR_END);
+		cr_assert_eq(insn_decode(bytes, whole.length, bits, &part), OK);
+		cr_assert_eq(memcmp(&whole, &part, sizeof(whole)), 0);
+	}
+}
+
+/* --- by hand --- */
+
+static struct insn decode_ok(unsigned bits, const char *bytes, size_t n)
+{
+	struct insn in;
+
+	cr_assert_eq(insn_decode((const u8 *)bytes, n, bits, &in), OK, "%u: %02x %02x", bits, (u8)bytes[0], (u8)bytes[1]);
+	cr_assert_eq(in.length, n, "length %u for %zu", in.length, n);
+	return in;
+}
+
+static err_t verdict(unsigned bits, const char *bytes, size_t n, unsigned *vector)
+{
+	struct insn in;
+	err_t err = insn_decode((const u8 *)bytes, n, bits, &in);
+
+	*vector = in.vector;
+	return err;
+}
+
+#define DECODE(bits, bytes) decode_ok(bits, bytes, sizeof(bytes) - 1)
+#define REFUSED(bits, bytes, want_vector) do { \
+	unsigned vector; \
+	cr_assert_eq(verdict(bits, bytes, sizeof(bytes) - 1, &vector), ERR_INVALID); \
+	cr_assert_eq(vector, (unsigned)(want_vector)); \
+} while (0)
+#define UNKNOWN(bits, bytes) do { \
+	unsigned vector; \
+	cr_assert_eq(verdict(bits, bytes, sizeof(bytes) - 1, &vector), ERR_UNSUPPORTED); \
+} while (0)
+
+Test(decode, fifteen_bytes_and_no_more)
+{
+	/* #GP, not #UD, and whatever follows need not be there. */
+	DECODE(64, "\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x90");
+	REFUSED(64, "\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x66\x90", VEC_GP);
+	REFUSED(32, "\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x2e\x88\x80", VEC_GP);
+	REFUSED(16, "\xf3\xf3\xf3\xf3\xf3\xf3\xf3\xf3\xf3\xf3\xf3\xf3\xf3\xf3\xf3", VEC_GP);
+}
+
+Test(decode, lock_wants_a_lockable_memory_destination)
+{
+	DECODE(64, "\xf0\x01\x03");             /* lock add [rbx], eax */
+	REFUSED(64, "\xf0\x01\xc3", VEC_UD);    /* add ebx, eax */
+	REFUSED(64, "\xf0\x03\x03", VEC_UD);    /* add eax, [rbx] */
+	REFUSED(64, "\xf0\x39\x03", VEC_UD);    /* cmp */
+	REFUSED(64, "\xf0\x83\x3b\x00", VEC_UD);
+	REFUSED(64, "\xf0\x89\x03", VEC_UD);    /* mov */
+	REFUSED(64, "\xf0\x0f\xa3\x03", VEC_UD); /* bt */
+	DECODE(64, "\xf0\x0f\xab\x03");         /* bts */
+	REFUSED(64, "\xf0\xf7\x03\0\0\0\0", VEC_UD); /* test */
+	DECODE(64, "\xf0\xf7\x13");             /* not */
+	REFUSED(64, "\xf0\xf7\x23", VEC_UD);    /* mul */
+	REFUSED(64, "\xf0\xd1\x23", VEC_UD);    /* shl */
+	DECODE(64, "\xf0\x86\x03");             /* xchg */
+	DECODE(32, "\xf0\x0f\xc7\x0f");         /* cmpxchg8b */
+	REFUSED(64, "\xf0\xf4", VEC_UD);        /* hlt */
+}
+
+Test(decode, lock_mov_cr0_is_cr8)
+{
+	struct insn in = DECODE(32, "\xf0\x0f\x22\xc1"); /* mov cr8, ecx */
+
+	cr_assert(in.op == INSN_MOV_TO_CR && in.operand[0].kind == OPND_CR && in.operand[0].reg == 8);
+	cr_assert(in.operand[1].kind == OPND_REG && in.operand[1].reg == RCX && in.operand[1].size_bytes == 4);
+	in = DECODE(64, "\x44\x0f\x20\x03"); /* mov rbx, cr8: mod does not count */
+	cr_assert(in.op == INSN_MOV_FROM_CR && in.operand[1].reg == 8 && in.operand[0].reg == RBX);
+	cr_assert_eq(in.operand[0].size_bytes, 8);
+	REFUSED(32, "\xf0\x0f\x22\xd9", VEC_UD); /* lock mov cr3 */
+	REFUSED(32, "\x0f\x22\xc8", VEC_UD);     /* cr1 */
+	REFUSED(64, "\x44\x0f\x23\xc0", VEC_UD); /* dr8 */
+	DECODE(64, "\x0f\x21\xf8");              /* mov rax, dr7 */
+}
+
+Test(decode, rex_counts_only_before_the_opcode)
+{
+	cr_assert_eq(DECODE(64, "\x48\x89\x03").opsize_bytes, 8);
+	cr_assert_eq(DECODE(64, "\x48\x2e\x89\x03").opsize_bytes, 4);
+	cr_assert_eq(DECODE(64, "\x48\x40\x89\x03").opsize_bytes, 4);
+	cr_assert_eq(DECODE(64, "\x66\x48\x89\x03").opsize_bytes, 8);
+	cr_assert_eq(DECODE(64, "\x48\x66\x89\x03").opsize_bytes, 2);
+}
+
+Test(decode, byte_registers_with_and_without_rex)
+{
+	struct insn in = DECODE(64, "\x88\x23"); /* mov [rbx], ah */
+
+	cr_assert(in.operand[1].reg == RAX && in.operand[1].high_byte);
+	in = DECODE(64, "\x40\x88\x23"); /* mov [rbx], spl */
+	cr_assert(in.operand[1].reg == RSP && !in.operand[1].high_byte);
+}
+
+Test(decode, ignored_segment_overrides_in_64_bit_mode)
+{
+	cr_assert_eq(DECODE(64, "\x36\x88\x03").mem.seg, SEG_DS);
+	cr_assert_eq(DECODE(64, "\x3e\x88\x45\x00").mem.seg, SEG_SS);
+	cr_assert_eq(DECODE(64, "\x64\x3e\x88\x03").mem.seg, SEG_FS);
+	cr_assert_eq(DECODE(64, "\x64\x65\x88\x03").mem.seg, SEG_GS);
+	cr_assert_eq(DECODE(64, "\x41\x88\x45\x00").mem.seg, SEG_DS); /* r13 is not rbp */
+	cr_assert_eq(DECODE(32, "\x64\x3e\x88\x03").mem.seg, SEG_DS);
+}
+
+Test(decode, addressing_16)
+{
+	struct insn in = DECODE(16, "\x88\x43\xfe"); /* mov [bp+di-2], al */
+
+	cr_assert(in.mem.base == RBP && in.mem.index == RDI && in.mem.scale == 1);
+	cr_assert(in.mem.seg == SEG_SS && in.mem.disp == ~1UL && in.addrsize_bytes == 2);
+	in = DECODE(32, "\x67\x88\x06\x34\x12"); /* mov [1234], al */
+	cr_assert(in.mem.base == INSN_NO_REG && in.mem.seg == SEG_DS && in.mem.disp == 0x1234);
+}
+
+Test(decode, rip_relative_only_without_sib)
+{
+	cr_assert(DECODE(64, "\x88\x05\x10\0\0\0").mem.rip_relative);
+	cr_assert_not(DECODE(64, "\x88\x04\x25\x10\0\0\0").mem.rip_relative);
+	cr_assert_not(DECODE(32, "\x88\x05\x10\0\0\0").mem.rip_relative);
+	cr_assert_eq(DECODE(64, "\x67\x88\x05\x10\0\0\0").addrsize_bytes, 4);
+}
+
+Test(decode, absolute_offset_is_not_sign_extended)
+{
+	cr_assert_eq(DECODE(64, "\x67\xa0\xff\xff\xff\xff").mem.disp, 0xffffffff);
+	cr_assert_eq(DECODE(16, "\xa1\xfe\xff").mem.disp, 0xfffe);
+	cr_assert_eq(DECODE(64, "\xa2\1\2\3\4\5\6\7\x88").mem.disp, 0x8807060504030201);
+	cr_assert_eq(DECODE(64, "\x66\xf2\xa1\1\2\3\4\5\6\7\x88").opsize_bytes, 2);
+}
+
+Test(decode, where_capstone_is_no_judge)
+{
+	struct insn in = DECODE(64, "\x63\x03"); /* movsxd eax, [rbx] */
+
+	cr_assert(in.operand[0].size_bytes == 4 && in.operand[1].size_bytes == 4);
+	in = DECODE(16, "\xf3\x0f\xb8\x07"); /* popcnt ax, [bx] */
+	cr_assert(in.op == INSN_POPCNT && in.opsize_bytes == 2);
+	cr_assert_eq(DECODE(64, "\x66\xf3\x49\x0f\xb8\x01").opsize_bytes, 8);
+	cr_assert_eq(DECODE(64, "\xf3\x66\x90").op, INSN_PAUSE);
+	cr_assert_eq(DECODE(64, "\xf3\x48\x90").op, INSN_PAUSE);
+	cr_assert_eq(DECODE(64, "\x66\x0f\xae\x33").op, INSN_CLFLUSH); /* clwb */
+	UNKNOWN(64, "\x0f\xae\x33"); /* xsaveopt */
+	in = DECODE(64, "\x4c\x8c\xe8"); /* mov rax, gs: REX.R does not count */
+	cr_assert(in.operand[1].kind == OPND_SREG && in.operand[1].reg == SEG_GS);
+	cr_assert_eq(in.operand[0].size_bytes, 8);
+	cr_assert_eq(DECODE(64, "\x8c\x2b").operand[0].size_bytes, 2);
+	cr_assert_eq(DECODE(64, "\x48\xed").opsize_bytes, 4);
+	cr_assert_eq(DECODE(64, "\x66\x48\xed").opsize_bytes, 4);
+	cr_assert_eq(DECODE(64, "\x4a\xff\x33").opsize_bytes, 8);
+	cr_assert_eq(DECODE(64, "\x66\xff\x33").opsize_bytes, 2);
+	cr_assert_eq(DECODE(32, "\x66\xf3\x29\x03").opsize_bytes, 2);
+}
+
+Test(decode, undefined_encodings)
+{
+	REFUSED(64, "\x0f\x0b", VEC_UD);         /* ud2 */
+	REFUSED(64, "\x82\x03\x01", VEC_UD);     /* the alias of 80 */
+	DECODE(32, "\x82\x03\x01");
+	REFUSED(64, "\xfe\x13", VEC_UD);
+	REFUSED(64, "\xff\x3b", VEC_UD);
+	REFUSED(64, "\x0f\xba\x03\x01", VEC_UD); /* 0F BA /0 */
+	REFUSED(64, "\x0f\xc3\xc3", VEC_UD);     /* movnti to a register */
+	REFUSED(64, "\x0f\x38\xf0\xc3", VEC_UD); /* movbe likewise */
+	REFUSED(32, "\x0f\xc7\xc9", VEC_UD);     /* cmpxchg8b likewise */
+	REFUSED(32, "\x8e\x0b", VEC_UD);         /* mov cs, [ebx] */
+	REFUSED(32, "\x8c\x33", VEC_UD);         /* segment register 6 */
+	REFUSED(32, "\x0f\x01\xf8", VEC_UD);     /* swapgs */
+	REFUSED(64, "\xce", VEC_UD);             /* into */
+}
+
+Test(decode, unknown_instructions_are_said_to_be)
+{
+	UNKNOWN(64, "\x0f\x11\x03");             /* movups [rbx], xmm0 */
+	UNKNOWN(64, "\xf3\x0f\x7f\x03");         /* movdqu */
+	UNKNOWN(64, "\x66\x0f\xd6\x03");         /* movq */
+	UNKNOWN(64, "\x66\x0f\xe7\x03");         /* movntdq */
+	UNKNOWN(64, "\xdd\x1b");                 /* fstp [rbx] */
+	UNKNOWN(64, "\xc5\xf8\x11\x03");         /* VEX, also where it could be LDS */
+	UNKNOWN(32, "\xc5\xf8\x11\x03");
+	UNKNOWN(32, "\xc5\x03");
+	UNKNOWN(64, "\x62\xf1\x7c\x48\x11\x03"); /* EVEX */
+	UNKNOWN(64, "\x8f\xe8\x78\xc0\xc0\x01"); /* XOP, not POP */
+	UNKNOWN(64, "\xff\x13");                 /* call [rbx] */
+	UNKNOWN(32, "\x63\x03");                 /* arpl */
+	UNKNOWN(64, "\xf3\x0f\xbc\x03");         /* tzcnt */
+	UNKNOWN(64, "\xf2\x0f\x38\xf0\x03");     /* crc32 */
+	UNKNOWN(64, "\x66\x0f\xc3\x03");
+	UNKNOWN(64, "\x41\x90");                 /* xchg r8d, eax */
+}
+
+Test(decode, what_is_done_to_memory)
+{
+	cr_assert_eq(DECODE(64, "\x01\x03").mem_access, MEM_READ | MEM_WRITE);
+	cr_assert_eq(DECODE(64, "\x03\x03").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\x39\x03").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\x80\x3b\x01").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\x85\x03").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\x89\x03").mem_access, MEM_WRITE);
+	cr_assert_eq(DECODE(64, "\xc6\x03\x01").mem_access, MEM_WRITE);
+	cr_assert_eq(DECODE(64, "\xa0\0\0\0\0\0\0\0\0").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\xa2\0\0\0\0\0\0\0\0").mem_access, MEM_WRITE);
+	cr_assert_eq(DECODE(64, "\x0f\xa3\x03").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\x0f\xba\x2b\x01").mem_access, MEM_READ | MEM_WRITE);
+	cr_assert_eq(DECODE(64, "\x0f\x94\x03").mem_access, MEM_WRITE);
+	cr_assert_eq(DECODE(64, "\xff\x33").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\x8f\x03").mem_access, MEM_WRITE);
+	cr_assert_eq(DECODE(64, "\xf7\x33").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\x69\x03\0\0\0\0").mem_access, MEM_READ);
+	cr_assert_eq(DECODE(64, "\x0f\x01\x3b").mem_access, 0);         /* invlpg */
+	cr_assert_eq(DECODE(64, "\x0f\x01\x1b").mem_access, MEM_READ);  /* lidt */
+	cr_assert_eq(DECODE(64, "\x0f\x01\x1b").operand[0].size_bytes, 10);
+	cr_assert_eq(DECODE(32, "\x0f\x01\x03").operand[0].size_bytes, 6); /* sgdt */
+	cr_assert_eq(DECODE(64, "\x01\xc3").mem_access, 0);
+}
+
+Test(decode, intercepted_instructions)
+{
+	static const struct { const char *bytes; u8 n, op; } insns[] = {
+		{ "\xf4", 1, INSN_HLT }, { "\x0f\xa2", 2, INSN_CPUID }, { "\x0f\x32", 2, INSN_RDMSR },
+		{ "\x0f\x30", 2, INSN_WRMSR }, { "\x0f\x31", 2, INSN_RDTSC },
+		{ "\x0f\x01\xf9", 3, INSN_RDTSCP }, { "\x0f\x33", 2, INSN_RDPMC }, { "\xcc", 1, INSN_INT3 },
+		{ "\xcd\x80", 2, INSN_INT }, { "\xf1", 1, INSN_INT1 }, { "\x48\xcf", 2, INSN_IRET },
+		{ "\x0f\x06", 2, INSN_CLTS }, { "\x0f\x08", 2, INSN_INVD }, { "\xf3\x0f\x09", 3, INSN_WBINVD },
+		{ "\x0f\x01\xc8", 3, INSN_MONITOR }, { "\x0f\x01\xc9", 3, INSN_MWAIT },
+		{ "\x0f\x01\xd1", 3, INSN_XSETBV }, { "\x0f\x01\xd9", 3, INSN_VMMCALL },
+		{ "\x0f\x01\xc1", 3, INSN_VMCALL }, { "\x0f\x01\xd8", 3, INSN_VMRUN },
+		{ "\x0f\x01\xdf", 3, INSN_INVLPGA }, { "\xf3\x90", 2, INSN_PAUSE },
+		{ "\x65\x0f\x01\x7b\x10", 5, INSN_INVLPG }, { "\x0f\x01\xf0", 3, INSN_LMSW },
+		{ "\x0f\x01\xe0", 3, INSN_SMSW }, { "\x0f\x01\x33", 3, INSN_LMSW }, { "\x9c", 1, INSN_PUSHF },
+		{ "\x66\x9d", 2, INSN_POPF }, { "\x0f\xaa", 2, INSN_RSM },
+	};
+	struct insn in;
+
+	for (size_t i = 0; i < ARRAY_SIZE(insns); i++) {
+		in = decode_ok(64, insns[i].bytes, insns[i].n);
+		cr_assert_eq(in.op, insns[i].op, "%zu", i);
+	}
+	in = DECODE(64, "\xcd\x80");
+	cr_assert_eq(in.imm, 0x80, "an interrupt vector is not a signed byte");
+	in = DECODE(64, "\x44\x0f\x20\xc0"); /* mov rax, cr8 */
+	cr_assert(in.op == INSN_MOV_FROM_CR && in.operand[1].reg == 8);
+}

@@ -1,0 +1,132 @@
+/*
+ * cmd_replay.c - `reprise replay`: run a recording again and check it.
+ */
+#include <unistd.h>
+
+#include "tools/session.h"
+
+/* What the hypervisor is told about one pass over the recording. */
+static void describe_pass(struct buf *conf, const struct summary *sum, const struct options *o)
+{
+	buf_printf(conf, "mode=replay\nrun_offset=%llu\nrun_chain=0x%016llx\n", (unsigned long long)sum->run_offset,
+		   (unsigned long long)sum->run_chain);
+	if (o->has_perturb)
+		buf_printf(conf, "perturb=%llu\n", (unsigned long long)o->perturb);
+	if (o->has_from)
+		buf_printf(conf, "from=%llu\n", (unsigned long long)o->from);
+	if (o->has_until)
+		buf_printf(conf, "until=%llu\n", (unsigned long long)o->until);
+	if (o->bisect)
+		buf_printf(conf, "bisect=1\n");
+}
+
+/* Runs the recording once; s tells what came of it. */
+static bool run_pass(struct session *s, const struct machine *m, const struct summary *sum, const struct options *o)
+{
+	struct buf conf = { 0 };
+	bool good;
+
+	*s = (struct session){
+		.o = o, .mem_bytes = m->mem_bytes, .recording_fd = sum->fd, .recording_readonly = true,
+		.total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count,
+	};
+	describe_pass(&conf, sum, o);
+	s->bundle_fd = machine_bundle(m, &conf, &s->bundle_bytes);
+	buf_free(&conf);
+	good = s->bundle_fd >= 0 && session_run(s);
+	if (s->bundle_fd >= 0)
+		close(s->bundle_fd);
+	return good;
+}
+
+/* The recorded end once more against the one reached: the hypervisor has compared, and is not believed. */
+static bool same_end(const struct rec_end *recorded, const struct rec_end *now)
+{
+	return recorded->outcome == now->outcome && recorded->guest_exit == now->guest_exit &&
+	       recorded->insns == now->insns && recorded->vtime_ns == now->vtime_ns &&
+	       recorded->digest == now->digest;
+}
+
+static enum status judge(const struct session *s, const struct summary *sum, const struct options *o)
+{
+	char insns[32], time[32];
+	const char *extent;
+
+	if (s->failure[0] || !s->ended)
+		return session_close(s, NULL, 0);
+	if (s->diverged || s->end.outcome == VM_DIVERGED) {
+		if (!s->diverged)
+			return complain(ST_DIVERGED, "replay: diverged after %s instructions: %s; look closer with --bisect",
+					human_count(s->end.insns, insns), s->end.reason);
+		return ST_DIVERGED;
+	}
+	if (s->end.outcome == VM_HOST_FAILED || s->timed_out)
+		return session_close(s, NULL, 0);
+	if (sum->ended && same_end(&sum->end, &s->end))
+		extent = "identical to its end";
+	else if (s->quit)
+		return complain(ST_HOST, "replay: left after %s instructions; identical so far, the rest was not looked at",
+				human_count(s->end.insns, insns));
+	else if (o->has_until && s->end.insns <= o->until)
+		extent = "identical up to the point asked for";
+	else if (!sum->ended && s->end.outcome == VM_RECORDING_END)
+		extent = "identical as far as the recording goes";
+	else
+		return complain(ST_DIVERGED, "replay: diverged at the end: recorded %s after %llu instructions, digest " ID_FMT
+				", now %s after %llu, " ID_FMT "; look closer with --bisect", outcome_name(sum->end.outcome),
+				(unsigned long long)sum->end.insns, (unsigned long long)sum->end.digest,
+				outcome_name(s->end.outcome), (unsigned long long)s->end.insns,
+				(unsigned long long)s->end.digest);
+	if (!o->quiet)
+		remark("replay: %s: %s instructions, %s virtual, %llu input%s, %llu digest%s (the last " ID_FMT ")", extent,
+		       human_count(s->end.insns, insns), human_ns(s->end.vtime_ns, time),
+		       (unsigned long long)sum->inputs, sum->inputs == 1 ? "" : "s", (unsigned long long)sum->digests,
+		       sum->digests == 1 ? "" : "s", (unsigned long long)s->end.digest);
+	return sum->stop == REC_STOP_DAMAGED || sum->stop == REC_STOP_VERSION ? ST_DAMAGED : ST_OK;
+}
+
+static enum status replay(int argc, char **argv)
+{
+	struct options o;
+	struct summary sum;
+	struct machine m;
+	struct session s;
+	char text[300];
+	enum status st = options_parse(&o, OPT_REPLAY | OPT_IMAGES | OPT_RUN, argc, argv);
+
+	if (!st)
+		st = options_one_file(&o, "replay");
+	if (!st)
+		st = summarise(&sum, o.operands[0]);
+	if (st)
+		return st;
+	if (summary_trouble(&sum, text, sizeof(text)))
+		remark("%s: %s", sum.path, text);
+	st = machine_from_recording(&m, &sum, &o);
+	if (!st) {
+		st = run_pass(&s, &m, &sum, &o) ? judge(&s, &sum, &o) : ST_HOST;
+		machine_free(&m);
+	}
+	summary_free(&sum);
+	return st;
+}
+
+const struct command cmd_replay = {
+	.name = "replay",
+	.summary = "run a recording again: same console, every digest checked",
+	.help = "reprise replay [OPTIONS] FILE\n\n"
+		"Runs a recording again: the same instructions, the same output on standard output,\n"
+		"and every digest compared.  Standard input is not used.  Exit status 0 says the run\n"
+		"was identical, 3 that it was not; then the first epoch that differs is named.\n"
+		"A recording that was cut off or damaged replays up to there.\n\n"
+		"  --until N           stop after N instructions\n"
+		"  --from N            keep quiet until N instructions\n"
+		"  --perturb SEED      stop the guest at random points on the way: a run that is\n"
+		"                      truly exact does not notice\n"
+		"  --bisect            on a divergence, find the first instruction that differs\n"
+		"Images are taken from the recording if it is packed, else from where they were when\n"
+		"it was made, or from beside it; their digests must be the recorded ones.\n"
+		"  --kernel FILE, --initrd FILE, --root DIR   they are here now\n"
+		HELP_RUN,
+	.run = replay,
+};

@@ -1,0 +1,159 @@
+/*
+ * cmd_run.c - `reprise run` and `reprise record`: a live machine, kept or not.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "tools/pack.h"
+#include "tools/session.h"
+
+/* ---- the recording before the run: file header, HEAD, packed images ---- */
+
+/* Writes what comes before the run and tells the hypervisor where to go on. */
+static enum status begin_recording(const struct machine *m, const struct options *o, int *fd, struct buf *conf)
+{
+	struct rec_writer *w = need(malloc(sizeof(*w)));
+	struct rec_medium medium;
+	u64 room, nonce;
+	err_t e;
+
+	*fd = recfile_create(o->output, o->force, &room);
+	if (*fd < 0) {
+		free(w);
+		return ST_USAGE;
+	}
+	if (getrandom(&nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
+		nonce = host_ms() ^ (u64)getpid() << 40;
+	medium = fd_medium(fd, room);
+	e = rec_create(w, &medium, nonce, (const char *)m->head.data, m->head.size);
+	for (unsigned i = 0; i < 2 && o->pack && !e; i++)
+		if (m->present[i])
+			e = pack_image(w, image_roles[i], &m->image[i]);
+	if (!e && o->sync)
+		e = rec_commit(w, true);
+	buf_printf(conf, "append_offset=%llu\nappend_chain=0x%016llx\nsync=%d\n", (unsigned long long)w->end,
+		   (unsigned long long)w->chain, o->sync);
+	free(w);
+	if (!e)
+		return ST_OK;
+	unlink(o->output);
+	return complain(ST_HOST, "%s: cannot be written: %s; make room on the disk", o->output, strerror(errno));
+}
+
+/* ---- and after it ---- */
+
+/* Cuts the file to what is intact, and says what that is if the machine did not come to an end. */
+static enum status finish_recording(const struct options *o, int fd, const struct session *s, u64 *bytes)
+{
+	struct summary sum;
+	char text[300];
+	enum status st = summarise(&sum, o->output);
+
+	if (st)
+		return st;
+	*bytes = sum.intact_bytes;
+	if (ftruncate(fd, (off_t)sum.intact_bytes) || (o->sync && fsync(fd)))
+		st = complain(ST_HOST, "%s: %s; check the disk", o->output, strerror(errno));
+	else if (!sum.host.size && !s->ready)
+		unlink(o->output); /* the machine never started: nothing was recorded */
+	else if (summary_trouble(&sum, text, sizeof(text)))
+		remark("%s: %s; 'reprise replay %s' runs that much", o->output, text, o->output);
+	summary_free(&sum);
+	return st;
+}
+
+/* ---- both commands ---- */
+
+static enum status run_machine(const struct options *o, const struct machine *m, bool recording)
+{
+	struct session s = { .o = o, .recording_fd = -1, .console = true, .mem_bytes = m->mem_bytes };
+	struct buf conf = { 0 };
+	enum status st = ST_OK, kept = ST_OK;
+	u64 bytes = 0;
+
+	buf_printf(&conf, "mode=%s\n", recording ? "record" : "run");
+	if (recording)
+		st = begin_recording(m, o, &s.recording_fd, &conf);
+	if (st) {
+		buf_free(&conf);
+		return st;
+	}
+	s.bundle_fd = machine_bundle(m, &conf, &s.bundle_bytes);
+	buf_free(&conf);
+	if (s.bundle_fd < 0 || !session_run(&s))
+		st = ST_HOST;
+	if (recording) {
+		kept = finish_recording(o, s.recording_fd, &s, &bytes);
+		close(s.recording_fd);
+	}
+	if (s.bundle_fd >= 0)
+		close(s.bundle_fd);
+	if (st)
+		return st;
+	st = session_close(&s, recording && bytes ? o->output : NULL, bytes);
+	return kept ? kept : st;
+}
+
+static enum status command(int argc, char **argv, bool recording)
+{
+	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | (recording ? OPT_RECORD | OPT_OUTPUT : 0);
+	struct options o;
+	struct machine m;
+	enum status st = options_parse(&o, groups, argc, argv);
+
+	if (st)
+		return st;
+	if (o.noperands)
+		return complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'",
+				o.operands[0], argv[0]);
+	if (recording && !o.output)
+		return complain(ST_USAGE, "-o: missing; say where to keep the recording: -o FILE");
+	st = machine_from_options(&m, &o);
+	if (st)
+		return st;
+	st = run_machine(&o, &m, recording);
+	machine_free(&m);
+	return st;
+}
+
+static enum status run(int argc, char **argv)
+{
+	return command(argc, argv, false);
+}
+
+static enum status record(int argc, char **argv)
+{
+	return command(argc, argv, true);
+}
+
+const struct command cmd_run = {
+	.name = "run",
+	.summary = "start a machine on this terminal",
+	.help = "reprise run --kernel FILE [OPTIONS]\n\n"
+		"Starts a virtual machine with this terminal as its console, and ends when it ends.\n"
+		"The same images, seed and input give the same run, instruction for instruction.\n\n"
+		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_CONSOLE "\n"
+		"  reprise run --kernel bzImage --root ./rootfs --append 'console=ttyS0 rdinit=/bin/sh'\n"
+		"  echo 'ls; poweroff -f' | reprise run --kernel bzImage --initrd initrd.cpio\n",
+	.run = run,
+};
+
+const struct command cmd_record = {
+	.name = "record",
+	.summary = "the same, kept as a recording",
+	.help = "reprise record -o FILE --kernel FILE [OPTIONS]\n\n"
+		"Runs a machine as 'reprise run' does and writes what is needed to run it again: its\n"
+		"description, every input with the instruction at which it came, and digests.  The\n"
+		"recording grows as the machine runs; after kill -9 of anything what was written replays.\n\n"
+		"  -o, --output FILE   the recording; an existing file is refused\n"
+		"  --force             unless this is given\n"
+		"  --pack              put kernel and initial RAM disk into it, so that it replays\n"
+		"                      on another machine ('reprise pack' does it later)\n"
+		"  --sync              have it survive a power failure too: slower\n\n"
+		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_CONSOLE "\n"
+		"  reprise record -o a.rpl --kernel bzImage --initrd initrd.cpio --append console=ttyS0\n"
+		"  echo 'ls /' | reprise record -o b.rpl --kernel bzImage --root ./rootfs\n",
+	.run = record,
+};
