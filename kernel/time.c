@@ -95,8 +95,8 @@ static u64 scale(u64 a, u64 b, u64 c)
 {
 	u64 high;
 
-	__asm__("mul %3" : "=a"(a), "=d"(high) : "0"(a), "rm"(b) : "cc");
-	__asm__("div %4" : "=a"(a), "=d"(high) : "0"(a), "1"(high), "rm"(c) : "cc");
+	__asm__("mulq %3" : "=a"(a), "=d"(high) : "0"(a), "rm"(b) : "cc");
+	__asm__("divq %4" : "=a"(a), "=d"(high) : "0"(a), "1"(high), "rm"(c) : "cc");
 	return a;
 }
 

@@ -25,6 +25,7 @@
 #include "kernel/virtio_blk.h"
 #include "replay/boundaries.h"
 #include "replay/perturb.h"
+#include "vmm/acpi.h"
 #include "vmm/elfboot.h"
 #include "vmm/linuxboot.h"
 #include "vmm/selftest.h"
@@ -51,6 +52,8 @@ struct session {
 	char command[64];
 	size_t command_fill;
 	u64 last_progress;
+	u8 output[4096];        /* the guest's, on its way to COM1 */
+	size_t output_fill;
 	struct host_quirks quirks;
 	u64 float_probe;
 	struct vm *vm;
@@ -99,9 +102,27 @@ static size_t port_read(void *ctx unused_arg, void *buf, size_t n)
 	return serial_read(&com1, buf, n);
 }
 
-static void port_write(void *ctx unused_arg, const void *data, size_t n)
+static void flush_output(struct session *s)
 {
-	serial_write(&com1, data, n);
+	serial_write(&com1, s->output, s->output_fill);
+	s->output_fill = 0;
+}
+
+/* Gathered until the next poll point or wait: a byte at a time costs a port poll each. */
+static void port_write(void *ctx, const void *data, size_t n)
+{
+	struct session *s = ctx;
+
+	while (n) {
+		size_t step = MIN(n, sizeof(s->output) - s->output_fill);
+
+		memcpy(s->output + s->output_fill, data, step);
+		s->output_fill += step;
+		data = (const u8 *)data + step;
+		n -= step;
+		if (s->output_fill == sizeof(s->output))
+			flush_output(s);
+	}
 }
 
 /* "eof" may overtake the last bytes typed: the console has ended when both ports are empty. */
@@ -121,10 +142,11 @@ static bool port_quit(void *ctx)
 	return s->quit;
 }
 
-static u64 port_wait(void *ctx unused_arg, u64 max_ns)
+static u64 port_wait(void *ctx, u64 max_ns)
 {
 	u64 before = rdtsc(), hz = host_tsc_hz(), ticks;
 
+	flush_output(ctx);
 	cpu_wait(max_ns);
 	ticks = rdtsc() - before;
 	return hz == 1000000000UL ? ticks : ticks / hz * 1000000000UL + ticks % hz * 1000000000UL / hz;
@@ -137,6 +159,7 @@ static void port_progress(void *ctx, const struct execpoint *now)
 	struct session *s = ctx;
 	u64 t = rdtsc();
 
+	flush_output(s);
 	if (t - s->last_progress < PROGRESS_TICKS)
 		return;
 	s->last_progress = t;
@@ -226,6 +249,18 @@ static err_t load_zero(void *ctx, gpa_t at, u64 n)
 	return OK;
 }
 
+/* The tables lie in the last page of RAM, which the memory map calls ACPI's. */
+static void load_acpi(struct vm *vm, struct guest_range *area, gpa_t *rsdp)
+{
+	static u8 tables[ACPI_TABLES_MAX];
+	struct acpi_config c = board_acpi(vm);
+
+	*area = (struct guest_range){ vm->config.mem_bytes - sizeof(tables), sizeof(tables) };
+	if (acpi_build(&c, GPA(area->base), tables, sizeof(tables), rsdp) ||
+	    guestmem_write(&vm->mem, GPA(area->base), tables, sizeof(tables)))
+		fail("the ACPI tables do not fit the guest's memory; give more with --mem");
+}
+
 static void load_guest(struct session *s)
 {
 	struct vm *vm = s->vm;
@@ -233,11 +268,12 @@ static void load_guest(struct session *s)
 	struct blob kernel = file(s, "kernel"), initrd = file(s, "initrd");
 	char append[2048];
 	const char *why = "it is neither a Linux bzImage nor an ELF kernel with a PVH entry";
-	struct guest_range acpi = { 0 };
-	gpa_t rsdp = { 0 };
+	struct guest_range acpi;
+	gpa_t rsdp;
 	err_t err = ERR_UNSUPPORTED;
 
 	conf_get(s->machine.data, s->machine.size, "append", append, sizeof(append));
+	load_acpi(vm, &acpi, &rsdp);
 	if (!kernel.data)
 		fail("the bundle holds no kernel; give one with --kernel");
 	if (linux_is_bzimage(kernel.data, kernel.size)) {
@@ -323,7 +359,7 @@ static struct boundary *start_record(struct session *s)
 	s->writer = big(sizeof(*s->writer));
 	n = ksnprintf(host, sizeof(host), "counter=%s\nhost_probe=%016lx\nbuild=%s\n", host_counter()->kind,
 		      s->float_probe, "1");
-	if (rec_writer_open(s->writer, &m, number(s->session, "append_offset", 0), number(s->session, "chain", 0)) ||
+	if (rec_writer_open(s->writer, &m, number(s->session, "append_offset", 0), number(s->session, "append_chain", 0)) ||
 	    rec_put_chunk(s->writer, REC_HOST, host, (size_t)n))
 		fail("the recording cannot be written");
 	record_boundary_init(&s->boundary.record, &s->port, s->writer, 0, number(s->session, "sync", 0));
@@ -335,8 +371,7 @@ static struct boundary *start_replay(struct session *s)
 	struct rec_medium m = recording_disk(s);
 
 	s->reader = big(sizeof(*s->reader));
-	m.size = number(s->session, "recording_bytes", m.size);
-	if (rec_reader_open_at(s->reader, &m, number(s->session, "append_offset", 0), number(s->session, "chain", 0)))
+	if (rec_reader_open_at(s->reader, &m, number(s->session, "run_offset", 0), number(s->session, "run_chain", 0)))
 		fail("the recording cannot be read");
 	replay_boundary_init(&s->boundary.replay, &s->port, s->reader);
 	return &s->boundary.replay.b;
@@ -421,7 +456,10 @@ static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
 {
 	struct vm *vm = s->vm;
 	u64 digest = vm_digest(vm);
-	struct rec_end end = { .outcome = outcome, .guest_exit = vm->guest_exit, .insns = vm->now.count,
+	struct rec_end end;
+
+	flush_output(s);
+	end = (struct rec_end){ .outcome = outcome, .guest_exit = vm->guest_exit, .insns = vm->now.count,
 			       .vtime_ns = vm->now.vtime_ns, .exits = total_exits(vm), .inputs = vm->stats.inputs,
 			       .input_bytes = vm->stats.input_bytes, .digest = digest };
 

@@ -147,6 +147,7 @@ static bool starts(const char **line, const char *word)
 
 static void on_line(struct control *c, const char *line)
 {
+	const char *whole = line;
 	struct session *s = c->s;
 
 	if (starts(&line, "progress")) {
@@ -178,7 +179,7 @@ static void on_line(struct control *c, const char *line)
 		snprintf(s->failure, sizeof(s->failure), "hypervisor: %s; see the backtrace with --verbose", line);
 	}
 	if (s->o->verbose)
-		fprintf(stderr, "%s\n", line);
+		fprintf(stderr, "%s\n", whole);
 }
 
 static void take(struct control *c, char byte)

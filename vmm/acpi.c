@@ -152,8 +152,8 @@ static void build_dsdt(u8 *t, const struct acpi_config *c)
 	static const u8 aml[] = {
 		0x08, '\\', '_', 'S', '5', '_',         /* Name (\_S5 */
 		0x12, 0x06, 0x04, 0, 0, 0, 0,           /*   Package of 4 zeros */
-		0x10, 0x32, '\\', '_', 'S', 'B', '_',   /* Scope (\_SB), 50 bytes */
-		0x5b, 0x82, 0x2a, 'C', 'O', 'M', '1',   /* Device (COM1), 42 bytes */
+		0x10, 0x33, '\\', '_', 'S', 'B', '_',   /* Scope (\_SB), 51 bytes */
+		0x5b, 0x82, 0x2b, 'C', 'O', 'M', '1',   /* Device (COM1), 43 bytes */
 		0x08, '_', 'H', 'I', 'D',
 		0x0c, 0x41, 0xd0, 0x05, 0x01,           /*   EISA id PNP0501 */
 		0x08, '_', 'U', 'I', 'D', 0x01,         /*   One */

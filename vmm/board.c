@@ -27,9 +27,9 @@ static const struct port_range ports[] = {
 	RANGE(0x64, 0x64, i8042),
 	RANGE(0x92, 0x92, i8042),
 	RANGE(0x4d0, 0x4d1, pic),
-	RANGE(0x600, 0x60b, acpipm),
-	RANGE(0xb2, 0xb2, acpipm),
-	RANGE(0xcf9, 0xcf9, acpipm),
+	RANGE(ACPIPM_PM1_EVT, ACPIPM_PM_TMR + 3, acpipm),
+	RANGE(ACPIPM_SMI_CMD, ACPIPM_SMI_CMD + 1, acpipm),
+	RANGE(ACPIPM_RESET, ACPIPM_RESET, acpipm),
 	RANGE(0xf4, 0xf4, debugexit),
 };
 
@@ -134,6 +134,17 @@ void board_wire_vcpu(struct vm *vm, struct vcpu *v)
 	lapic_init(&v->lapic, &vm->clock, v->index, v->index == 0, &env);
 	if (v->index == 0)
 		lapic_set_virtual_wire(&v->lapic); /* no firmware will */
+}
+
+struct acpi_config board_acpi(const struct vm *vm)
+{
+	return (struct acpi_config){
+		.ncpus = vm->config.ncpus, .rtc_century = 0x32, .ioapic_id = 0, .lapic_base = LAPIC_DEFAULT_BASE,
+		.ioapic_base = IOAPIC_BASE, .sci_irq = 9, .pm1_evt = ACPIPM_PM1_EVT, .pm1_cnt = ACPIPM_PM1_CNT,
+		.pm_tmr = ACPIPM_PM_TMR, .smi_cmd = ACPIPM_SMI_CMD, .acpi_enable = ACPIPM_CMD_ENABLE,
+		.acpi_disable = ACPIPM_CMD_DISABLE, .reset_port = ACPIPM_RESET, .reset_value = ACPIPM_RESET_VALUE,
+		.com1_port = COM1_BASE, .com1_irq = 4,
+	};
 }
 
 static const struct port_range *find_port(u64 port)

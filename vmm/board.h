@@ -7,6 +7,7 @@
 #ifndef VMM_BOARD_H
 #define VMM_BOARD_H
 
+#include "vmm/acpi.h"
 #include "vmm/boundary.h"
 #include "vmm/dev/acpipm.h"
 #include "vmm/dev/debugexit.h"
@@ -45,6 +46,9 @@ void board_write(struct vcpu *v, enum io_space space, u64 addr, unsigned size_by
 /* Bytes of input the machine can take now; 0: hold them outside. */
 u32 board_input_room(const struct board *b, enum input_kind kind);
 void board_input(struct board *b, const struct input *in);
+
+/* What the ACPI tables must say of this board. */
+struct acpi_config board_acpi(const struct vm *vm);
 
 void board_state_walk(struct board *b, struct state_walk *w);
 

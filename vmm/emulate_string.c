@@ -15,24 +15,35 @@ struct string {
 	u64 flags;
 };
 
-/* Segmentation and, where two operands could fail one after the other, check (E3). */
-static enum emu_result string_prepare(struct emu *e, struct string *t, unsigned src, unsigned dst)
+/* One side: segmentation and, where another operand is to follow, check (E3). */
+static enum emu_result string_side(struct emu *e, unsigned seg, unsigned reg, unsigned access,
+				   bool check, gva_t *addr)
 {
 	const struct insn *in = e->in;
 	unsigned size = in->opsize_bytes;
-	bool check = (src && dst) || in->op == INSN_INS;
+	enum emu_result r;
+
+	if (!access)
+		return EMU_OK;
+	r = emu_segment(e->s, seg, emu_get_gpr(e->s, reg, in->addrsize_bytes), size, access, addr);
+	return r || !check ? r : e->ops->check(e->ctx, *addr, size, access);
+}
+
+/*
+ * Which side's fault is reported when both would: rSI's for MOVS, rDI's for
+ * CMPS.  The manual leaves it open; AMD processors and QEMU do this.
+ */
+static enum emu_result string_prepare(struct emu *e, struct string *t, unsigned src, unsigned dst)
+{
+	bool check = (src && dst) || e->in->op == INSN_INS, dst_first = e->in->op == INSN_CMPS;
 	enum emu_result r = EMU_OK;
 
-	if (src)
-		r = emu_segment(e->s, in->mem.seg, emu_get_gpr(e->s, RSI, in->addrsize_bytes), size,
-				src, &t->src);
-	if (!r && dst)
-		r = emu_segment(e->s, SEG_ES, emu_get_gpr(e->s, RDI, in->addrsize_bytes), size, dst,
-				&t->dst);
-	if (!r && src && check)
-		r = e->ops->check(e->ctx, t->src, size, src);
-	if (!r && dst && check)
-		r = e->ops->check(e->ctx, t->dst, size, dst);
+	if (dst_first)
+		r = string_side(e, SEG_ES, RDI, dst, check, &t->dst);
+	if (!r)
+		r = string_side(e, e->in->mem.seg, RSI, src, check, &t->src);
+	if (!r && !dst_first)
+		r = string_side(e, SEG_ES, RDI, dst, check, &t->dst);
 	return r;
 }
 
@@ -40,9 +51,13 @@ static enum emu_result string_access(struct emu *e, struct string *t, unsigned s
 {
 	unsigned size = e->in->opsize_bytes;
 	u16 port = (u16)e->s->gpr[RDX];
-	u64 other;
+	u64 other = 0;
 	enum emu_result r = EMU_OK;
 
+	if (dst == EMU_READ)
+		r = e->ops->read(e->ctx, t->dst, size, EMU_READ, &other);
+	if (r)
+		return r;
 	if (src)
 		r = e->ops->read(e->ctx, t->src, size, EMU_READ, &t->value);
 	else if (e->in->op == INSN_INS)
@@ -56,12 +71,9 @@ static enum emu_result string_access(struct emu *e, struct string *t, unsigned s
 		return e->ops->out(e->ctx, port, size, t->value);
 	if (dst == EMU_WRITE)
 		return e->ops->write(e->ctx, t->dst, size, t->value);
-	if (dst == EMU_READ) {
-		r = e->ops->read(e->ctx, t->dst, size, EMU_READ, &other);
-		if (!r)
-			alu_binary(INSN_CMP, t->value, other & size_mask(size), size, &t->flags);
-	}
-	return r;
+	if (dst == EMU_READ)
+		alu_binary(INSN_CMP, t->value, other & size_mask(size), size, &t->flags);
+	return EMU_OK;
 }
 
 static void string_step(struct emu *e, unsigned reg)

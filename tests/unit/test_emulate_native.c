@@ -55,13 +55,17 @@ struct memory {
 	enum emu_result failure;
 	bool write_seen_first;
 	u64 last_intent, port_value;
+	u64 fault_at;         /* the first byte that is not there */
 };
 
 static enum emu_result enter(struct memory *m, gva_t a, unsigned size)
 {
 	if (++m->calls == m->fail_at)
 		return m->failure;
-	return a.v - m->base > DATA_BYTES - size ? EMU_FAULT : EMU_OK;
+	if (a.v - m->base <= DATA_BYTES - size)
+		return EMU_OK;
+	m->fault_at = a.v - m->base < DATA_BYTES ? m->base + DATA_BYTES : a.v;
+	return EMU_FAULT;
 }
 
 static enum emu_result mem_read(void *ctx, gva_t a, unsigned size, unsigned intent, u64 *v)
@@ -149,7 +153,8 @@ static struct native {
 	struct slots *slots;
 	u8 *data;
 	u64 fs_base, gs_base;
-	volatile sig_atomic_t signal;
+	volatile long vector;   /* the exception it raised, -1 if none */
+	volatile u64 fault_at;  /* with #PF */
 	u8 *volatile leave; /* the trampoline's second half */
 } cpu;
 
@@ -207,10 +212,12 @@ static void on_signal(int sig, siginfo_t *info, void *uctx)
 	ucontext_t *u = uctx;
 	u8 *rip = (u8 *)u->uc_mcontext.gregs[REG_RIP];
 
+	(void)sig;
 	(void)info;
 	if (rip != cpu.insn)
 		_exit(99); /* not the instruction under test */
-	cpu.signal = sig;
+	cpu.vector = u->uc_mcontext.gregs[REG_TRAPNO];
+	cpu.fault_at = (u64)u->uc_mcontext.gregs[REG_CR2];
 	u->uc_mcontext.gregs[REG_RIP] = (greg_t)cpu.leave;
 }
 
@@ -239,15 +246,15 @@ static void native_init(void)
 	emit_enter();
 }
 
-/* Runs the instruction; the signal it raised, 0 if none. */
-__attribute__((no_sanitize("address"))) static int native_run(const u8 *insn, unsigned length, struct slots *io)
+/* Runs the instruction; the exception it raised, -1 if none. */
+__attribute__((no_sanitize("address"))) static long native_run(const u8 *insn, unsigned length, struct slots *io)
 {
 	*cpu.slots = *io;
 	emit_insn_and_leave(insn, length);
-	cpu.signal = 0;
+	cpu.vector = -1;
 	((void (*)(void))(uintptr_t)cpu.code)();
 	*io = *cpu.slots;
-	return cpu.signal;
+	return cpu.vector;
 }
 
 /* --- random instructions --- */
@@ -405,7 +412,7 @@ static u64 target(const struct sample *x, u64 *seed)
 {
 	u64 r = xorshift(seed), a = x->m.base + 5000 + (r >> 8) % 6000;
 
-	if ((r & 15) == 0)
+	if ((r & 15) == 0 || (x->t->flags & (T_STRING | T_STACK) && (r & 3) == 0))
 		a = x->m.base + (r & 16 ? DATA_BYTES : 0) + (r >> 5 & 15) - 8;
 	return x->t->flags & T_ALIGN16 && r & 0xe0 ? a & ~15UL : a;
 }
@@ -578,15 +585,15 @@ static enum emu_result emulate_all(struct cpu_state *s, const struct insn *in, s
 	return r;
 }
 
-/* The signals Linux makes of our answers; #GP and #SS apart from each other. */
-static int signal_of(enum emu_result r)
+static long vector_of(enum emu_result r)
 {
 	switch (r) {
-	case EMU_DONE: return 0;
-	case EMU_DE: return SIGFPE;
-	case EMU_SS: return SIGBUS;
-	case EMU_GP: case EMU_FAULT: return SIGSEGV;
-	default: return -1;
+	case EMU_DONE: return -1;
+	case EMU_DE: return VEC_DE;
+	case EMU_SS: return VEC_SS;
+	case EMU_GP: return VEC_GP;
+	case EMU_FAULT: return VEC_PF;
+	default: return -2;
 	}
 }
 
@@ -596,21 +603,24 @@ static void compare(const struct sample *x)
 	struct slots io = { .rflags = x->s.rflags };
 	u64 undefined;
 	char text[256];
-	int sig;
+	long vector;
 
 	describe(x, text, sizeof(text));
 	memcpy(io.gpr, x->s.gpr, sizeof(io.gpr));
 	memcpy(cpu.data, x->m.data, DATA_BYTES);
-	sig = native_run(x->bytes, x->err ? INSN_MAX_LENGTH : x->in.length, &io);
+	vector = native_run(x->bytes, x->err ? INSN_MAX_LENGTH : x->in.length, &io);
 	if (x->err) {
-		cr_assert_eq(sig, x->in.vector == VEC_UD ? SIGILL : SIGSEGV, "%s refused, CPU says %d", text, sig);
+		cr_assert_eq(vector, x->in.vector, "%s refused, CPU says %ld", text, vector);
 		return;
 	}
-	cr_assert_eq(signal_of(emulate_all(&after.s, &x->in, &after.m)), sig, "%s CPU says %d", text, sig);
+	cr_assert_eq(vector_of(emulate_all(&after.s, &x->in, &after.m)), vector, "%s CPU says %ld", text, vector);
+	if (vector == VEC_PF)
+		cr_assert_eq(after.m.fault_at >> PAGE_SHIFT, cpu.fault_at >> PAGE_SHIFT, "%s faults at %lx, CPU at %lx",
+			     text, after.m.fault_at, cpu.fault_at);
 	for (unsigned i = 0; i < NGPR; i++)
 		cr_assert_eq(after.s.gpr[i], io.gpr[i], "%s gpr %u is %lx, CPU %lx", text, i, after.s.gpr[i], io.gpr[i]);
 	cr_assert_arr_eq(after.m.data, cpu.data, DATA_BYTES, "%s memory", text);
-	if (sig)
+	if (vector != -1)
 		return;
 	undefined = undefined_flags(x, &x->in);
 	cr_assert_eq((after.s.rflags ^ io.rflags) & ~undefined, 0, "%s flags %lx, CPU %lx", text, after.s.rflags, io.rflags);

@@ -244,6 +244,31 @@ Test(uart, character_timeout)
 	cr_assert_not(r.level);
 }
 
+/* A handler that takes one byte an interrupt, behind an edge-triggered 8259, at every trigger level. */
+Test(uart, one_byte_an_edge)
+{
+	static const u8 fcrs[] = { 0x00, 0x01, 0x41, 0x81, 0xc1 };
+	static const char text[] = "a line pasted all at once, longer than the FIFO\n";
+
+	for (size_t i = 0; i < ARRAY_SIZE(fcrs); i++) {
+		struct rig r;
+		unsigned handled = 0;
+		size_t n = 0;
+
+		rig_init(&r);
+		listen_with(&r, fcrs[i]);
+		feed(&r, text);
+		while (n < sizeof(text) - 1) {
+			if (r.nrises == handled)
+				check_run_clock(&r.clock, vclock_next(&r.clock)); /* only the timeout can come */
+			cr_assert_neq(r.nrises, handled, "FCR %02x: no edge for byte %zu", fcrs[i], n);
+			handled = r.nrises;
+			cr_assert_eq(in(&r, DATA), text[n++]);
+		}
+		cr_assert_eq(in(&r, LSR), 0x60);
+	}
+}
+
 Test(uart, endless_queue_never_overruns)
 {
 	struct rig r;
@@ -339,6 +364,29 @@ Test(uart, xv6_startup_keeps_input_and_interrupt)
 	cr_assert_eq(in(&r, DATA), 's');
 	cr_assert_eq(in(&r, DATA), '\n');
 	cr_assert_eq(in(&r, LSR), 0x60);
+}
+
+/* Linux turns IER off around every line it prints: that costs no timer while nobody types. */
+Test(uart, no_timer_without_input)
+{
+	struct rig r;
+
+	rig_init(&r);
+	out(&r, LCR, 0x03);
+	out(&r, IER, 0x01);
+	cr_assert_eq(vclock_next(&r.clock), VTIMER_NEVER);
+	feed(&r, "a");
+	cr_assert_eq(vclock_next(&r.clock), CHAR_NS_9600, "too early: the rest of one character time");
+	out(&r, IER, 0x00);
+	cr_assert_eq(vclock_next(&r.clock), VTIMER_NEVER);
+	pass(&r, 500);
+	out(&r, IER, 0x01);
+	cr_assert_eq(vclock_next(&r.clock), 500 + CHAR_NS_9600);
+	pass(&r, CHAR_NS_9600);
+	cr_assert_eq(in(&r, DATA), 'a');
+	feed(&r, "b");
+	cr_assert_eq(in(&r, DATA), 'b', "the gate stays open");
+	cr_assert_eq(vclock_next(&r.clock), VTIMER_NEVER);
 }
 
 Test(uart, polling_reads_input)
@@ -492,10 +540,10 @@ Test(uart, digest_ignores_queue_position)
 Test(uart, damaged_lengths_are_refused)
 {
 	static const struct { const char *what; u32 at; u8 value; } cases[] = {
-		/* after the 8-byte section tag: 5 registers, divisor, 6 flags, fifo_len ... */
-		{ "fifo_len", 8 + 13, 17 },
-		{ "fifo_local", 8 + 14, 1 },
-		{ "queue_len", 8 + 15 + 1, 0x11 },
+		/* after the 8-byte section tag: 5 registers, divisor, 5 flags, open_at_ns, fifo_len ... */
+		{ "fifo_len", 8 + 20, 17 },
+		{ "fifo_local", 8 + 21, 1 },
+		{ "queue_len", 8 + 22 + 1, 0x11 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -286,6 +286,7 @@ static void write_port(struct pic *p, u64 port, u8 value)
 
 	if ((port & ~1UL) == PIC_ELCR_PORT) {
 		c = &p->chip[port & 1];
+		c->irr &= (u8)~c->elcr; /* a level leaves no edge behind */
 		c->elcr = value & elcr_writable[port & 1];
 		c->irr = (u8)((c->irr & ~c->elcr) | (c->lines & c->elcr));
 	} else if (n >= 0) {

@@ -13,6 +13,7 @@
 
 #define NS_PER_S 1000000000UL
 #define PIT_NEVER (~0UL)
+#define PIT_LAST_TICK BIT(54) /* 478 years: what comes later does not come */
 
 enum { ACCESS_LSB = 1, ACCESS_MSB = 2, ACCESS_WORD = 3 };
 enum { PORT_B_GATE2 = 1 << 0, PORT_B_WRITABLE = 0x0f, PORT_B_REFRESH = 1 << 4, PORT_B_OUT2 = 1 << 5 };
@@ -33,6 +34,8 @@ u64 pit_ticks_at(u64 now_ns)
 
 u64 pit_ns_of_tick(u64 tick)
 {
+	if (tick > PIT_LAST_TICK)
+		return VTIMER_NEVER;
 	return tick / PIT_HZ * NS_PER_S + (tick % PIT_HZ * NS_PER_S + PIT_HZ - 1) / PIT_HZ;
 }
 
@@ -485,8 +488,9 @@ static void pit_state(void *dev, struct state_walk *w)
 		struct pit_channel *c = &p->channel[i];
 
 		channel_state(c, w);
-		/* No count is ever 0 while in use; one that is would divide by zero later. */
-		sound = sound && (!c->loaded || c->count) && (c->load_at == PIT_NEVER || c->count_reg);
+		/* A count of 0 in use would divide by zero later, a load at the end of time never pass. */
+		sound = sound && (!c->loaded || c->count) &&
+			(c->load_at == PIT_NEVER || (c->count_reg && c->load_at <= PIT_LAST_TICK));
 	}
 	STATE(w, p, port_b);
 	state_field(w, "timer", &p->timer.deadline_ns, sizeof(p->timer.deadline_ns));

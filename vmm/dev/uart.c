@@ -91,13 +91,14 @@ static void timeout_fire(void *owner)
 	update_irq(u);
 }
 
-/* Rule 3: from the queue into the FIFO, as much as fits. */
+/* Rule 3: from the queue into the FIFO, up to the trigger level. */
 static void fill_fifo(struct uart *u)
 {
-	unsigned n = MIN(fifo_room(u), u->queue_len);
+	unsigned level = rx_trigger(u), n;
 
-	if (!n)
+	if (u->fifo_len >= level || !u->queue_len)
 		return;
+	n = MIN(level - u->fifo_len, u->queue_len);
 	memcpy(u->fifo + u->fifo_len, u->queue + u->queue_start, n);
 	u->fifo_len += n;
 	u->queue_start += n;
@@ -128,26 +129,30 @@ static void reset_fifo(struct uart *u)
 	vtimer_cancel(&u->timeout);
 }
 
-/* Rule 1.  Called when IER or MCR has changed. */
+/* Rule 1: what waits goes in, or the timer is set for when it may.  No timer runs for an empty queue. */
+static void pump(struct uart *u)
+{
+	bool open = u->clock->now_ns >= u->open_at_ns;
+
+	if (open)
+		fill_fifo(u);
+	vtimer_arm(&u->gate, !open && u->queue_len ? u->open_at_ns : VTIMER_NEVER);
+}
+
+/* Called when IER or MCR has changed. */
 static void update_gate(struct uart *u)
 {
-	bool listens = (u->ier & IER_RDA) && !(u->mcr & MCR_LOOP);
-
-	if (!listens) {
-		u->gate_open = 0;
-		vtimer_cancel(&u->gate);
-	} else if (!u->gate_open && u->gate.deadline_ns == VTIMER_NEVER) {
-		vtimer_arm(&u->gate, u->clock->now_ns + character_ns(u));
-	}
+	if (!(u->ier & IER_RDA) || (u->mcr & MCR_LOOP))
+		u->open_at_ns = VTIMER_NEVER;
+	else if (u->open_at_ns == VTIMER_NEVER)
+		u->open_at_ns = u->clock->now_ns + character_ns(u);
+	pump(u);
 }
 
 static void gate_fire(void *owner)
 {
-	struct uart *u = owner;
-
-	u->gate_open = 1;
-	fill_fifo(u);
-	update_irq(u);
+	pump(owner);
+	update_irq(owner);
 }
 
 static void receive_loopback(struct uart *u, u8 byte)
@@ -175,13 +180,8 @@ static u8 read_rbr(struct uart *u)
 		u->fifo_local--;
 	u->timeout_pending = 0;
 	restart_timeout(u);
-	/*
-	 * The line drops here and rises again with the next byte: a handler
-	 * that reads one byte an interrupt needs the edge at the 8259.
-	 */
-	update_irq(u);
-	if (u->gate_open)
-		fill_fifo(u);
+	update_irq(u); /* rule 3: the low half of the edge that the 8259 needs */
+	pump(u);
 	update_irq(u);
 	return byte;
 }
@@ -206,8 +206,7 @@ static void uart_input(void *dev, const void *data, size_t size)
 	if (n)
 		memcpy(u->queue + u->queue_start + u->queue_len, data, n);
 	u->queue_len += n;
-	if (u->gate_open)
-		fill_fifo(u);
+	pump(u);
 	update_irq(u);
 }
 
@@ -257,8 +256,7 @@ static void write_fcr(struct uart *u, u8 value)
 	if (toggled || ((value & FCR_ENABLE) && (value & FCR_RX_RESET)))
 		reset_fifo(u);
 	u->fcr = fcr;
-	if (u->gate_open)
-		fill_fifo(u);
+	pump(u);
 }
 
 static void transmit(struct uart *u, u8 byte)
@@ -392,7 +390,8 @@ static void uart_reset(void *dev)
 	u->ier = u->fcr = u->lcr = u->mcr = u->scr = 0;
 	u->divisor = 12; /* undefined on the chip; 9600 baud, as PC firmware leaves it */
 	u->overrun = u->msr_delta = u->thre_pending = u->timeout_pending = 0;
-	u->gate_open = u->lsr_was_last = 0;
+	u->lsr_was_last = 0;
+	u->open_at_ns = VTIMER_NEVER;
 	u->fifo_len = u->fifo_local = 0;
 	u->queue_start = u->queue_len = 0;
 	memset(u->fifo, 0, sizeof(u->fifo));
@@ -422,8 +421,8 @@ static void uart_state(void *dev, struct state_walk *w)
 	STATE(w, u, msr_delta);
 	STATE(w, u, thre_pending);
 	STATE(w, u, timeout_pending);
-	STATE(w, u, gate_open);
 	STATE(w, u, lsr_was_last);
+	STATE(w, u, open_at_ns);
 	STATE(w, u, fifo_len);
 	STATE(w, u, fifo_local);
 	STATE(w, u, queue_len);

@@ -14,8 +14,10 @@
  *   2. A guest that polls opens it by reading LSR twice with no other access
  *      to the UART in between.  As the transmitter is always empty, nobody
  *      does that but to wait for input.
- *   3. A byte moves whenever the gate is open and the FIFO has room: nothing
- *      from the queue is ever overrun.
+ *   3. With the gate open the FIFO is kept filled up to its trigger level, as
+ *      if the sender waited for the guest: nothing from the queue is overrun,
+ *      and every byte read gives INTR a new edge, so a handler that takes one
+ *      byte an interrupt gets them all.
  *   4. Resetting the FIFO, or entering loopback, puts what the guest has not
  *      read back on the wire.  Loopback bytes are dropped by a reset.
  *
@@ -43,15 +45,15 @@ struct uart {
 	u8 msr_delta;        /* MSR bits 3:0 */
 	u8 thre_pending;     /* THRE interrupt not yet taken by an IIR read */
 	u8 timeout_pending;  /* character timeout, until RBR is read */
-	u8 gate_open;        /* rule 1 */
 	u8 lsr_was_last;     /* rule 2: the last access read LSR */
+	u64 open_at_ns;      /* rule 1: the gate is open from here on; VTIMER_NEVER while nobody listens */
 
 	u8 fifo[UART_FIFO_SIZE]; /* oldest first; one byte is used when FCR.0 is 0 */
 	u8 fifo_len;
 	u8 fifo_local;           /* of these, the leading ones that came by loopback */
 
 	struct vtimer timeout;   /* character timeout */
-	struct vtimer gate;      /* rule 1 */
+	struct vtimer gate;      /* at open_at_ns, if bytes wait for it */
 
 	u8 queue[UART_QUEUE];    /* live bytes: queue_len from queue_start */
 	u32 queue_start;         /* moves as it likes: never visible */

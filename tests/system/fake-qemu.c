@@ -1,0 +1,376 @@
+/*
+ * fake-qemu.c - stands in for QEMU and the hypervisor in tests of the host
+ * command (tool.sh): speaks the control protocol of tools/session.h, writes
+ * and reads real recordings, and fails in the ways it is told to.
+ *
+ * Its guest echoes each byte typed; a byte is 1000 instructions and the
+ * digest is that of all bytes so far.  $FAKE says what goes wrong or how it
+ * ends, one word, "=N" behind it where a number belongs:
+ *   (unset) powers off at end of input      exit=N    debug exit
+ *   reset triple stuck unhandled limit      end that way at end of input
+ *   die      fails before ready             kill=N    SIGKILL itself after N bytes
+ *   gone     exits after ready, no "end"    hang      answers nothing, never ends
+ *   wait     ignores end of input; leaves at "quit"
+ *   flood=N  writes N KiB to the console    deaf      never reads the console
+ *   error panic                             say so
+ *   diverge=N  replay: a wrong digest at the Nth epoch
+ *   early=N    replay: ends after N bytes
+ * $FAKE_DUMP: a directory that gets the bundle's text files and the arguments.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernel/bundle.h"
+#include "kernel/kconf.h"
+#include "kernel/xxh.h"
+#include "tools/recfile.h"
+
+static int console = -1, control = -1, disk = -1;
+static const char *fault = "";
+static unsigned long fault_n;
+static bool replaying, recording;
+static char session[4096];
+static size_t session_size;
+
+static struct rec_writer writer;
+static struct rec_reader reader;
+static struct rec_medium medium;
+static struct execpoint now;
+static u64 digest, inputs, input_bytes, epochs;
+
+static void say(const char *fmt, ...) printf_like(1, 2);
+
+static void die(const char *what)
+{
+	fprintf(stderr, "fake-qemu: %s: %s\n", what, strerror(errno));
+	exit(1);
+}
+
+static void say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vdprintf(control, fmt, ap) < 0)
+		die("control");
+	va_end(ap);
+}
+
+static bool is(const char *word)
+{
+	return !strcmp(fault, word);
+}
+
+static void out(const void *data, size_t size)
+{
+	const u8 *p = data;
+
+	while (size) {
+		ssize_t n = write(console, p, size);
+
+		if (n <= 0)
+			die("console");
+		p += n;
+		size -= (size_t)n;
+	}
+}
+
+/* ---- the bundle and the arguments ---- */
+
+static void dump(const char *name, const void *data, size_t size)
+{
+	char path[4096];
+	FILE *f;
+
+	if (!getenv("FAKE_DUMP"))
+		return;
+	snprintf(path, sizeof(path), "%s/%s", getenv("FAKE_DUMP"), name);
+	f = fopen(path, "wb");
+	if (!f || fwrite(data, 1, size, f) != size || fclose(f))
+		die(path);
+}
+
+static void load_bundle(const char *path)
+{
+	static const char *const names[] = { "machine.conf", "session.conf", "kernel", "initrd" };
+	int fd = open(path, O_RDONLY);
+	struct stat st;
+	const u8 *data;
+	size_t size;
+	u8 *cpio;
+
+	if (fd < 0 || fstat(fd, &st) || !(cpio = malloc((size_t)st.st_size)) ||
+	    read(fd, cpio, (size_t)st.st_size) != st.st_size)
+		die(path);
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		if (bundle_find(cpio, (size_t)st.st_size, names[i], &data, &size))
+			continue;
+		dump(names[i], data, size);
+		if (i == 1 && size < sizeof(session)) {
+			memcpy(session, data, size);
+			session_size = size;
+		}
+	}
+	close(fd);
+}
+
+static int number_behind(const char *s, const char *key)
+{
+	const char *at = strstr(s, key);
+
+	return at ? atoi(at + strlen(key)) : -1;
+}
+
+static void arguments(int argc, char **argv)
+{
+	char path[256];
+	FILE *f = NULL;
+
+	if (getenv("FAKE_DUMP")) {
+		snprintf(path, sizeof(path), "%s/argv", getenv("FAKE_DUMP"));
+		f = fopen(path, "w");
+	}
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
+
+		if (f)
+			fprintf(f, "%s\n", argv[i]);
+		if (!strcmp(argv[i], "--version")) {
+			puts("QEMU emulator version 7.2.22 (fake)");
+			exit(0);
+		} else if (!strcmp(argv[i], "-accel") && !strcmp(value, "help")) {
+			puts("Accelerators supported in QEMU binary:\ntcg");
+			exit(0);
+		} else if (!strcmp(argv[i], "-initrd")) {
+			load_bundle(value);
+		} else if (!strcmp(argv[i], "-chardev") && strstr(value, "id=console")) {
+			console = number_behind(value, "fd=");
+		} else if (!strcmp(argv[i], "-chardev") && strstr(value, "id=control")) {
+			control = number_behind(value, "fd=");
+		} else if (!strcmp(argv[i], "-drive")) {
+			snprintf(path, sizeof(path), "%s", value + strlen("file="));
+			path[strcspn(path, ",")] = 0;
+			disk = open(path, strstr(value, "readonly=on") ? O_RDONLY : O_RDWR);
+			if (disk < 0)
+				die(path);
+		}
+	}
+	if (f)
+		fclose(f);
+}
+
+/* ---- the run ---- */
+
+static noreturn_fn void finish(const char *outcome, u32 guest_exit, const char *reason)
+{
+	static const char *const names[] = {
+		"", "poweroff", "debug-exit", "reset", "triple-fault", "stuck", "unhandled", "limit", "diverged",
+		"recording-end", "quit", "host-failed",
+	};
+	struct rec_end end = {
+		.guest_exit = guest_exit, .insns = now.count, .vtime_ns = now.vtime_ns, .exits = 1234,
+		.inputs = inputs, .input_bytes = input_bytes, .digest = digest,
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(names[i], outcome))
+			end.outcome = (enum vm_outcome)i;
+	snprintf(end.reason, sizeof(end.reason), "%s", reason);
+	if (recording && rec_put_end(&writer, &end, 1))
+		die("recording");
+	say("stat exits.total 1234\n");
+	say("end outcome=%s guest_exit=%u insns=%lu vtime_ns=%lu exits=1234 inputs=%lu input_bytes=%lu digest=%016lx "
+	    "reason=\"%s\"\n", outcome, guest_exit, now.count, now.vtime_ns, inputs, input_bytes, digest, reason);
+	exit(1); /* isa-debug-exit cannot say 0 */
+}
+
+static noreturn_fn void end_of_input(void)
+{
+	if (is("exit"))
+		finish("debug-exit", (u32)fault_n, "");
+	if (is("triple"))
+		say("state rip 0000000000001000\n");
+	finish(is("reset") ? "reset" : is("triple") ? "triple-fault" : is("stuck") ? "stuck" : is("unhandled") ? "unhandled" :
+	       is("limit") ? "limit" : "poweroff", 0, is("unhandled") ? "rdmsr of 123h at 1000h" : "");
+}
+
+static void enter(const u8 *data, u32 size)
+{
+	now.count += 1000 * size;
+	now.vtime_ns += 1000 * size + 500;
+	digest = XXH64(data, size, digest);
+	out(data, size);
+	inputs++;
+	input_bytes += size;
+	now.sequence++;
+	if (is("kill") && input_bytes >= fault_n)
+		raise(SIGKILL);
+}
+
+static void record_input(const u8 *data, u32 size)
+{
+	const struct input in = { INPUT_CONSOLE, 0, data, size };
+
+	if (recording && rec_put_input(&writer, 0, &now, &in))
+		die("recording");
+	enter(data, size);
+	if (recording && (rec_put_digest(&writer, 0, &now, digest) || rec_commit(&writer, false)))
+		die("recording");
+}
+
+static noreturn_fn void live(void)
+{
+	static char line[256];
+	size_t fill = 0;
+	bool eof = false;
+	u8 bytes[64];
+
+	for (;;) {
+		struct pollfd fds[] = {
+			{ .fd = is("deaf") ? -1 : console, .events = POLLIN },
+			{ .fd = control, .events = POLLIN },
+		};
+		ssize_t n;
+
+		if (poll(fds, 2, eof ? 50 : -1) == 0 && eof)
+			end_of_input(); /* the port is drained */
+		if (fds[0].revents) {
+			n = read(console, bytes, sizeof(bytes));
+			if (n <= 0)
+				exit(1);
+			record_input(bytes, (u32)n);
+		}
+		if (fds[1].revents) {
+			n = read(control, line + fill, sizeof(line) - fill - 1);
+			if (n <= 0)
+				exit(1);
+			fill += (size_t)n;
+			line[fill] = 0;
+			if (strstr(line, "quit\n"))
+				finish("quit", 0, "");
+			if (strstr(line, "eof\n") && !is("wait"))
+				eof = true;
+		}
+	}
+}
+
+static noreturn_fn void replay(void)
+{
+	struct rec_event ev;
+	err_t e;
+
+	while (!(e = rec_next_event(&reader, &ev))) {
+		say("progress insns=%lu vtime_ns=%lu\n", now.count, now.vtime_ns);
+		if (ev.kind == REC_INPUT) {
+			if (is("early") && input_bytes >= fault_n)
+				finish("poweroff", 0, "");
+			if (execpoint_cmp(&ev.at, &now)) {
+				say("diverged epoch=0 insns=%lu what=\"an input's point was passed\"\n", now.count);
+				finish("diverged", 0, "");
+			}
+			enter(ev.input.data, ev.input.size);
+		}
+		if (ev.kind != REC_DIGEST)
+			continue;
+		epochs++;
+		if (ev.digest != digest || (is("diverge") && epochs == fault_n)) {
+			say("diverged epoch=%lu insns=%lu expected=%016lx got=%016lx\n", epochs, now.count, ev.digest, ~digest);
+			finish("diverged", 0, "");
+		}
+	}
+	if (e == ERR_END && reader.stop == REC_STOP_COMPLETE) {
+		if (reader.ends[0].outcome == VM_DEBUG_EXIT)
+			finish("debug-exit", reader.ends[0].guest_exit, "");
+		finish(reader.ends[0].outcome == VM_QUIT ? "quit" : "poweroff", 0, "");
+	}
+	finish("recording-end", 0, "");
+}
+
+static u64 conf(const char *key)
+{
+	return conf_u64(session, session_size, key, 0);
+}
+
+static void open_recording(void)
+{
+	char mode[16];
+
+	if (!conf_get(session, session_size, "mode", mode, sizeof(mode)))
+		die("no mode");
+	recording = !strcmp(mode, "record");
+	replaying = !strcmp(mode, "replay");
+	if (!recording && !replaying)
+		return;
+	medium = fd_medium(&disk, (u64)lseek(disk, 0, SEEK_END));
+	if (recording) {
+		static const char host[] = "counter=icount\nhost_probe=00000000000000aa\nbuild=fake\n";
+
+		if (rec_writer_open(&writer, &medium, conf("append_offset"), conf("append_chain")) ||
+		    rec_put_chunk(&writer, REC_HOST, host, sizeof(host) - 1))
+			die("recording");
+	} else if (rec_reader_open_at(&reader, &medium, conf("run_offset"), conf("run_chain"))) {
+		die("recording");
+	}
+}
+
+int main(int argc, char **argv)
+{
+	char word[64];
+	static char named[64];
+
+	if (getenv("FAKE")) {
+		snprintf(named, sizeof(named), "%s", getenv("FAKE"));
+		if (strchr(named, '=')) {
+			fault_n = strtoul(strchr(named, '=') + 1, NULL, 10);
+			*strchr(named, '=') = 0;
+		}
+		fault = named;
+	}
+	arguments(argc, argv);
+	snprintf(word, sizeof(word), "%d", (int)getpid());
+	dump("pid", word, strlen(word));
+	if (is("die")) {
+		fprintf(stderr, "qemu-system-x86_64: some warning\nqemu-system-x86_64: could not set up something\n");
+		return 1;
+	}
+	/* Never found out by reading it from stdin: that is not ours. */
+	if (console < 0 || control < 0)
+		die("no serial ports");
+	open_recording();
+	say("# fake talk\n");
+	if (is("panic")) {
+		say("# panic: something broke\n#     somewhere+0x10\n");
+		return 127;
+	}
+	if (is("hang"))
+		for (;;)
+			pause();
+	say("ready selftest=ok counter=icount host_probe=00000000000000aa boot_insns=1000\n");
+	if (is("error")) {
+		say("error recording disk: write failed at sector 7; check the disk\n");
+		finish("host-failed", 0, "");
+	}
+	if (is("gone"))
+		return 3;
+	if (is("flood")) {
+		static char block[1024];
+
+		memset(block, 'x', sizeof(block));
+		block[1023] = '\n';
+		for (unsigned long i = 0; i < fault_n; i++)
+			out(block, sizeof(block));
+		finish("poweroff", 0, "");
+	}
+	if (!recording && !replaying && strstr(session, "mode=selftest"))
+		finish("poweroff", 0, "");
+	if (replaying)
+		replay();
+	live();
+}

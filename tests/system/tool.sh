@@ -1,0 +1,251 @@
+#!/bin/sh
+# tool.sh [REPRISE] - the host command against fake-qemu.c: exit statuses, console, recordings
+# on files, damage, terminal.  Prints "ok N - what" lines and the failures' evidence.
+# Needs no hypervisor; runs a few seconds.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+reprise=$(realpath "${1:-build/host/reprise}")
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+n=0 failed=0
+
+${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -I. -o "$tmp/fake-qemu" tests/system/fake-qemu.c tools/recfile.c tools/util.c \
+	kernel/bundle.c kernel/kconf.c replay/recording_write.c replay/recording_read.c replay/recording_lz4.c -llz4 || exit 1
+export REPRISE_QEMU="$tmp/fake-qemu" REPRISE_KERNEL="$tmp/hypervisor.elf"
+unset FAKE
+export FAKE_DUMP="$tmp/dump"
+mkdir "$tmp/dump"
+cd "$tmp" || exit 1
+echo elf > hypervisor.elf
+echo 'a kernel' > kernel
+echo 'an initrd' > initrd
+VM='--kernel kernel --initrd initrd'
+
+ok() { # WHAT: by the status of the command before
+	if [ $? = 0 ]; then r=ok; else r='not ok'; failed=1; fi
+	n=$((n + 1))
+	echo "$r $n - $1"
+	[ "$r" = ok ] || { echo "# status $status"; sed 's/^/# out: /' out; sed 's/^/# err: /' err; } 2>/dev/null
+}
+run() { # COMMAND...: standard input is the caller's
+	"$@" > out 2> err
+	status=$?
+}
+is() { # STATUS [PATTERN in err]
+	[ "$status" = "$1" ] && { [ $# = 1 ] || grep -q -- "$2" err; }
+}
+one_line() { [ "$(wc -l < err)" = 1 ] && grep -q '^reprise: [^:]*: .*; ' err; }
+key() { sed -n "s/^$1: //p" info; } # a value of `reprise info`, kept in ./info
+
+# ---- statuses of a run ----
+for c in 'x:0:powered off' 'exit=0:0:exited with 0' 'exit=7:5:exited with 7' 'reset:0:reset' 'triple:5:triple fault' \
+	'stuck:5:stuck' 'unhandled:5:rdmsr of 123h' 'limit:6:limit'; do
+	want=${c#*:}
+	FAKE=${c%%:*} run "$reprise" run $VM < /dev/null
+	is "${want%%:*}" "${want#*:}"; ok "run, the guest's end $c"
+done
+FAKE=triple run "$reprise" run $VM < /dev/null
+grep -q '^rip 0000000000001000' err; ok 'a stopped machine shows its state'
+FAKE=die run "$reprise" run $VM < /dev/null
+is 1 'could not set up something' && one_line; ok 'QEMU fails to start: its own words, one line'
+FAKE=gone run "$reprise" run $VM < /dev/null
+is 1 'ended in the middle of the run' && one_line; ok 'QEMU ends without a word'
+FAKE=error run "$reprise" run $VM < /dev/null
+is 1 'recording disk: write failed' && one_line; ok 'an error from the hypervisor'
+FAKE=panic run "$reprise" run $VM < /dev/null
+is 1 'hypervisor: panic: something broke' && one_line; ok 'a panic of the hypervisor'
+REPRISE_QEMU=/nonexistent/qemu run "$reprise" run $VM < /dev/null
+is 1 'install QEMU' && one_line; ok 'no QEMU'
+REPRISE_KERNEL=/nonexistent/elf run "$reprise" run $VM < /dev/null
+is 1 'REPRISE_KERNEL'; ok 'no hypervisor'
+run "$reprise" run -q $VM < /dev/null
+is 0 && [ ! -s err ]; ok '--quiet is quiet'
+run "$reprise" run --stats $VM < /dev/null
+is 0 'exits.total 1234'; ok '--stats'
+run "$reprise" run -v $VM < /dev/null
+is 0 '# fake talk'; ok '--verbose'
+
+# ---- usage ----
+for c in 'frobnicate|no such command' 'run --frobnicate|no option of' 'run|--kernel: missing' 'run --kernel|needs a value' \
+	"run $VM extra|not an option" 'run --kernel nothing-here|No such file' "run $VM --mem 255M|multiple of 2M" \
+	"run $VM --mem lots|not understood" "run $VM --smp 2|one vCPU" "run $VM --disk d|not in this version" \
+	"run $VM --limit-insns 0|not understood" "run $VM --rtc tomorrow|not understood" "record $VM|-o: missing" \
+	"run $VM --root .|choose" "run $VM --poll-insns 3|multiple" 'info|no recording named' 'info a b|one at a time' \
+	'info nothing-here|No such file' "run --kernel kernel --root kernel|not a directory" 'pack x|-o: missing'; do
+	# shellcheck disable=SC2086
+	run "$reprise" ${c%|*} < /dev/null
+	is 2 "${c##*|}" && one_line; ok "usage: reprise ${c%|*}"
+done
+run "$reprise" run $VM --append 'two
+lines' < /dev/null
+is 2 newline; ok 'usage: a newline in --append'
+for c in run record replay info log verify pack doctor; do
+	run "$reprise" "$c" --help && grep -q "^reprise $c" out && "$reprise" help "$c" | cmp -s - out
+	ok "$c --help and help $c"
+done
+run "$reprise" --version; is 0 && grep -q '^reprise [0-9]' out; ok --version
+
+# ---- what the hypervisor is told ----
+run "$reprise" run $VM --append 'a=b "c d"' --mem 64M --seed 9 --rtc 2025-06-01T00:00:01Z --limit-insns 5G --limit-vtime 60s < /dev/null
+cat > want <<'END'
+machine=1
+cpu_model=1
+mem_bytes=67108864
+ncpus=1
+seed=9
+rtc_epoch_s=1748736001
+ns_per_insn=1
+poll_insns=1000000
+epoch_insns=100000000
+limit_insns=5000000000
+limit_vtime_ns=60000000000
+append=a=b "c d"
+END
+head -12 dump/machine.conf | cmp -s - want && [ "$(cat dump/session.conf)" = mode=run ]
+ok 'machine.conf and session.conf'
+cmp -s dump/kernel kernel && cmp -s dump/initrd initrd && grep -q "^kernel=$tmp/kernel$" dump/machine.conf; ok 'images in the bundle'
+grep -qx -- '-icount' dump/argv && grep -qx 'shift=0,sleep=on' dump/argv && ! grep -qx -- -drive dump/argv; ok "QEMU's arguments"
+mkdir root root/bin && echo hello > root/bin/sh && chmod 755 root/bin/sh && ln -s sh root/bin/ls && mkfifo root/pipe
+run "$reprise" run --kernel kernel --root root < /dev/null && cp dump/initrd one
+cp -r root root2 && touch -d 2001-01-01 root2 root2/bin/sh && run "$reprise" run --kernel kernel --root root2 < /dev/null
+cmp -s one dump/initrd; ok '--root: the same directory gives the same bytes'
+mkdir x && (cd x && cpio -id --quiet < ../one) && [ "$(cat x/bin/ls)" = hello ] && [ -x x/bin/sh ] && [ -p x/pipe ]
+ok '--root: cpio(1) reads it'
+
+# ---- console ----
+printf 'hello' > hello
+run "$reprise" run $VM < hello
+is 0 && printf 'hello\004' | cmp -s - out; ok 'a pipe is typed, then ^D'
+cat hello | "$reprise" run $VM --no-eof-char > out 2> err; status=$?
+is 0 && cmp -s hello out; ok '--no-eof-char'
+: | "$reprise" run $VM > out 2> err; status=$?
+is 0 && [ ! -s out ]; ok 'an empty pipe types nothing'
+run "$reprise" run $VM <&-
+is 0 && [ ! -s out ]; ok 'standard input closed'
+head -c 3000000 /dev/urandom > big
+run "$reprise" run --no-eof-char $VM < big
+is 0 && cmp -s big out; ok '3 MB through the console and back'
+FAKE=deaf run timeout 20 "$reprise" run --timeout 500ms $VM < big
+is 6; ok 'a guest that does not read holds the typist back, and --timeout ends it'
+FAKE=flood=20000 "$reprise" run $VM < /dev/null 2> err | { sleep 0.3; wc -c > out; }
+[ "$(cat out)" = 20480000 ]; ok '20 MB of output to a slow reader arrive'
+FAKE=flood=20000 "$reprise" run $VM < /dev/null 2> err | head -c 1000 > /dev/null; ok 'a reader that leaves ends the run'
+FAKE=hang run timeout 20 "$reprise" run --timeout 300ms $VM < /dev/null
+is 6 'did not answer'; ok '--timeout of a hypervisor that hangs'
+FAKE=wait run timeout 20 "$reprise" run --timeout 300ms $VM < /dev/null
+is 6 'timed out: left'; ok '--timeout ends politely'
+mkfifo quiet && exec 9<> quiet # a console on which nobody types
+FAKE=wait "$reprise" run $VM <&9 > out 2> err & pid=$!
+sleep 0.7; kill -TERM $pid; wait $pid; status=$?
+is 0 'left after'; ok 'SIGTERM leaves'
+
+# ---- recordings ----
+printf 'ls\n' > ls
+run "$reprise" record -o a.rpl $VM < ls
+is 0 'recording a.rpl'; ok record
+run "$reprise" verify a.rpl; is 0; ok verify
+"$reprise" info a.rpl > info
+[ "$(key complete)" = yes ] && [ "$(key input_bytes)" = 4 ] && [ "$(key guest)" = kernel ] && [ "$(key counter)" = icount ] &&
+	[ "$(key file_bytes)" = "$(stat -c %s a.rpl)" ] && [ "$(key exits)" = 1234 ] && [ "$(key guest_exit)" = 0 ]
+ok 'info'
+for k in format guest counter instructions virtual_time_ns exits inputs input_bytes file_bytes guest_exit digest complete \
+	parent host_probe; do grep -q "^$k: ." info || echo "missing $k"; done > missing
+[ ! -s missing ]; ok 'info has every key it promises'
+"$reprise" info --json a.rpl | tr -d '\n' | grep -q '^{.*"complete": true,.*"parent": null,.*}$'; ok 'info --json'
+"$reprise" log a.rpl | grep -q 'input console0 "ls\\n' && "$reprise" log --json a.rpl | grep -q '"hex":"6c730a'; ok log
+run "$reprise" replay a.rpl < /dev/null
+is 0 'identical to its end' && printf 'ls\n\004' | cmp -s - out; ok 'replay: the same console'
+[ "$(sed -n 's/^mode=//p' dump/session.conf)" = replay ] && grep -q 'readonly=on' dump/argv; ok 'replay reads only'
+run "$reprise" record -o a.rpl $VM < /dev/null
+is 2 'exists already' && one_line; ok 'a recording is not overwritten'
+run "$reprise" record --force -o a.rpl $VM < /dev/null
+is 0 && "$reprise" verify a.rpl > /dev/null; ok 'unless --force'
+printf 'one two three' > text
+run "$reprise" record --force -o a.rpl $VM < text
+FAKE=diverge=1 run "$reprise" replay a.rpl
+is 3 'diverged at epoch 1, instruction .*: ' && one_line; ok 'replay: a digest differs'
+FAKE=early=0 run "$reprise" replay a.rpl
+is 3 'diverged at the end' && one_line; ok "replay: another end, though the hypervisor says nothing"
+FAKE=exit=7 run "$reprise" record -o crash.rpl $VM < text
+is 5; run "$reprise" replay crash.rpl; is 0; ok 'a crash replays identically: 0'
+run "$reprise" replay --perturb 5 --until 7K --from 1 a.rpl
+grep -q '^perturb=5$' dump/session.conf && grep -q '^until=7000$' dump/session.conf && grep -q '^from=1$' dump/session.conf
+ok 'replay options reach the hypervisor'
+FAKE=die run "$reprise" record -o none.rpl $VM < text
+is 1 && [ ! -e none.rpl ]; ok 'nothing started: no file stays behind'
+run "$reprise" record -o /nonexistent/a.rpl $VM < text
+is 2 && one_line; ok 'no place for the recording'
+
+# ---- killed and damaged ----
+FAKE=kill=100 run "$reprise" record -o cut.rpl $VM < big
+is 1 'killed by signal 9' && grep -q 'cut off.*reprise replay cut.rpl' err; ok 'QEMU killed with -9 while recording'
+[ "$(stat -c %s cut.rpl)" -lt 4096 ]; ok 'what is kept is only what was written'
+run "$reprise" verify cut.rpl; is 4 'cut off'; ok 'verify says it is not complete'
+"$reprise" info cut.rpl > info 2> err; [ $? = 0 ] && [ "$(key complete)" = no ] && [ "$(key exits)" = unknown ]; ok 'info of a cut recording'
+run "$reprise" replay cut.rpl; is 0 'as far as the recording goes' && [ -s out ]; ok 'a cut recording replays'
+FAKE=wait "$reprise" record -o t.rpl $VM <&9 > out 2> err & pid=$!
+sleep 0.7; kill -9 $pid; wait $pid 2> /dev/null; sleep 0.3; status=$?
+gone=$(cat "/proc/$(cat dump/pid)/stat" 2> /dev/null); case $gone in ''|*') Z '*) : ;; *) false ;; esac
+ok 'the tool killed with -9 takes QEMU along'
+[ "$(stat -c %s t.rpl)" -gt 1000000000 ] && run "$reprise" replay t.rpl && is 0; ok 'and its file, still sparse, replays'
+run "$reprise" info t.rpl; is 0 && grep -q '^complete: no' out && [ "$(sed -n 's/^file_bytes: //p' out)" -lt 4096 ]; ok 'and is described'
+size=$(stat -c %s a.rpl)
+head -c $((size - 20)) a.rpl > short.rpl
+run "$reprise" replay short.rpl; is 4 'damaged at byte' && [ -s out ]; ok 'a recording cut in the middle of a chunk: 4, and the rest replays'
+cp a.rpl bad.rpl && printf '\377' | dd of=bad.rpl bs=1 seek=$((size - 70)) conv=notrunc status=none
+run "$reprise" verify bad.rpl; is 4 'damaged at byte'; ok 'a flipped byte: verify'
+run "$reprise" replay bad.rpl; is 4; ok 'a flipped byte: replay'
+run "$reprise" info bad.rpl; is 4 && grep -q '^complete: no' out; ok 'a flipped byte: info'
+run "$reprise" log bad.rpl; is 4; ok 'a flipped byte: log'
+for f in kernel /dev/null; do run "$reprise" info $f; is 4 'not a recording' && one_line; ok "not a recording: $f"; done
+
+# ---- images ----
+mkdir away && mv kernel away/
+run "$reprise" replay a.rpl; is 2 'not there' && one_line; ok 'the kernel is gone'
+run "$reprise" replay --kernel away/kernel a.rpl; is 0; ok '--kernel says where it is'
+cp a.rpl away/ && (cd / && run "$reprise" replay "$tmp/away/a.rpl"; [ "$status" = 0 ]) > /dev/null 2>&1
+(cd away && "$reprise" replay a.rpl > /dev/null 2>&1); ok 'found beside the recording'
+echo 'another kernel' > kernel
+run "$reprise" replay a.rpl; is 2 'digest .* was recorded with the kernel' && one_line; ok 'another kernel is refused, both digests named'
+run "$reprise" pack a.rpl -o p.rpl --kernel away/kernel; is 0 && "$reprise" verify p.rpl | grep -q packed; ok pack
+rm initrd; run "$reprise" replay p.rpl; is 0 identical; ok 'a packed recording needs no files'
+"$reprise" log a.rpl > l1; "$reprise" log p.rpl | cmp -s - l1; ok 'packing keeps every event'
+run "$reprise" pack p.rpl -o p.rpl --force; is 2 'the recording itself'; ok 'packing onto itself is refused'
+run "$reprise" pack cut.rpl -o pc.rpl --kernel away/kernel; [ "$status" = 2 ]; ok 'packing without an image is refused'
+echo 'an initrd' > initrd; cp away/kernel kernel
+run "$reprise" record --pack -o q.rpl $VM < text; rm kernel initrd
+run "$reprise" replay q.rpl; is 0 identical; ok 'record --pack'
+run "$reprise" record -o d.rpl --kernel away/kernel --root root < text
+run "$reprise" replay d.rpl; is 0 identical; ok 'a directory as initramfs replays'
+echo changed > root/bin/sh; run "$reprise" replay d.rpl; is 2 'a directory changed since'; ok 'a changed directory is refused'
+head -c 300000 big > kernel && run "$reprise" record --pack --sync -o big.rpl --kernel kernel < text && rm kernel
+run "$reprise" replay big.rpl; is 0 && cmp -s -n 300000 dump/kernel big; ok 'an image in many parts'
+
+# ---- doctor ----
+echo k > kernel
+run "$reprise" doctor; is 0 && grep -q '^ok .*exact here' out; ok doctor
+FAKE=hang REPRISE_QEMU=/nonexistent/q run "$reprise" doctor; is 1 && grep -q '^FAIL.*apt-get' out; ok 'doctor without QEMU'
+FAKE=panic run "$reprise" doctor; is 1 && grep -q '^FAIL.*panic' out; ok 'doctor with a broken hypervisor'
+
+# ---- terminal: script(1) gives one ----
+if command -v script > /dev/null; then
+	echo 'an initrd' > initrd
+	cat > t.sh <<END
+stty -g > before
+FAKE=wait sh -c 'echo \$\$ > pid; exec "$reprise" run $VM' > out 2> err
+echo \$? > st
+stty -g > after
+END
+	(sleep 1; printf 'ab\001\001c\001x'; sleep 1) | script -qec 'sh t.sh' /dev/null > /dev/null
+	status=$(cat st); is 0 'left after' && cmp -s before after && printf 'ab\001c' | cmp -s - out; ok 'Ctrl-A x leaves, terminal as before'
+	sed -i 's/FAKE=wait/FAKE=kill=2/' t.sh
+	(sleep 1; printf 'abcd'; sleep 1) | script -qec 'sh t.sh' /dev/null > /dev/null
+	status=$(cat st); is 1 'killed by signal 9' && cmp -s before after; ok 'QEMU killed: terminal as before'
+	(sleep 1; kill -SEGV "$(cat pid)"; sleep 0.5) > /dev/null 2>&1 &
+	sed -i 's/FAKE=kill=2/FAKE=wait/' t.sh
+	(sleep 2.5) | script -qec 'sh t.sh' /dev/null > /dev/null
+	wait; status=$(cat st); [ "$status" = 139 ] && cmp -s before after; ok 'the tool crashes: terminal as before'
+fi
+
+echo "1..$n"
+exit $failed
