@@ -4,3 +4,4 @@ portable-y += replay/recording_write.c replay/recording_read.c replay/recording_
 portable-y += replay/live.c replay/record.c replay/replay.c
 kernel-y += replay/session.c
 portable-y += replay/perturb.c
+portable-y += replay/inspect.c

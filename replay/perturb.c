@@ -39,14 +39,13 @@ static u64 perturb_stop(struct vm *vm, void *ctx)
 void perturb_start(struct perturb *p, struct vm *vm, const char *conf, size_t size)
 {
 	u64 seed = conf_u64(conf, size, "perturb", 0);
+	u64 variant = conf_u64(conf, size, "perturb_paging", 2);
 
 	if (!seed)
 		return;
 	*p = (struct perturb){ .seed = seed, .random = seed * 0x9e3779b97f4a7c15UL | 1,
 			       .mean_gap = conf_u64(conf, size, "perturb_gap", 1000000),
 			       .stretch_stops = conf_u64(conf, size, "perturb_stops", 2000) };
-	vm->paging.variant = (enum paging_variant)draw(p, 2);
-	vm->on_extra_stop = perturb_stop;
-	vm->extra_stop_ctx = p;
-	vm->extra_stop = next_stretch(p, 0);
+	vm->paging.variant = (enum paging_variant)(variant < 2 ? variant : draw(p, 2));
+	vm_add_stop(vm, next_stretch(p, 0), perturb_stop, p);
 }

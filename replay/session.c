@@ -24,6 +24,7 @@
 #include "kernel/time.h"
 #include "kernel/virtio_blk.h"
 #include "replay/boundaries.h"
+#include "replay/inspect.h"
 #include "replay/perturb.h"
 #include "vmm/acpi.h"
 #include "vmm/elfboot.h"
@@ -58,6 +59,7 @@ struct session {
 	u64 float_probe;
 	struct vm *vm;
 	struct perturb perturb;
+	struct inspect inspect;
 	struct blk *disk;
 	union {
 		struct live_boundary live;
@@ -313,6 +315,7 @@ static void make_vm(struct session *s, struct boundary *boundary)
 	s->vm->host_keeps_shadow = !s->quirks.shadow_lost;
 	s->vm->host_counter = rdtsc;
 	load_guest(s);
+	inspect_start(&s->inspect, s->vm, s->session.data, s->session.size, control_printf);
 	perturb_start(&s->perturb, s->vm, s->session.data, s->session.size);
 }
 
@@ -423,30 +426,6 @@ static void report_stats(const struct vm *vm, u64 total_host)
 				       t->host_insns[i]);
 }
 
-/* One field of a stopped VM, for people. */
-static void print_field(void *ctx unused_arg, const char *section, const char *field, const void *data, size_t size)
-{
-	u64 v = read_bytes_le(data, (unsigned)MIN(size, 8UL));
-
-	if (!strcmp(field, "section"))
-		return;
-	if (size <= 8) {
-		control_printf("state %s.%s %#lx\n", section, field, v);
-		return;
-	}
-	for (size_t i = 0; i < size; i += 8)
-		if ((v = read_bytes_le((const u8 *)data + i, (unsigned)MIN(size - i, 8UL))))
-			control_printf("state %s.%s[%lu] %#lx\n", section, field, i, v);
-}
-
-static void print_state(struct vm *vm)
-{
-	struct state_walk w = { .mode = STATE_VISIT, .visit = print_field };
-
-	vm->virt->save(&vm->vcpu[0], PART_ALL);
-	vm_state_walk(vm, &w);
-}
-
 static bool broken(enum vm_outcome o)
 {
 	return o == VM_TRIPLE_FAULT || o == VM_UNHANDLED || o == VM_STUCK;
@@ -479,7 +458,7 @@ static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
 		}
 	}
 	if (broken(outcome))
-		print_state(vm);
+		inspect_print_state(vm, control_printf);
 	report_stats(vm, host_insns);
 	control_printf("end outcome=%s guest_exit=%u insns=%lu vtime_ns=%lu exits=%lu inputs=%lu input_bytes=%lu "
 		       "digest=%016lx reason=\"%s\"\n",

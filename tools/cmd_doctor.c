@@ -105,9 +105,11 @@ static bool check_memory(void)
 }
 
 /* Boots the hypervisor, which tests its counter and its host before it says ready. */
-static bool check_selftest(void)
+static bool check_selftest(const struct options *given)
 {
-	const struct options o = { .timeout_ms = 60000, .quiet = true };
+	const struct options o = {
+		.timeout_ms = given->timeout_ms ? given->timeout_ms : 60000, .quiet = true, .verbose = given->verbose,
+	};
 	struct machine m = { .mem_bytes = SELFTEST_MEM };
 	struct session s = { .o = &o, .recording_fd = -1, .mem_bytes = SELFTEST_MEM };
 	struct buf conf = { 0 };
@@ -143,7 +145,7 @@ static enum status doctor(int argc, char **argv)
 {
 	struct options o;
 	bool fine;
-	enum status st = options_parse(&o, 0, argc, argv);
+	enum status st = options_parse(&o, OPT_RUN, argc, argv);
 
 	if (st)
 		return st;
@@ -153,14 +155,14 @@ static enum status doctor(int argc, char **argv)
 	fine &= check_hypervisor();
 	fine &= check_memory();
 	if (fine)
-		fine = check_selftest();
+		fine = check_selftest(&o);
 	return fine ? ST_OK : ST_HOST;
 }
 
 const struct command cmd_doctor = {
 	.name = "doctor",
 	.summary = "is this host exact, what is missing, one mend a line",
-	.help = "reprise doctor\n\n"
+	.help = "reprise doctor [--verbose] [--timeout TIME]\n\n"
 		"Checks what Reprise needs of this host and boots the hypervisor's self-test, which\n"
 		"finds out whether instructions are counted exactly here.  One line a check; a line\n"
 		"that says FAIL says what to do.  Exit status 0 if all is well.\n",

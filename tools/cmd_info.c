@@ -6,8 +6,7 @@
 
 #include "kernel/kconf.h"
 #include "kernel/xxh.h"
-#include "tools/options.h"
-#include "tools/recfile.h"
+#include "tools/operand.h"
 #include "tools/session.h"
 
 /* ---- info ---- */
@@ -167,13 +166,8 @@ static enum status info(int argc, char **argv)
 	struct options o;
 	struct summary s;
 	struct printer p = { 0 };
-	char text[300];
-	enum status st = options_parse(&o, OPT_JSON, argc, argv);
+	enum status st = operand_open(&o, &s, OPT_JSON, argc, argv);
 
-	if (!st)
-		st = options_one_file(&o, "info");
-	if (!st)
-		st = summarise(&s, o.operands[0]);
 	if (st)
 		return st;
 	p.json = o.json;
@@ -181,13 +175,7 @@ static enum status info(int argc, char **argv)
 	put_more(&p, &s);
 	if (o.json)
 		puts("\n}");
-	fflush(stdout);
-	if (summary_trouble(&s, text, sizeof(text)))
-		remark("%s: %s", s.path, text);
-	if (s.stop != REC_STOP_COMPLETE && s.stop != REC_STOP_CUT)
-		st = ST_DAMAGED;
-	summary_free(&s);
-	return st;
+	return operand_close(&s);
 }
 
 const struct command cmd_info = {
@@ -226,12 +214,8 @@ static enum status verify(int argc, char **argv)
 	struct options o;
 	struct summary s;
 	char text[300], bytes[32];
-	enum status st = options_parse(&o, 0, argc, argv);
+	enum status st = operand_open(&o, &s, 0, argc, argv);
 
-	if (!st)
-		st = options_one_file(&o, "verify");
-	if (!st)
-		st = summarise(&s, o.operands[0]);
 	if (st)
 		return st;
 	if (summary_trouble(&s, text, sizeof(text)))
@@ -239,8 +223,9 @@ static enum status verify(int argc, char **argv)
 	else if (!images_match(&s))
 		st = ST_DAMAGED;
 	else
-		printf("%s: complete, every checksum right: %s, %llu inputs, %llu digests%s\n", s.path,
-		       human_bytes(s.intact_bytes, bytes), (unsigned long long)s.inputs, (unsigned long long)s.digests,
+		printf("%s: complete, every checksum right: %s, %llu input%s, %llu digest%s%s\n", s.path,
+		       human_bytes(s.intact_bytes, bytes), (unsigned long long)s.inputs, s.inputs == 1 ? "" : "s",
+		       (unsigned long long)s.digests, s.digests == 1 ? "" : "s",
 		       s.packed[0] ? ", packed" : "");
 	summary_free(&s);
 	return st;

@@ -3,8 +3,7 @@
  */
 #include <stdlib.h>
 
-#include "tools/options.h"
-#include "tools/recfile.h"
+#include "tools/operand.h"
 #include "tools/session.h"
 
 static const char *sort_of(const struct input *in)
@@ -122,23 +121,12 @@ static enum status log_events(int argc, char **argv)
 {
 	struct options o;
 	struct summary s;
-	char text[300];
-	enum status st = options_parse(&o, OPT_JSON, argc, argv);
+	enum status st = operand_open(&o, &s, OPT_JSON, argc, argv);
 
-	if (!st)
-		st = options_one_file(&o, "log");
-	if (!st)
-		st = summarise(&s, o.operands[0]);
 	if (st)
 		return st;
 	put_events(&s, o.json);
-	fflush(stdout);
-	if (summary_trouble(&s, text, sizeof(text)))
-		remark("%s: %s", s.path, text);
-	if (s.stop != REC_STOP_COMPLETE && s.stop != REC_STOP_CUT)
-		st = ST_DAMAGED;
-	summary_free(&s);
-	return st;
+	return operand_close(&s);
 }
 
 const struct command cmd_log = {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tools/machine.h"
+#include "tools/operand.h"
 #include "tools/pack.h"
 
 err_t pack_image(struct rec_writer *w, const char *role, const struct buf *image)
@@ -99,22 +100,17 @@ static enum status pack(int argc, char **argv)
 {
 	struct options o;
 	struct summary s;
-	char text[300];
-	enum status st = options_parse(&o, OPT_OUTPUT | OPT_IMAGES, argc, argv);
+	enum status st = operand_open(&o, &s, OPT_OUTPUT | OPT_IMAGES, argc, argv);
 
-	if (!st)
-		st = options_one_file(&o, "pack");
-	if (!st && !o.output)
-		st = complain(ST_USAGE, "-o: missing; say where to put the packed recording: -o FILE");
-	if (!st)
-		st = summarise(&s, o.operands[0]);
 	if (st)
 		return st;
-	if (summary_trouble(&s, text, sizeof(text)))
-		remark("%s: %s; that much is packed", s.path, text);
+	if (!o.output) {
+		summary_free(&s);
+		return complain(ST_USAGE, "-o: missing; say where to put the packed recording: -o FILE");
+	}
 	st = pack_summary(&s, &o);
-	if (!st && s.stop != REC_STOP_COMPLETE && s.stop != REC_STOP_CUT)
-		st = ST_DAMAGED;
+	if (!st)
+		return operand_close(&s); /* what is intact was packed */
 	summary_free(&s);
 	return st;
 }

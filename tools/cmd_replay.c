@@ -1,8 +1,10 @@
 /*
  * cmd_replay.c - `reprise replay`: run a recording again and check it.
  */
+#include <stdlib.h>
 #include <unistd.h>
 
+#include "tools/operand.h"
 #include "tools/session.h"
 
 /* What the hypervisor is told about one pass over the recording. */
@@ -10,6 +12,8 @@ static void describe_pass(struct buf *conf, const struct summary *sum, const str
 {
 	buf_printf(conf, "mode=replay\nrun_offset=%llu\nrun_chain=0x%016llx\n", (unsigned long long)sum->run_offset,
 		   (unsigned long long)sum->run_chain);
+	if (getenv("REPRISE_SESSION"))
+		buf_printf(conf, "%s\n", getenv("REPRISE_SESSION"));
 	if (o->has_perturb)
 		buf_printf(conf, "perturb=%llu\n", (unsigned long long)o->perturb);
 	if (o->has_from)
@@ -28,6 +32,7 @@ static bool run_pass(struct session *s, const struct machine *m, const struct su
 
 	*s = (struct session){
 		.o = o, .mem_bytes = m->mem_bytes, .recording_fd = sum->fd, .recording_readonly = true,
+		.recorded_host = &sum->host,
 		.total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count,
 	};
 	describe_pass(&conf, sum, o);
@@ -92,12 +97,8 @@ static enum status replay(int argc, char **argv)
 	struct machine m;
 	struct session s;
 	char text[300];
-	enum status st = options_parse(&o, OPT_REPLAY | OPT_IMAGES | OPT_RUN, argc, argv);
+	enum status st = operand_open(&o, &sum, OPT_REPLAY | OPT_IMAGES | OPT_RUN, argc, argv);
 
-	if (!st)
-		st = options_one_file(&o, "replay");
-	if (!st)
-		st = summarise(&sum, o.operands[0]);
 	if (st)
 		return st;
 	if (summary_trouble(&sum, text, sizeof(text)))

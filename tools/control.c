@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "kernel/kconf.h"
 #include "tools/control.h"
 
 static const char *const outcomes[] = {
@@ -98,6 +99,28 @@ static void on_progress(struct control *c, const char *line)
 	c->progress_shown = write_all(STDERR_FILENO, text, (size_t)n);
 }
 
+/*
+ * x87 functions are computed by the host's libm, and another counter counts
+ * otherwise: a replay on such a host would diverge somewhere, so it does not
+ * begin.
+ */
+static void on_ready(struct session *s, const char *line)
+{
+	static const char *const keys[] = { "counter", "host_probe" };
+	char recorded[64], here[64];
+
+	s->ready = true;
+	snprintf(s->ready_line, sizeof(s->ready_line), "%s", line);
+	for (unsigned i = 0; i < ARRAY_SIZE(keys) && s->recorded_host && !s->refused; i++) {
+		if (!conf_get((const char *)s->recorded_host->data, s->recorded_host->size, keys[i], recorded, sizeof(recorded)) ||
+		    !control_get(line, keys[i], here, sizeof(here)) || !strcmp(recorded, here))
+			continue;
+		s->refused = true;
+		snprintf(s->failure, sizeof(s->failure), "replay: recorded where %s is %s, here it is %s; replay on a host like that one",
+			 keys[i], recorded, here);
+	}
+}
+
 static void on_end(struct session *s, const char *line)
 {
 	char name[32];
@@ -156,8 +179,7 @@ static void on_line(struct control *c, const char *line)
 	}
 	clear_progress(c);
 	if (starts(&line, "ready")) {
-		s->ready = true;
-		snprintf(s->ready_line, sizeof(s->ready_line), "%s", line);
+		on_ready(s, line);
 	} else if (starts(&line, "end")) {
 		on_end(s, line);
 	} else if (starts(&line, "diverged")) {

@@ -191,12 +191,3 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	o->operands = argv + optind;
 	return check(o, groups);
 }
-
-enum status options_one_file(const struct options *o, const char *command)
-{
-	if (o->noperands == 1)
-		return ST_OK;
-	if (!o->noperands)
-		return complain(ST_USAGE, "%s: no recording named; give its file: reprise %s FILE", command, command);
-	return complain(ST_USAGE, "%s: more than one recording named; give one at a time", o->operands[1]);
-}

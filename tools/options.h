@@ -44,9 +44,6 @@ struct options {
  */
 enum status options_parse(struct options *o, unsigned groups, int argc, char **argv) must_check;
 
-/* Checks that there is exactly one operand, and says what is missing otherwise. */
-enum status options_one_file(const struct options *o, const char *command) must_check;
-
 /* The help text's part on each group. */
 #define HELP_VM \
 	"The machine:\n" \

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/recfile.h"
@@ -12,13 +13,10 @@ const char *const image_roles[2] = { "kernel", "initrd" };
 
 /* ---- a file as a medium ---- */
 
-static err_t fd_read(void *ctx, u64 offset, void *buf, size_t n)
+static err_t fd_transfer(int fd, bool write, u8 *p, size_t n, u64 offset)
 {
-	int fd = *(int *)ctx;
-	u8 *p = buf;
-
 	while (n) {
-		ssize_t k = pread(fd, p, n, (off_t)offset);
+		ssize_t k = write ? pwrite(fd, p, n, (off_t)offset) : pread(fd, p, n, (off_t)offset);
 
 		if (k < 0 && errno == EINTR)
 			continue;
@@ -31,23 +29,14 @@ static err_t fd_read(void *ctx, u64 offset, void *buf, size_t n)
 	return OK;
 }
 
+static err_t fd_read(void *ctx, u64 offset, void *buf, size_t n)
+{
+	return fd_transfer(*(int *)ctx, false, buf, n, offset);
+}
+
 static err_t fd_write(void *ctx, u64 offset, const void *buf, size_t n)
 {
-	int fd = *(int *)ctx;
-	const u8 *p = buf;
-
-	while (n) {
-		ssize_t k = pwrite(fd, p, n, (off_t)offset);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0)
-			return ERR_IO;
-		p += k;
-		offset += (u64)k;
-		n -= (size_t)k;
-	}
-	return OK;
+	return fd_transfer(*(int *)ctx, true, (u8 *)(uintptr_t)buf, n, offset);
 }
 
 static err_t fd_flush(void *ctx)
@@ -63,6 +52,7 @@ struct rec_medium fd_medium(int *fd, u64 size)
 int recfile_create(const char *path, bool force, u64 *size)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | (force ? O_TRUNC : O_EXCL), 0666);
+	struct stat st;
 
 	if (fd < 0 && errno == EEXIST) {
 		remark("%s: exists already; give another name, or --force to lose what it holds", path);
@@ -70,6 +60,11 @@ int recfile_create(const char *path, bool force, u64 *size)
 	}
 	if (fd < 0) {
 		remark("%s: %s; give -o a place that can be written", path, strerror(errno));
+		return -1;
+	}
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
+		remark("%s: not a regular file; give -o one", path);
+		close(fd);
 		return -1;
 	}
 	/* File systems with a smaller largest file say EFBIG. */
@@ -234,8 +229,8 @@ const char *summary_trouble(const struct summary *s, char *buf, size_t size)
 		why = "damaged";
 		break;
 	}
-	snprintf(buf, size, "%s at byte %llu; intact before it: %s instructions, %llu inputs, %llu digests", why,
+	snprintf(buf, size, "%s at byte %llu; intact before it: %s instructions, %llu input%s, %llu digest%s", why,
 		 (unsigned long long)s->intact_bytes, with_commas(s->last.count, count), (unsigned long long)s->inputs,
-		 (unsigned long long)s->digests);
+		 s->inputs == 1 ? "" : "s", (unsigned long long)s->digests, s->digests == 1 ? "" : "s");
 	return buf;
 }

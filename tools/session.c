@@ -89,6 +89,10 @@ static void quit(struct loop *l)
 		return;
 	}
 	l->s->quit = true;
+	if (!l->s->ready) {
+		kill_qemu(l); /* nobody listens yet, nothing is lost */
+		return;
+	}
 	tell(l, "quit\n");
 	set_deadline(l, QUIT_GRACE_MS);
 }
@@ -141,6 +145,16 @@ static void stdin_ended(struct loop *l)
 		l->typed[l->typed_size++] = 4;
 }
 
+static void type_bytes(struct loop *l)
+{
+	ssize_t n = send(l->q.console, l->typed + l->typed_at, l->typed_size - l->typed_at, MSG_NOSIGNAL);
+
+	if (n > 0)
+		l->typed_at += (size_t)n;
+	else if (errno != EAGAIN && errno != EINTR)
+		l->typed_at = l->typed_size; /* QEMU is gone */
+}
+
 static void on_stdin(struct loop *l)
 {
 	ssize_t n = read(STDIN_FILENO, l->typed, sizeof(l->typed));
@@ -158,6 +172,8 @@ static void on_stdin(struct loop *l)
 		return;
 	switch (escape_filter(&l->escape, l->typed, &l->typed_size)) {
 	case ESCAPE_QUIT:
+		if (l->typed_size)
+			type_bytes(l); /* what was typed before it */
 		quit(l);
 		break;
 	case ESCAPE_HELP:
@@ -166,16 +182,6 @@ static void on_stdin(struct loop *l)
 	case ESCAPE_NONE:
 		break;
 	}
-}
-
-static void type_bytes(struct loop *l)
-{
-	ssize_t n = send(l->q.console, l->typed + l->typed_at, l->typed_size - l->typed_at, MSG_NOSIGNAL);
-
-	if (n > 0)
-		l->typed_at += (size_t)n;
-	else if (errno != EAGAIN && errno != EINTR)
-		l->typed_at = l->typed_size; /* QEMU is gone */
 }
 
 /*
@@ -207,7 +213,8 @@ static void on_console(struct loop *l)
 		return;
 	}
 	l->shown_at = 0;
-	l->shown_size = l->stdout_open ? (size_t)n : 0;
+	l->shown_size = l->stdout_open && !l->s->refused ? (size_t)n : 0;
+	l->s->mid_line = l->shown[n - 1] != '\n';
 }
 
 static void show_bytes(struct loop *l)
@@ -257,6 +264,8 @@ static void on_control(struct loop *l)
 		l->control_open = false;
 		break;
 	}
+	if (l->s->refused)
+		kill_qemu(l);
 	if (l->s->ready && !was_ready)
 		stdin_begin(l);
 	if (l->s->ended)
@@ -346,16 +355,17 @@ static void explain(struct loop *l)
 	while (*text && text[strlen(text) - 1] == '\n')
 		text[strlen(text) - 1] = 0;
 	last = strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text;
-	if (WIFEXITED(s->qemu_status) && WEXITSTATUS(s->qemu_status) == 127)
+	if (s->timed_out)
+		snprintf(s->failure, sizeof(s->failure), "hypervisor: not ready within --timeout; give it more, or see what it says with --verbose");
+	else if (s->quit)
+		snprintf(s->failure, sizeof(s->failure), "hypervisor: stopped before the guest started; nothing was run");
+	else if (WIFEXITED(s->qemu_status) && WEXITSTATUS(s->qemu_status) == 127)
 		snprintf(s->failure, sizeof(s->failure), "%s: %s; install QEMU: apt-get install qemu-system-x86", qemu_program(),
 			 *last ? last : "cannot be started");
-	else if (WIFSIGNALED(s->qemu_status) && !l->kill_at_ms)
+	else if (WIFSIGNALED(s->qemu_status))
 		snprintf(s->failure, sizeof(s->failure), "%s: killed by signal %d (%s)%s", qemu_program(),
 			 WTERMSIG(s->qemu_status), strsignal(WTERMSIG(s->qemu_status)),
 			 WTERMSIG(s->qemu_status) == SIGKILL ? "; was the host short of memory?" : "");
-	else if (s->timed_out || s->quit)
-		snprintf(s->failure, sizeof(s->failure), "hypervisor: did not answer and was stopped%s",
-			 s->ready ? "" : " before the guest started; see what it says with --verbose");
 	else
 		snprintf(s->failure, sizeof(s->failure), "%s: ended %s: %s; see more with --verbose", qemu_program(),
 			 s->ready ? "in the middle of the run" : "before the guest started", *last ? last : "no reason given");
@@ -406,6 +416,8 @@ bool session_run(struct session *s)
 	while (!drained(l))
 		turn(l);
 	console_restore();
+	if (s->mid_line && isatty(STDOUT_FILENO) && isatty(STDERR_FILENO))
+		write_all(STDERR_FILENO, "\n", 1); /* our closing line gets a line of its own */
 	control_finish(&l->control);
 	explain(l);
 	close_all(l);

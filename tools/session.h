@@ -41,9 +41,12 @@ struct session {
 	bool recording_readonly;
 	bool console;             /* standard input is the guest's console */
 	u64 total_insns;          /* for progress; 0: unknown */
+	const struct buf *recorded_host; /* replay: HOST of the recording; a host that differs is refused */
 
 	/* what came of it */
 	bool ready, ended, diverged, timed_out, quit;
+	bool refused;             /* the host differs: failure says how */
+	bool mid_line;            /* the guest's last output was no newline */
 	char ready_line[512];
 	struct rec_end end;       /* when ended */
 	char failure[1024];       /* the host's failure in words; empty: none */

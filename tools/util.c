@@ -124,7 +124,7 @@ bool parse_count(const char *s, unsigned unit, u64 *v)
 		return false;
 	if (!*s)
 		return true;
-	at = strchr(letters, *s & ~0x20);
+	at = *s == ' ' ? NULL : strchr(letters, *s & ~0x20); /* upper case */
 	if (!at || s[1])
 		return false;
 	for (; at >= letters; at--)

@@ -210,14 +210,25 @@ void board_input(struct board *b, const struct input *in)
 		uart_ops.input(&b->com1, in->data, in->size);
 }
 
+static void walk_device(const struct device_ops *ops, void *dev, struct state_walk *w)
+{
+	state_section(w, ops->name, ops->version);
+	ops->state(dev, w);
+}
+
 void board_state_walk(struct board *b, struct state_walk *w)
 {
-	pic_ops.state(&b->pic, w);
-	ioapic_ops.state(&b->ioapic, w);
-	pit_ops.state(&b->pit, w);
-	uart_ops.state(&b->com1, w);
-	rtc_ops.state(&b->rtc, w);
-	i8042_ops.state(&b->i8042, w);
-	acpipm_ops.state(&b->acpipm, w);
-	debugexit_ops.state(&b->debugexit, w);
+	walk_device(&pic_ops, &b->pic, w);
+	walk_device(&ioapic_ops, &b->ioapic, w);
+	walk_device(&pit_ops, &b->pit, w);
+	walk_device(&uart_ops, &b->com1, w);
+	walk_device(&rtc_ops, &b->rtc, w);
+	walk_device(&i8042_ops, &b->i8042, w);
+	walk_device(&acpipm_ops, &b->acpipm, w);
+	walk_device(&debugexit_ops, &b->debugexit, w);
+}
+
+void board_vcpu_state_walk(struct vcpu *v, struct state_walk *w)
+{
+	walk_device(&lapic_ops, &v->lapic, w);
 }

@@ -51,5 +51,6 @@ void board_input(struct board *b, const struct input *in);
 struct acpi_config board_acpi(const struct vm *vm);
 
 void board_state_walk(struct board *b, struct state_walk *w);
+void board_vcpu_state_walk(struct vcpu *v, struct state_walk *w);
 
 #endif

@@ -369,7 +369,7 @@ static err_t operands_with_modrm(struct decoder *d)
 	case FORM_G_E_Ib: add_reg(d, size); add_rm(d, size, size); add_imm(d, 1, size); break;
 	case FORM_G_Eb: add_reg(d, size); add_rm(d, 1, 1); break;
 	case FORM_G_Ew: add_reg(d, size); add_rm(d, 2, 2); break;
-	case FORM_G_Ed: add_reg(d, size); add_rm(d, imm, imm); break;
+	case FORM_G_Ed: add_reg(d, size); add_rm(d, 4, 4); break; /* with 66 too, as AMD and QEMU do */
 	case FORM_Ew: add_rm(d, 2, 2); break;
 	case FORM_Emw: add_rm(d, size, 2); break;
 	case FORM_E_S:

@@ -296,16 +296,18 @@ static unsigned stack_addrsize(const struct cpu_state *s)
 	return s->seg[SEG_SS].attrib & SEG_ATTR_DB ? 4 : 2;
 }
 
+/* The faults of the source come before those of the stack, and both before the access (E3). */
 static enum emu_result push(struct emu *e)
 {
 	unsigned size = e->in->opsize_bytes, width = stack_addrsize(e->s);
 	u64 sp = (e->s->gpr[RSP] - size) & size_mask(width), v;
 	gva_t top;
-	enum emu_result r = emu_segment(e->s, SEG_SS, sp, size, EMU_WRITE, &top);
+	enum emu_result r = EMU_OK;
 
-	if (!r && insn_has_mem(e->in))
+	if (insn_has_mem(e->in))
 		r = e->ops->check(e->ctx, e->addr, size, EMU_READ);
-	if (r || (r = e->ops->check(e->ctx, top, size, EMU_WRITE)) || (r = emu_load(e, 0, &v)) ||
+	if (r || (r = emu_segment(e->s, SEG_SS, sp, size, EMU_WRITE, &top)) ||
+	    (r = e->ops->check(e->ctx, top, size, EMU_WRITE)) || (r = emu_load(e, 0, &v)) ||
 	    (r = e->ops->write(e->ctx, top, size, v)))
 		return r;
 	emu_set_gpr(e->s, RSP, width, sp);

@@ -12,13 +12,15 @@
  *      a string), a read-modify-write as one read and then one write.  Only a
  *      16-byte operand is two accesses of eight bytes.
  *  E3  Where an instruction has two memory or port operands (MOVS, CMPS, PUSH,
- *      INS), check has approved both before the first one is accessed: a page fault on the
- *      second would otherwise repeat a device read that took its datum away.
+ *      INS), check has approved both before the first is accessed: a page
+ *      fault on the second would otherwise repeat a device read that took its
+ *      datum away.  (POP takes for granted that the stack is RAM.)
  *
  * Not modelled: alignment checks (#AC), 57-bit linear addresses, debug
- * exceptions.  With RFLAGS.TF set EMU_DONE and EMU_REPEAT leave the caller owing
- * a #DB; data breakpoints are the caller's too.  For IN, OUT, INS and OUTS it must have checked
- * IOPL and the I/O permission map (an IOIO exit comes after that check).
+ * exceptions.  With RFLAGS.TF set, EMU_DONE and EMU_REPEAT leave the caller
+ * owing a #DB; data breakpoints are the caller's too.  For IN, OUT, INS and
+ * OUTS it must have checked IOPL and the I/O permission map (an IOIO exit
+ * comes after that check).
  */
 #ifndef VMM_EMULATE_H
 #define VMM_EMULATE_H
@@ -71,8 +73,8 @@ u64 emu_offset(const struct cpu_state *s, const struct insn *in);
 gva_t emu_linear(const struct cpu_state *s, const struct insn *in);
 
 /*
- * Segmentation: offset in seg (enum segreg) to linear, with the limit, type and canonical
- * checks of the mode.  EMU_OK, EMU_GP or EMU_SS.
+ * Segmentation: offset in seg (enum segreg) to linear, with the limit, type and
+ * canonical checks of the mode.  EMU_OK, EMU_GP or EMU_SS.
  */
 enum emu_result emu_segment(const struct cpu_state *s, unsigned seg, u64 offset,
 			    unsigned size_bytes, unsigned access, gva_t *linear) must_check;
@@ -81,7 +83,7 @@ enum emu_result emu_segment(const struct cpu_state *s, unsigned seg, u64 offset,
 u64 emu_get_reg(const struct cpu_state *s, const struct insn_operand *o);
 void emu_set_reg(struct cpu_state *s, const struct insn_operand *o, u64 value);
 
-/* Goes on to the next instruction: rip, RF, interrupt shadow.  For handlers of intercepted ones too. */
+/* Goes on to the next instruction: rip, RF, interrupt shadow.  Also for intercepted ones. */
 void emu_retire(struct cpu_state *s, const struct insn *in);
 
 #endif

@@ -120,7 +120,7 @@ enum emu_result emu_segment(const struct cpu_state *s, unsigned seg, u64 offset,
 
 	/* [APM2 5.3.1 Canonical Address Form]; limits do not exist in 64-bit mode. */
 	if (cpu_code_bits(s) == 64)
-		good = canonical(addr) && canonical(last) && addr >> 63 == last >> 63;
+		good = canonical(addr) && canonical(last);
 	else
 		good = segment_allows(s, &s->seg[seg], offset, span, access);
 	if (!good)

@@ -53,7 +53,7 @@ static bool decode_at_rip(struct vcpu *v, struct insn *in)
 		vcpu_raise(v, in->vector, in->vector == VEC_GP, 0);
 	else
 		vm_stop(v->vm, VM_UNHANDLED,
-			"instruction %02x %02x %02x %02x at rip %#lx reaches a device and is not one this machine emulates",
+			"instruction %02x %02x %02x %02x at rip 0x%lx reaches a device and is not one this machine emulates",
 			bytes[0], bytes[1], bytes[2], bytes[3], v->cpu.rip);
 	return false;
 }
@@ -194,7 +194,7 @@ static void emulate_at_rip(struct vcpu *v)
 		vcpu_raise(v, VEC_DE, false, 0);
 		break;
 	case EMU_UNSUPPORTED:
-		vm_stop(v->vm, VM_UNHANDLED, "the instruction at rip %#lx reaches a device and is not emulated",
+		vm_stop(v->vm, VM_UNHANDLED, "the instruction at rip 0x%lx reaches a device and is not emulated",
 			v->cpu.rip);
 		break;
 	}
@@ -282,13 +282,13 @@ static void exit_paging(struct vcpu *v, const struct exit *e)
 		break;
 	case PAGING_EMULATE:
 		if (e->paging.fetch || e->paging.table_walk)
-			vm_stop(v->vm, VM_UNHANDLED, "%s at guest-physical %#lx, where there is no memory; rip %#lx",
+			vm_stop(v->vm, VM_UNHANDLED, "%s at guest-physical 0x%lx, where there is no memory; rip 0x%lx",
 				e->paging.fetch ? "instruction fetch" : "page table", e->paging.gpa.v, v->cpu.rip);
 		else
 			emulate_at_rip(v);
 		break;
 	case PAGING_FAILED:
-		vm_stop(v->vm, VM_HOST_FAILED, "no memory to map guest-physical %#lx", e->paging.gpa.v);
+		vm_stop(v->vm, VM_HOST_FAILED, "no memory to map guest-physical 0x%lx", e->paging.gpa.v);
 		break;
 	}
 }
@@ -311,9 +311,9 @@ static void exit_undefined(struct vcpu *v, const struct exit *e unused_arg)
 static void exit_fatal(struct vcpu *v, const struct exit *e)
 {
 	if (e->reason == EXIT_TRIPLE_FAULT)
-		vm_stop(v->vm, VM_TRIPLE_FAULT, "triple fault at rip %#lx", v->cpu.rip);
+		vm_stop(v->vm, VM_TRIPLE_FAULT, "triple fault at rip 0x%lx", v->cpu.rip);
 	else
-		vm_stop(v->vm, VM_UNHANDLED, "exit %s (%#lx) at rip %#lx", exit_reason_name(e->reason), e->raw_code,
+		vm_stop(v->vm, VM_UNHANDLED, "exit %s (0x%lx) at rip 0x%lx", exit_reason_name(e->reason), e->raw_code,
 			v->cpu.rip);
 }
 

@@ -132,9 +132,12 @@ static u64 insns_until(const struct vm *vm, u64 t)
 /* How far the guest may run before the loop must look again; 0: it must look now. */
 static u64 budget(const struct vm *vm)
 {
-	u64 stop = MIN(MIN(vm->next_poll, vm->next_epoch), MIN(vm->extra_stop, vm->config.limit_insns));
-	u64 left = stop - vm->now.count, t = MIN(vclock_next(&vm->clock), vm->config.limit_vtime_ns);
+	u64 stop = MIN(MIN(vm->next_poll, vm->next_epoch), vm->config.limit_insns);
+	u64 t = MIN(vclock_next(&vm->clock), vm->config.limit_vtime_ns), left;
 
+	for (unsigned i = 0; i < vm->nstops; i++)
+		stop = MIN(stop, vm->stops[i].at);
+	left = stop - vm->now.count;
 	if (t != VTIMER_NEVER)
 		left = MIN(left, insns_until(vm, t));
 	return left;
@@ -181,7 +184,7 @@ static bool may_run(struct vcpu *v)
 		return true;
 	}
 	if (!(v->cpu.rflags & RFLAGS_IF))
-		vm_stop(v->vm, VM_STUCK, "halted with interrupts disabled at rip %#lx", v->cpu.rip);
+		vm_stop(v->vm, VM_STUCK, "halted with interrupts disabled at rip 0x%lx", v->cpu.rip);
 	else
 		idle(v->vm);
 	return false;
@@ -201,8 +204,9 @@ static void turn(struct vcpu *v)
 		end_epoch(vm);
 	if (vm->outcome != VM_RUNNING || at_limit(vm))
 		return;
-	if (vm->now.count >= vm->extra_stop)
-		vm->extra_stop = vm->on_extra_stop(vm, vm->extra_stop_ctx);
+	for (unsigned i = 0; i < vm->nstops; i++)
+		if (vm->now.count >= vm->stops[i].at)
+			vm->stops[i].at = vm->stops[i].hit(vm, vm->stops[i].ctx);
 	if (vm->outcome != VM_RUNNING)
 		return;
 	offer_interrupt(v);

@@ -294,9 +294,7 @@ static err_t run_mix(struct lab *l, u64 stride, u64 *count, u64 *digest)
 		return err;
 	l->stride = stride;
 	l->vm->vcpu[0].cpu.gpr[R8] = 3;
-	l->vm->on_extra_stop = next_stride;
-	l->vm->extra_stop_ctx = l;
-	l->vm->extra_stop = stride ? stride : NO_STOP;
+	vm_add_stop(l->vm, stride ? stride : NO_STOP, next_stride, l);
 	if (vm_run(l->vm) != VM_DEBUG_EXIT)
 		return refuse("the self-test's mixture of instructions did not end as it should");
 	*count = l->vm->now.count;

@@ -19,7 +19,6 @@ err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops 
 	vm->boundary = boundary;
 	vm->next_poll = c->poll_insns;
 	vm->next_epoch = c->epoch_insns;
-	vm->extra_stop = NO_STOP;
 	err = guestmem_init(&vm->mem, c->mem_bytes, chunks);
 	if (err)
 		return err;
@@ -55,6 +54,13 @@ void vm_stop(struct vm *vm, enum vm_outcome why, const char *fmt, ...)
 	va_end(ap);
 }
 
+void vm_add_stop(struct vm *vm, u64 at, u64 (*hit)(struct vm *vm, void *ctx), void *ctx)
+{
+	if (vm->nstops == VM_MAX_STOPS)
+		__builtin_trap(); /* a fixed set, chosen when the VM is made */
+	vm->stops[vm->nstops++] = (struct vm_stop){ at, hit, ctx };
+}
+
 void vm_state_walk(struct vm *vm, struct state_walk *w)
 {
 	state_section(w, "vm", 1);
@@ -71,7 +77,7 @@ void vm_state_walk(struct vm *vm, struct state_walk *w)
 		STATE(w, v, exception.has_error);
 		STATE(w, v, exception.vector);
 		STATE(w, v, exception.error);
-		lapic_ops.state(&v->lapic, w);
+		board_vcpu_state_walk(v, w);
 	}
 	board_state_walk(&vm->board, w);
 }
@@ -102,7 +108,7 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error)
 	struct pending_exception *p = &v->exception;
 
 	if (p->valid && p->vector == VEC_DF) {
-		vm_stop(v->vm, VM_TRIPLE_FAULT, "triple fault at rip %#lx", v->cpu.rip);
+		vm_stop(v->vm, VM_TRIPLE_FAULT, "triple fault at rip 0x%lx", v->cpu.rip);
 		return;
 	}
 	if (p->valid && ((contributory(p->vector) && contributory(vector)) ||

@@ -62,6 +62,18 @@ struct vm_stats {
 	u64 digest_insns, digest_pages;
 };
 
+/*
+ * An extra stop asked for from above (perturbed replay, a closer look, a
+ * debugger): the guest stops at this count too, and the hook says where to
+ * stop next, NO_STOP for nowhere.  It must not change the machine.
+ */
+struct vm_stop {
+	u64 at;
+	u64 (*hit)(struct vm *vm, void *ctx);
+	void *ctx;
+};
+#define VM_MAX_STOPS 4
+
 struct vm {
 	struct vm_config config;
 	struct execpoint now;
@@ -76,13 +88,8 @@ struct vm {
 
 	u64 next_poll, next_epoch;   /* counts */
 	bool host_keeps_shadow;      /* a saved interrupt shadow is honoured at entry */
-	/*
-	 * Extra stops asked for from above (perturbed replay, a debugger): the
-	 * guest stops at this count too, and the hook says where to stop next.
-	 */
-	u64 extra_stop;
-	u64 (*on_extra_stop)(struct vm *vm, void *ctx);
-	void *extra_stop_ctx;
+	struct vm_stop stops[VM_MAX_STOPS];
+	unsigned nstops;
 
 	enum vm_outcome outcome;     /* VM_RUNNING until something ends it */
 	u32 guest_exit;
@@ -103,6 +110,9 @@ enum vm_outcome vm_run(struct vm *vm);
 
 /* Ends the VM; the first reason given is kept. */
 void vm_stop(struct vm *vm, enum vm_outcome why, const char *fmt, ...) printf_like(3, 4);
+
+/* Adds a stop for the life of the VM. */
+void vm_add_stop(struct vm *vm, u64 at, u64 (*hit)(struct vm *vm, void *ctx), void *ctx);
 
 /* Every piece of guest-visible state but memory, in one walk. */
 void vm_state_walk(struct vm *vm, struct state_walk *w);

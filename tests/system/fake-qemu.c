@@ -9,11 +9,13 @@
  *   (unset) powers off at end of input      exit=N    debug exit
  *   reset triple stuck unhandled limit      end that way at end of input
  *   die      fails before ready             kill=N    SIGKILL itself after N bytes
- *   gone     exits after ready, no "end"    hang      answers nothing, never ends
+ *   gone     exits after ready, no "end"    hang      never gets ready
+ *   mute     ready, then answers nothing and never ends
  *   wait     ignores end of input; leaves at "quit"
  *   flood=N  writes N KiB to the console    deaf      never reads the console
  *   error panic                             say so
  *   diverge=N  replay: a wrong digest at the Nth epoch
+ *   probe    another host probe than recordings have
  *   early=N    replay: ends after N bytes
  * $FAKE_DUMP: a directory that gets the bundle's text files and the arguments.
  */
@@ -352,7 +354,11 @@ int main(int argc, char **argv)
 	if (is("hang"))
 		for (;;)
 			pause();
-	say("ready selftest=ok counter=icount host_probe=00000000000000aa boot_insns=1000\n");
+	say("ready selftest=ok counter=icount host_probe=%s boot_insns=1000\n",
+	    is("probe") ? "00000000000000bb" : "00000000000000aa");
+	if (is("mute"))
+		for (;;)
+			pause();
 	if (is("error")) {
 		say("error recording disk: write failed at sector 7; check the disk\n");
 		finish("host-failed", 0, "");

@@ -71,7 +71,7 @@ for c in 'frobnicate|no such command' 'run --frobnicate|no option of' 'run|--ker
 	"run $VM --mem lots|not understood" "run $VM --smp 2|one vCPU" "run $VM --disk d|not in this version" \
 	"run $VM --limit-insns 0|not understood" "run $VM --rtc tomorrow|not understood" "record $VM|-o: missing" \
 	"run $VM --root .|choose" "run $VM --poll-insns 3|multiple" 'info|no recording named' 'info a b|one at a time' \
-	'info nothing-here|No such file' "run --kernel kernel --root kernel|not a directory" 'pack x|-o: missing'; do
+	'info nothing-here|No such file' "run --kernel kernel --root kernel|not a directory" 'pack x|No such file'; do
 	# shellcheck disable=SC2086
 	run "$reprise" ${c%|*} < /dev/null
 	is 2 "${c##*|}" && one_line; ok "usage: reprise ${c%|*}"
@@ -131,7 +131,9 @@ FAKE=flood=20000 "$reprise" run $VM < /dev/null 2> err | { sleep 0.3; wc -c > ou
 [ "$(cat out)" = 20480000 ]; ok '20 MB of output to a slow reader arrive'
 FAKE=flood=20000 "$reprise" run $VM < /dev/null 2> err | head -c 1000 > /dev/null; ok 'a reader that leaves ends the run'
 FAKE=hang run timeout 20 "$reprise" run --timeout 300ms $VM < /dev/null
-is 6 'did not answer'; ok '--timeout of a hypervisor that hangs'
+is 6 "not ready" && one_line; ok "--timeout before the guest starts"
+FAKE=mute run timeout 20 "$reprise" run --timeout 300ms $VM < /dev/null
+is 6 "without the hypervisor"; ok "--timeout of a hypervisor that does not answer"
 FAKE=wait run timeout 20 "$reprise" run --timeout 300ms $VM < /dev/null
 is 6 'timed out: left'; ok '--timeout ends politely'
 mkfifo quiet && exec 9<> quiet # a console on which nobody types
@@ -164,6 +166,8 @@ printf 'one two three' > text
 run "$reprise" record --force -o a.rpl $VM < text
 FAKE=diverge=1 run "$reprise" replay a.rpl
 is 3 'diverged at epoch 1, instruction .*: ' && one_line; ok 'replay: a digest differs'
+FAKE=probe run "$reprise" replay a.rpl
+is 1 'recorded where host_probe is 00000000000000aa' && one_line && [ ! -s out ]; ok 'replay: a host that computes otherwise is refused'
 FAKE=early=0 run "$reprise" replay a.rpl
 is 3 'diverged at the end' && one_line; ok "replay: another end, though the hypervisor says nothing"
 FAKE=exit=7 run "$reprise" record -o crash.rpl $VM < text
@@ -210,6 +214,8 @@ run "$reprise" replay a.rpl; is 2 'digest .* was recorded with the kernel' && on
 run "$reprise" pack a.rpl -o p.rpl --kernel away/kernel; is 0 && "$reprise" verify p.rpl | grep -q packed; ok pack
 rm initrd; run "$reprise" replay p.rpl; is 0 identical; ok 'a packed recording needs no files'
 "$reprise" log a.rpl > l1; "$reprise" log p.rpl | cmp -s - l1; ok 'packing keeps every event'
+run "$reprise" pack a.rpl; is 2 '-o: missing'; ok 'pack needs -o'
+run "$reprise" pack p.rpl --force -o quiet; is 2 'not a regular file' && [ -p quiet ]; ok '--force overwrites only files'
 run "$reprise" pack p.rpl -o p.rpl --force; is 2 'the recording itself'; ok 'packing onto itself is refused'
 run "$reprise" pack cut.rpl -o pc.rpl --kernel away/kernel; [ "$status" = 2 ]; ok 'packing without an image is refused'
 echo 'an initrd' > initrd; cp away/kernel kernel
@@ -224,7 +230,7 @@ run "$reprise" replay big.rpl; is 0 && cmp -s -n 300000 dump/kernel big; ok 'an 
 # ---- doctor ----
 echo k > kernel
 run "$reprise" doctor; is 0 && grep -q '^ok .*exact here' out; ok doctor
-FAKE=hang REPRISE_QEMU=/nonexistent/q run "$reprise" doctor; is 1 && grep -q '^FAIL.*apt-get' out; ok 'doctor without QEMU'
+REPRISE_QEMU=/nonexistent/q run "$reprise" doctor; is 1 && grep -q '^FAIL.*apt-get' out; ok 'doctor without QEMU'
 FAKE=panic run "$reprise" doctor; is 1 && grep -q '^FAIL.*panic' out; ok 'doctor with a broken hypervisor'
 
 # ---- terminal: script(1) gives one ----

@@ -5,7 +5,8 @@
  * and saving again gives the same bytes and the same digest, and when the
  * other instance then answers the same accesses alike.  The first is
  * check_device_roundtrip; the second, and that nothing crashes, is
- * check_device_fuzz.  [DESIGN rule 2]
+ * check_device_fuzz.  [DESIGN rule 2]  A field the hook forgot is found by
+ * check_device_visits_all.
  *
  * The section is opened here, with the device's own name and version, as the
  * board does.  `fresh` is another instance with its own clock, wired the same
@@ -91,6 +92,45 @@ static inline void check_device_roundtrip(const struct device_ops *ops, void *de
 	free(after.bytes);
 }
 
+/*
+ * No byte of a device is forgotten by its hook: of the size_bytes of its
+ * struct, exactly except_bytes are not visited, which are its wiring
+ * (pointers, lines, constants), what is derived, and padding.  A field added
+ * without a STATE makes this fail.
+ */
+struct visited_bytes {
+	const u8 *dev;
+	size_t size_bytes;
+	u8 *seen;
+};
+
+static inline void visited_mark(void *ctx, const char *section, const char *field, const void *data, size_t size)
+{
+	struct visited_bytes *v = ctx;
+	uintptr_t at = (uintptr_t)data - (uintptr_t)v->dev;
+
+	if (at >= v->size_bytes)
+		return; /* the section's tag */
+	for (size_t i = at; i < at + size; i++)
+		cr_assert(!v->seen[i]++, "%s: %s is visited twice", section, field);
+}
+
+static inline void check_device_visits_all(const struct device_ops *ops, void *dev, size_t size_bytes,
+					   size_t except_bytes)
+{
+	struct visited_bytes v = { .dev = dev, .size_bytes = size_bytes, .seen = calloc(1, size_bytes) };
+	struct state_walk w = { .mode = STATE_VISIT, .visit = visited_mark, .visit_ctx = &v };
+	size_t missing = 0;
+
+	cr_assert_not_null(v.seen);
+	device_walk(ops, dev, &w);
+	for (size_t i = 0; i < size_bytes; i++)
+		missing += !v.seen[i];
+	free(v.seen);
+	cr_assert_eq(missing, except_bytes, "%s: %zu bytes are not visited, expected %zu", ops->name, missing,
+		     except_bytes);
+}
+
 /* xorshift64: the same numbers on every host.  The seed must not be 0. */
 static inline u64 check_random(u64 *seed)
 {
@@ -128,15 +168,46 @@ struct device_fuzz {
 	u64 (*other)(void *dev, u64 random);
 };
 
+static inline void fuzz_access(const struct device_fuzz *f, void *dev, u64 *seed)
+{
+	const struct fuzz_range *range = &f->ranges[check_random(seed) % f->nranges];
+	u64 addr = range->base + check_random(seed) % range->size_bytes, r = check_random(seed);
+	unsigned size_bytes = 1U << (r >> 40) % 3;
+
+	if (r >> 50 & 1)
+		(void)f->ops->read(dev, range->space, addr, size_bytes);
+	else
+		f->ops->write(dev, range->space, addr, size_bytes, r);
+	if (f->other && r >> 51 & 1)
+		(void)f->other(dev, check_random(seed));
+}
+
+/* Reads everything in the ranges, as far as they are small, and compares. */
+static inline void fuzz_compare(const struct device_fuzz *f, void *dev, void *twin)
+{
+	for (unsigned i = 0; i < f->nranges; i++) {
+		const struct fuzz_range *range = &f->ranges[i];
+		unsigned step = range->space == IO_PORT ? 1 : 4;
+
+		for (u64 at = 0; at < MIN(range->size_bytes, 4096UL); at += step) {
+			u64 a = f->ops->read(dev, range->space, range->base + at, step);
+			u64 b = f->ops->read(twin, range->space, range->base + at, step);
+
+			cr_assert_eq(a & size_mask(step), b & size_mask(step), "%s: %#lx reads %#lx, its twin %#lx",
+				     f->ops->name, range->base + at, a, b);
+		}
+	}
+}
+
 /*
- * Drives dev with random accesses; every so often hands its state to twin and
- * goes on driving both alike: each read must agree, and so must the states.
+ * Drives dev with random accesses; every so often hands its state to twin,
+ * which has been driven elsewhere meanwhile, and goes on driving both alike:
+ * each read must agree, and so must the states.
  */
 static inline void check_device_fuzz(const struct device_fuzz *f, void *dev, struct vclock *clock,
 				     void *twin, struct vclock *twin_clock, u64 seed, unsigned rounds)
 {
 	static const u8 sizes[] = { 1, 2, 4, 8 };
-	bool paired = false;
 
 	for (unsigned i = 0; i < rounds; i++) {
 		u64 r = check_random(&seed), value = check_random(&seed), what = check_random(&seed);
@@ -147,15 +218,19 @@ static inline void check_device_fuzz(const struct device_fuzz *f, void *dev, str
 		if (value & 1) /* small values reach more: modes, vectors, bits */
 			value = (value >> 8) & size_mask(1 + (unsigned)(value >> 1 & 1));
 		if (i % 64 == 0) {
+			u64 elsewhere = seed ^ 0x5555;
+
+			for (unsigned n = 0; n < 64; n++)
+				fuzz_access(f, twin, &elsewhere);
 			check_device_roundtrip(f->ops, dev, twin);
 			twin_clock->now_ns = clock->now_ns;
-			paired = true;
+			if (i % 512 == 0)
+				fuzz_compare(f, dev, twin);
 		}
 		switch (what & 3) {
 		case 0:
 			f->ops->write(dev, range->space, addr, size_bytes, value);
-			if (paired)
-				f->ops->write(twin, range->space, addr, size_bytes, value);
+			f->ops->write(twin, range->space, addr, size_bytes, value);
 			break;
 		case 1: {
 			u64 a = f->ops->read(dev, range->space, addr, size_bytes);
@@ -202,12 +277,7 @@ static inline void check_device_damage(const struct device_fuzz *f, void *dev, v
 		device_walk(f->ops, fresh, &w);
 		s.bytes[at] = was;
 		for (unsigned n = 0; n < 32; n++) {
-			const struct fuzz_range *range = &f->ranges[check_random(&seed) % f->nranges];
-			u64 addr = range->base + check_random(&seed) % range->size_bytes;
-
-			(void)f->ops->read(fresh, range->space, addr, 4);
-			if (n % 4 == 3)
-				f->ops->write(fresh, range->space, addr, 1 << n % 3, check_random(&seed));
+			fuzz_access(f, fresh, &seed);
 			check_run_clock(fresh_clock, fresh_clock->now_ns + check_random(&seed) % 5000);
 		}
 	}

@@ -277,13 +277,13 @@ static const char *operands_differ(const struct insn *in, const cs_x86 *x)
 	return "";
 }
 
-
 static bool has_prefix(const u8 *bytes, u8 prefix)
 {
 	for (unsigned i = 0; i < INSN_MAX_LENGTH; i++) {
 		if (bytes[i] == prefix)
 			return true;
-		if (!strchr("\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3", bytes[i]) && (bytes[i] & 0xf0) != 0x40)
+		if (!bytes[i] || (!strchr("\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3", bytes[i]) &&
+				  (bytes[i] & 0xf0) != 0x40))
 			break;
 	}
 	return false;
@@ -297,17 +297,30 @@ static bool has_rex_w(const struct insn *in, const u8 *bytes)
 	return false;
 }
 
+/* The segment 64-bit mode uses: the last of 64 and 65, else the default. */
+static unsigned segment_of(const struct insn *in, const u8 *bytes)
+{
+	unsigned seg = in->mem.base == RSP || in->mem.base == RBP ? SEG_SS : SEG_DS;
+
+	for (unsigned i = 0; (bytes[i] && strchr("\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3", bytes[i])) ||
+	     (bytes[i] & 0xf0) == 0x40; i++)
+		if (bytes[i] == 0x64 || bytes[i] == 0x65)
+			seg = bytes[i] == 0x64 ? SEG_FS : SEG_GS;
+	return seg;
+}
+
 /*
  * Where Capstone 4 is wrong or answers another question, one case each.
  * Returns why, or NULL.  What rests on the CPU's word is also run natively in
- * test_emulate.c.
+ * test_emulate_native.c.
  */
 static const char *quirk(const struct insn *in, const u8 *bytes, const cs_insn *cs, const char *what)
 {
 	bool rep = in->rep || in->repne, refused = !strcmp(what, "refused by Capstone");
 	const cs_x86_op *m = refused ? NULL : mem_of(&cs->detail->x86);
 
-	if (!strcmp(what, "segment") && in->code_bits == 64 && m && seg_of(m->mem.segment) < SEG_FS)
+	if (!strcmp(what, "segment") && in->code_bits == 64 && m && seg_of(m->mem.segment) < SEG_FS &&
+	    in->mem.seg == segment_of(in, bytes))
 		return "shows an override that 64-bit mode ignores [APM3 1.2.4]";
 	if (!strncmp(what, "operand", 7) && has_prefix(bytes, 0x66) && rep)
 		return "forgets 66 when F2 or F3 is there too";
@@ -315,7 +328,7 @@ static const char *quirk(const struct insn *in, const u8 *bytes, const cs_insn *
 		return "wants F3 of POPCNT to be the only prefix and the operand size 4";
 	if (in->op == INSN_PAUSE && (cs->id == X86_INS_NOP || cs->id == X86_INS_XCHG))
 		return "wants F3 of PAUSE to be the only prefix";
-	if (in->op == INSN_CLFLUSH && 
+	if (in->op == INSN_CLFLUSH &&
 	    (cs->id == X86_INS_XSAVEOPT || cs->id == X86_INS_XSAVEOPT64) && has_prefix(bytes, 0x66))
 		return "does not know CLWB [APM3 CLWB]";
 	if (in->op == INSN_MOV_TO_SREG && !strcmp(what, "operand 1"))
@@ -541,6 +554,8 @@ Test(decode, where_capstone_is_no_judge)
 	struct insn in = DECODE(64, "\x63\x03"); /* movsxd eax, [rbx] */
 
 	cr_assert(in.operand[0].size_bytes == 4 && in.operand[1].size_bytes == 4);
+	in = DECODE(64, "\x66\x63\x03"); /* AMD reads four bytes of which it keeps two */
+	cr_assert(in.operand[0].size_bytes == 2 && in.operand[1].size_bytes == 4);
 	in = DECODE(16, "\xf3\x0f\xb8\x07"); /* popcnt ax, [bx] */
 	cr_assert(in.op == INSN_POPCNT && in.opsize_bytes == 2);
 	cr_assert_eq(DECODE(64, "\x66\xf3\x49\x0f\xb8\x01").opsize_bytes, 8);

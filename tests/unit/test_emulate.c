@@ -23,6 +23,7 @@ struct world {
 	u8 ram[RAM_BYTES];
 	u64 device_reads;  /* the device answers 0x11 * how often it was read */
 	u64 fault_page;    /* linear page that faults; 0: none */
+	u64 fault_at;      /* the access that did */
 	char log[400];
 };
 
@@ -36,12 +37,15 @@ static void note(struct world *w, const char *format, ...)
 	va_end(ap);
 }
 
-static bool faults(const struct world *w, u64 addr, unsigned size)
+static bool faults(struct world *w, u64 addr, unsigned size)
 {
-	bool device = addr >= DEVICE && addr + size <= DEVICE + DEVICE_BYTES;
-
-	return (!device && addr + size > RAM_BYTES) ||
+	bool device = addr >= DEVICE && addr - DEVICE + size <= DEVICE_BYTES;
+	bool fault = (!device && addr > RAM_BYTES - size) ||
 	       (w->fault_page && (addr + size - 1) >> PAGE_SHIFT == w->fault_page >> PAGE_SHIFT);
+
+	if (fault)
+		w->fault_at = addr;
+	return fault;
 }
 
 /* Bits above the size are noise, which must come out nowhere. */
@@ -201,15 +205,24 @@ Test(emulate, movs_checks_destination_before_reading_the_device)
 	LOGGED(w, "");
 }
 
-Test(emulate, movs_checks_source_first)
+Test(emulate, which_of_two_faults_is_reported)
 {
 	struct world *w = world(64);
 
-	w->s.gpr[RSI] = 0x3000;
-	w->s.gpr[RDI] = DEVICE;
-	w->fault_page = 0x3000;
+	w->s.gpr[RSI] = 0x20000;
+	w->s.gpr[RDI] = 0x30000;
 	cr_assert_eq(STEP(w, "\xa4"), EMU_FAULT);
-	LOGGED(w, "");
+	cr_assert_eq(w->fault_at, 0x20000);
+	cr_assert_eq(STEP(w, "\xa6"), EMU_FAULT);
+	cr_assert_eq(w->fault_at, 0x30000, "but CMPS the other way round");
+	w->s.gpr[RBX] = 0x20000;
+	w->s.gpr[RSP] = 0x30000;
+	cr_assert_eq(STEP(w, "\xff\x33"), EMU_FAULT); /* push [rbx] */
+	cr_assert_eq(w->fault_at, 0x20000);
+	w->s.gpr[RSP] = 0x800000000010; /* its #SS would come later */
+	cr_assert_eq(STEP(w, "\xff\x33"), EMU_FAULT);
+	w->s.gpr[RBX] = 0;
+	cr_assert_eq(STEP(w, "\xff\x33"), EMU_SS);
 }
 
 Test(emulate, cmps_checks_both)
@@ -221,6 +234,11 @@ Test(emulate, cmps_checks_both)
 	w->fault_page = 0x3000;
 	cr_assert_eq(STEP(w, "\xa6"), EMU_FAULT);
 	LOGGED(w, "");
+	w->fault_page = 0;
+	w->ram[0x3000] = 0x11;
+	cr_assert_eq(STEP(w, "\xa6"), EMU_DONE);
+	LOGGED(w, "r1@3000 r1@a0000 ");
+	cr_assert(w->s.rflags & RFLAGS_ZF);
 }
 
 Test(emulate, push_checks_stack_before_reading_the_device)
@@ -439,6 +457,8 @@ Test(emulate, canonical_addresses)
 	w->s.gpr[RBX] = 0xffff800000000000;
 	cr_assert_eq(STEP(w, "\x48\x89\x03"), EMU_FAULT);
 	cr_assert_eq(STEP(w, "\x0f\xae\x3b"), EMU_DONE, "CLFLUSH has no size");
+	w->s.gpr[RBX] = 0xfffffffffffffffc;
+	cr_assert_eq(STEP(w, "\x48\x89\x03"), EMU_FAULT, "both ends are canonical: no #GP, as on the CPU");
 }
 
 /* --- stack --- */
@@ -514,6 +534,16 @@ Test(emulate, divide_error_changes_nothing)
 	before = w->s;
 	cr_assert_eq(STEP(w, "\xf7\x33"), EMU_DE); /* div dword [ebx], 0 */
 	cr_assert_eq(memcmp(&before, &w->s, sizeof(before)), 0);
+}
+
+Test(emulate, scan_of_zero_leaves_the_destination)
+{
+	struct world *w = world(64);
+
+	w->s.gpr[RAX] = 0x1122334455667788;
+	cr_assert_eq(STEP(w, "\x0f\xbc\x03"), EMU_DONE); /* bsf eax, [rbx] */
+	cr_assert_eq(w->s.gpr[RAX], 0x1122334455667788);
+	cr_assert(w->s.rflags & RFLAGS_ZF);
 }
 
 Test(emulate, cmpxchg16b_must_be_aligned)

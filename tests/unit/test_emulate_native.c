@@ -10,6 +10,7 @@
  * On every sample the invariants of emulate.h are checked as well: E1 by
  * letting each callback fail in turn, E2 by counting accesses.
  */
+#include <cpuid.h>
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <stdio.h>
@@ -414,7 +415,10 @@ static u64 target(const struct sample *x, u64 *seed)
 
 	if ((r & 15) == 0 || (x->t->flags & (T_STRING | T_STACK) && (r & 3) == 0))
 		a = x->m.base + (r & 16 ? DATA_BYTES : 0) + (r >> 5 & 15) - 8;
-	return x->t->flags & T_ALIGN16 && r & 0xe0 ? a & ~15UL : a;
+	if (x->t->flags & T_ALIGN16 && r & 0xe0)
+		a &= ~15UL;
+	/* No locked access across cache lines: some hosts punish those [split lock detection]. */
+	return x->in.lock || x->in.op == INSN_XCHG ? a & ~7UL : a;
 }
 
 /* Bends a register or the displacement so that the operand lies in the data; false: impossible. */
@@ -505,6 +509,8 @@ static bool make_operands(struct sample *x, u64 *seed)
 		/* Let it compare equal. */
 		u64 at = emu_linear(&x->s, in).v - x->m.base;
 
+		if (at > DATA_BYTES - 16)
+			return true;
 		memcpy(&x->s.gpr[RAX], x->m.data + at, 8);
 		memcpy(&x->s.gpr[RDX], x->m.data + at + in->operand[0].size_bytes / 2, 8);
 		if (emu_linear(&x->s, in).v - x->m.base != at)
@@ -614,9 +620,14 @@ static void compare(const struct sample *x)
 		return;
 	}
 	cr_assert_eq(vector_of(emulate_all(&after.s, &x->in, &after.m)), vector, "%s CPU says %ld", text, vector);
-	if (vector == VEC_PF)
+	/* Which side of CMPS faults first differs between makers. */
+	if (vector == VEC_PF && x->in.op != INSN_CMPS)
 		cr_assert_eq(after.m.fault_at >> PAGE_SHIFT, cpu.fault_at >> PAGE_SHIFT, "%s faults at %lx, CPU at %lx",
 			     text, after.m.fault_at, cpu.fault_at);
+	/* BSF and BSR of zero: what becomes of the upper half, likewise. */
+	if ((x->in.op == INSN_BSF || x->in.op == INSN_BSR) && x->in.opsize_bytes == 4)
+		io.gpr[x->in.operand[0].reg] = (after.s.gpr[x->in.operand[0].reg] & ~0xffffffffUL) |
+					       (u32)io.gpr[x->in.operand[0].reg];
 	for (unsigned i = 0; i < NGPR; i++)
 		cr_assert_eq(after.s.gpr[i], io.gpr[i], "%s gpr %u is %lx, CPU %lx", text, i, after.s.gpr[i], io.gpr[i]);
 	cr_assert_arr_eq(after.m.data, cpu.data, DATA_BYTES, "%s memory", text);
@@ -659,6 +670,15 @@ static void check_invariants(const struct sample *x)
 	}
 }
 
+/* MOVBE and POPCNT are younger than x86-64. */
+static bool host_has(const struct template *t)
+{
+	unsigned a, b, c = 0, d;
+
+	__get_cpuid(1, &a, &b, &c, &d);
+	return (t->escape != 0x38 || c & bit_MOVBE) && (!(t->flags & T_F3) || c & bit_POPCNT);
+}
+
 Test(emulate_native, random_instructions)
 {
 	u64 seed = 0x2545f4914f6cdd1d;
@@ -668,7 +688,7 @@ Test(emulate_native, random_instructions)
 	native_init();
 	for (unsigned i = 0; i < 400; i++)
 		for (unsigned t = 0; t < ARRAY_SIZE(templates); t++) {
-			if (!make_sample(&x, &templates[t], &seed))
+			if (!host_has(&templates[t]) || !make_sample(&x, &templates[t], &seed))
 				continue;
 			compare(&x);
 			check_invariants(&x);

@@ -136,6 +136,12 @@ Test(ioapic, a_level_sends_again_after_each_eoi)
 	cr_assert_eq(r.nsent, 3);
 	ioapic_ops.write(&r.io, IO_MEMORY, 0xfec00040, 4, 0x51); /* the EOI register does the same */
 	cr_assert_eq(r.nsent, 4);
+	put(&r, LOW(17), LEVEL | 0x152); /* lowest priority */
+	ioapic_set_line(&r.io, 17, true);
+	cr_assert_eq(r.nsent, 5);
+	put(&r, LOW(18), LEVEL | 0x453); /* NMI knows no EOI, and so no level */
+	ioapic_set_line(&r.io, 18, true);
+	cr_assert_eq(r.nsent, 5);
 }
 
 Test(ioapic, a_level_waits_for_unmasking)
@@ -207,6 +213,9 @@ Test(ioapic, partial_accesses)
 	cr_assert_eq(get(&r, LOW(3)), 0x33);
 	ioapic_ops.write(&r.io, IO_MEMORY, 0xfec00012, 4, 0x44);
 	cr_assert_eq(get(&r, LOW(3)), 0x33);
+	ioapic_ops.write(&r.io, IO_PORT, 0xfec00010, 4, 0x44);
+	ioapic_ops.write(&r.io, IO_MEMORY, 0xfec01010, 4, 0x44);
+	cr_assert_eq(get(&r, LOW(3)), 0x33);
 	cr_assert_eq(ioapic_ops.read(&r.io, IO_PORT, 0xfec00010, 4), ~0UL);
 }
 
@@ -219,6 +228,7 @@ static void scramble(struct rig *r)
 		ioapic_set_line(&r->io, pin, pin & 1);
 	}
 	put(r, 0, 0x0a000000);
+	get(r, 0x20);
 }
 
 Test(ioapic, state_in_the_middle_of_things)
@@ -226,6 +236,7 @@ Test(ioapic, state_in_the_middle_of_things)
 	struct rig r, twin;
 
 	rig_init(&r);
+	check_device_visits_all(&ioapic_ops, &r.io, sizeof(r.io), 2 * sizeof(void *) + 1 /* default_id */ + 1 /* padding */);
 	put(&r, LOW(16), LEVEL | 0x51);
 	ioapic_set_line(&r.io, 16, true); /* remote IRR set */
 	ioapic_set_line(&r.io, 5, true);

@@ -20,6 +20,7 @@ static void set_intr(void *ctx, unsigned pin unused_arg, bool level)
 static void out8(struct rig *r, unsigned port, u8 value)
 {
 	pic_ops.write(&r->pic, IO_PORT, port, 1, value);
+	cr_assert_eq(r->intr, pic_has_interrupt(&r->pic));
 }
 
 static u8 in8(struct rig *r, unsigned port)
@@ -81,6 +82,7 @@ static u8 irr(struct rig *r, unsigned port)
 	cr_assert(pic_has_interrupt(&(r)->pic)); \
 	cr_assert_eq(pic_pending_vector(&(r)->pic), vector); \
 	cr_assert_eq(pic_acknowledge(&(r)->pic), vector); \
+	cr_assert_eq((r)->intr, pic_has_interrupt(&(r)->pic)); \
 } while (0)
 
 Test(pic, before_initialisation_everything_is_masked)
@@ -251,6 +253,9 @@ Test(pic, cascade)
 	rig_init(&r);
 	line(&r, 2, true); /* not a device's to drive */
 	cr_assert_not(r.intr);
+	for (unsigned irq = 16; irq < 64; irq++)
+		line(&r, irq, true);
+	cr_assert_not(r.intr);
 	pulse(&r, 14);
 	cr_assert_eq(irr(&r, 0x20), 0x04);
 	assert_takes(&r, 0x2e);
@@ -322,6 +327,14 @@ Test(pic, aeoi_and_its_rotation)
 	pulse(&r, 6);
 	pulse(&r, 4);
 	assert_takes(&r, 0x24); /* no more rotation: lowest is still 3 */
+	out8(&r, 0x20, 0x10); /* ICW1 again, without ICW4: no AEOI, and 7 is the lowest */
+	out8(&r, 0x21, 0x20);
+	out8(&r, 0x21, 0x04);
+	pulse(&r, 5);
+	pulse(&r, 2);
+	pulse(&r, 1);
+	assert_takes(&r, 0x21);
+	cr_assert_eq(isr(&r, 0x20), 0x02);
 }
 
 Test(pic, rotation)
@@ -390,6 +403,7 @@ Test(pic, wide_accesses_are_one_for_each_port)
 	rig_init(&r);
 	pic_ops.write(&r.pic, IO_PORT, 0x20, 2, 0x5500 | READ_ISR);
 	cr_assert_eq(in8(&r, 0x21), 0x55);
+	pic_ops.write(&r.pic, IO_MEMORY, 0x21, 1, 0x66);
 	cr_assert_eq(pic_ops.read(&r.pic, IO_PORT, 0x21, 2) & 0xffff, 0xff55);
 }
 
@@ -411,6 +425,7 @@ Test(pic, state_in_the_middle_of_things)
 	struct rig r, twin;
 
 	rig_new(&r);
+	check_device_visits_all(&pic_ops, &r.pic, sizeof(r.pic), sizeof(struct irq_line) + 4 /* padding */);
 	out8(&r, 0x20, 0x11);
 	out8(&r, 0x21, 0x20); /* half initialised */
 	scramble(&twin);

@@ -246,8 +246,19 @@ Test(pit, mode3_new_count_waits_for_the_half_cycle)
 	out8(&r, 0x40, 0);
 	at(&r, 81);
 	cr_assert_eq(r.nrises, before + 2);
+	at(&r, 88);
+	cr_assert_eq(r.nrises, before + 2);
+	cr_assert_not(out_of(&r, 0));
 	at(&r, 89);
 	cr_assert_eq(r.nrises, before + 3);
+	at(&r, 93); /* on the very boundary: the half-cycle that just began runs to its end, at 97 */
+	out8(&r, 0x40, 100);
+	out8(&r, 0x40, 0);
+	at(&r, 96);
+	cr_assert_eq(counter(&r, 0), 2);
+	at(&r, 97);
+	cr_assert_eq(counter(&r, 0), 100);
+	cr_assert_eq(r.nrises, before + 4);
 }
 
 Test(pit, mode4_strobes_once)
@@ -263,8 +274,8 @@ Test(pit, mode4_strobes_once)
 	cr_assert_not(out_of(&r, 0));
 	cr_assert_eq(r.nrises, before);
 	at(&r, 5);
-	cr_assert(out_of(&r, 0));
 	cr_assert_eq(r.nrises, before + 1);
+	cr_assert(out_of(&r, 0));
 	at(&r, 100000);
 	cr_assert_eq(r.nrises, before + 1);
 	out8(&r, 0x40, 9); /* a new count starts it again */
@@ -279,6 +290,12 @@ Test(pit, modes_1_and_5_wait_for_the_gate)
 	struct rig r;
 
 	rig_init(&r);
+	program(&r, 2, 3, 4);
+	out8(&r, 0x43, 0xb2); /* mode 1, and no count yet: a trigger starts nothing */
+	out8(&r, 0x61, 1);
+	at(&r, 10);
+	cr_assert(out_of(&r, 2));
+	out8(&r, 0x61, 0);
 	program(&r, 2, 1, 4);
 	at(&r, 50);
 	cr_assert(out_of(&r, 2));
@@ -371,6 +388,13 @@ Test(pit, bcd)
 	cr_assert_eq(counter(&r, 0), 0x9999);
 	at(&r, 1003 + 10000);
 	cr_assert_eq(r.nrises, 2);
+	out8(&r, 0x40, 0x34);
+	out8(&r, 0x40, 0x12);
+	at(&r, 1003 + 10001);
+	cr_assert_eq(counter(&r, 0), 0x1234);
+	at(&r, 1003 + 10001 + 1234);
+	cr_assert_eq(r.nrises, 3);
+	cr_assert_eq(r.last_rise_ns, r.clock.now_ns);
 }
 
 Test(pit, count_0_is_65536)
@@ -405,6 +429,27 @@ Test(pit, byte_access)
 	cr_assert_eq(in8(&r, 0x42), 3);
 	at(&r, 13);
 	cr_assert_eq(in8(&r, 0x42), 2);
+	out8(&r, 0x43, 0x10); /* channel 0, LSB, mode 0 */
+	out8(&r, 0x40, 5);
+	at(&r, 20);
+	cr_assert_eq(r.nrises, 1);
+	out8(&r, 0x40, 7); /* a whole count in one byte: OUT low at once */
+	cr_assert_not(r.irq0);
+	at(&r, 28);
+	cr_assert_eq(r.nrises, 2);
+}
+
+Test(pit, wide_accesses_are_one_for_each_port)
+{
+	struct rig r;
+
+	rig_init(&r);
+	pit_ops.write(&r.pit, IO_PORT, 0x42, 2, 0x9005); /* nothing yet; then channel 2, LSB, mode 0 */
+	pit_ops.write(&r.pit, IO_MEMORY, 0x42, 1, 9);
+	pit_ops.write(&r.pit, IO_PORT, 0x42, 1, 6);
+	at(&r, 1);
+	cr_assert_eq(pit_ops.read(&r.pit, IO_PORT, 0x42, 2) & 0xffff, 0xff06);
+	cr_assert_eq(pit_ops.read(&r.pit, IO_MEMORY, 0x42, 1), ~0UL);
 }
 
 Test(pit, latch_holds_until_read)
@@ -430,6 +475,7 @@ Test(pit, read_back_gives_status_before_count)
 	struct rig r;
 
 	rig_init(&r);
+	out8(&r, 0x61, 1);
 	program(&r, 0, 2, 500);
 	program(&r, 2, 3, 600);
 	at(&r, 1);
@@ -442,6 +488,18 @@ Test(pit, read_back_gives_status_before_count)
 	cr_assert_eq(in8(&r, 0x42), 600 & 0xff);
 	cr_assert_eq(in8(&r, 0x42), 600 >> 8);
 	cr_assert_eq(in8(&r, 0x43), 0xff); /* the control word has no read */
+	out8(&r, 0x43, 0xc2); /* channel 0 alone */
+	at(&r, 60);
+	cr_assert_eq(in8(&r, 0x42), (600 - 2 * 59) & 0xff, "channel 2 reads live");
+	in8(&r, 0x42);
+	cr_assert_eq(in8(&r, 0x40), 0xb4);
+	in8(&r, 0x40);
+	in8(&r, 0x40);
+	out8(&r, 0x43, 0xe8);
+	at(&r, 1 + 310);
+	out8(&r, 0x43, 0xe8); /* ignored: the first status is not read yet */
+	cr_assert_eq(in8(&r, 0x42), 0xb6);
+	cr_assert_eq(status(&r, 2), 0x36);
 }
 
 Test(pit, status_returns_the_mode_as_written)
@@ -509,12 +567,13 @@ Test(pit, edge_due_now_comes_before_the_access)
 	struct rig r;
 
 	rig_init(&r);
-	program(&r, 0, 0, 4);
+	program(&r, 0, 2, 4);
+	cr_assert_eq(r.nrises, 1);
 	r.clock.now_ns = pit_ns_of_tick(r.start_tick + 5);
 	out8(&r, 0x43, 0x34);
-	cr_assert_eq(r.nrises, 1);
+	cr_assert_eq(r.nrises, 2);
 	vclock_run(&r.clock);
-	cr_assert_eq(r.nrises, 1);
+	cr_assert_eq(r.nrises, 2);
 }
 
 Test(pit, reset_stops_and_lowers)
@@ -568,6 +627,27 @@ Test(pit, state_in_the_middle_of_things)
 		cr_assert_eq(in8(&r, 0x42), in8(&twin, 0x42));
 		cr_assert_eq(counter(&r, 0), counter(&twin, 0));
 	}
+}
+
+Test(pit, state_is_complete_and_checked)
+{
+	size_t wiring = sizeof(struct vclock *) + sizeof(struct irq_line) + sizeof(struct vtimer) - sizeof(u64);
+	struct rig r, twin;
+	struct saved_device s;
+	struct state_walk w;
+
+	rig_init(&r);
+	check_device_visits_all(&pit_ops, &r.pit, sizeof(r.pit), wiring + 3 * 1 + 7 /* padding */);
+	program(&r, 0, 2, 100);
+	at(&r, 10);
+	counter(&r, 0);
+	r.pit.channel[0].count = 0; /* would divide by zero at the next read */
+	s = device_save(&pit_ops, &r.pit);
+	w = state_load_from(s.bytes, s.size);
+	rig_init(&twin);
+	device_walk(&pit_ops, &twin.pit, &w);
+	cr_assert_eq(w.error, ERR_DAMAGED);
+	free(s.bytes);
 }
 
 Test(pit, fuzz)

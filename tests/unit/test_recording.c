@@ -388,6 +388,23 @@ Test(recording, a_zero_follows_a_chunk_that_fills_its_sector)
 	cr_assert(met);
 }
 
+Test(recording, a_zero_with_something_behind_it_is_damage)
+{
+	struct mem m = mem_new(4096);
+	u64 ends[16];
+	err_t e;
+
+	/* A chunk that lost its first byte is no clean end; zeros to the end of the sector are. */
+	small_sample(&m, 1, ends);
+	m.data[ends[3]] = 0;
+	read_all(&m, &e);
+	cr_assert(e == ERR_DAMAGED && r.end == ends[3]);
+	memset(m.data + ends[3], 0, REC_SECTOR - ends[3]);
+	read_all(&m, &e);
+	cr_assert(e == ERR_END && r.stop == REC_STOP_CUT && r.end == ends[3]);
+	free(m.data);
+}
+
 Test(recording, versions)
 {
 	struct mem m = mem_new(4096);
@@ -460,14 +477,17 @@ Test(recording, senseless_contents_are_damage)
 		struct mem m = mem_new(4096);
 		const struct rec_medium med = medium(&m);
 		err_t e;
+		u64 chain;
 		u64 at;
 
 		cr_assert(!rec_create(&w, &med, 1, head, sizeof(head) - 1));
 		at = w.end;
+		chain = w.chain;
 		cr_assert(!rec_put_chunk(&w, cases[i].type, cases[i].bytes, cases[i].size));
 		cr_assert_eq(read_all(&m, &e), 0, "case %u", i);
 		cr_assert_eq(e, cases[i].want, "case %u: %d", i, e);
 		cr_assert_eq(r.end, at);
+		cr_assert_eq(r.chain, chain, "end and chain are where the intact part ends");
 		free(m.data);
 	}
 }

@@ -283,8 +283,6 @@ static void timer_fires(void *owner)
 
 	if (timer_mode(l) == TIMER_TSC_DEADLINE)
 		l->tsc_deadline = 0;
-	else if (timer_mode(l) == TIMER_ONE_SHOT)
-		l->timer_count = 0;
 	if (!(l->lvt[LVT_TIMER] & LVT_MASKED))
 		take_fixed(l, (u8)l->lvt[LVT_TIMER], APIC_EDGE);
 	arm_timer(l);
@@ -748,7 +746,6 @@ bool lapic_matches(const struct lapic *l, const struct apic_message *m)
 
 void lapic_deliver(struct lapic *l, const struct apic_message *m)
 {
-	catch_up(l);
 	switch (m->delivery_mode) {
 	case APIC_FIXED:
 	case APIC_LOWEST:

@@ -74,7 +74,6 @@ static void update(struct pic *p)
 	struct pic_chip *master = &p->chip[0];
 	u8 slave_int = requesting(p, 1) >= 0 ? 1 << CASCADE : 0;
 
-	master->lines = (u8)((master->lines & ~(1 << CASCADE)) | slave_int);
 	master->irr = (u8)((master->irr & ~(1 << CASCADE)) | slave_int);
 	irq_set(&p->intr, requesting(p, 0) >= 0);
 }

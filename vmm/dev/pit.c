@@ -223,7 +223,7 @@ static u64 next_rise(const struct pit_channel *c, u64 tick)
 			return c->load_at + c->count_reg / 2;
 		return c->load_at;
 	}
-	if (!c->loaded)
+	if (!c->loaded || c->stopped)
 		return PIT_NEVER;
 	if (periodic(c))
 		return c->load_tick + (elapsed / c->count + 1) * c->count;
@@ -489,7 +489,7 @@ static void pit_state(void *dev, struct state_walk *w)
 
 		channel_state(c, w);
 		/* A count of 0 in use would divide by zero later, a load at the end of time never pass. */
-		sound = sound && (!c->loaded || c->count) &&
+		sound = sound && (!c->loaded || (c->count && c->count_reg)) &&
 			(c->load_at == PIT_NEVER || (c->count_reg && c->load_at <= PIT_LAST_TICK));
 	}
 	STATE(w, p, port_b);

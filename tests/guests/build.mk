@@ -1,0 +1,28 @@
+# build.mk - the tiny kernels: build/guests/NAME.elf from NAME.c, one a hard
+# thing for a hypervisor.  What only one of them needs in assembly is in the
+# library too: the linker takes what is used.
+
+TINY := rep smc irqs shadow faults tlb storm hlt tsc fpu modes mixture hostile
+TINY_LIB := lib modes_switch
+TINY_ELF := $(TINY:%=$(O)/guests/%.elf)
+TINY_FLAGS = -std=gnu11 -O2 -g -I tests/guests $(WARN) -ffreestanding -mgeneral-regs-only -mno-red-zone -fno-pic \
+	-fno-pie -mcmodel=small -fno-stack-protector -fcf-protection=none -fno-asynchronous-unwind-tables \
+	-fno-strict-aliasing -MMD -MP
+
+$(O)/guests/obj/%.o: tests/guests/%.c | deps-build
+	$(call say,GCC,$<)mkdir -p $(@D)
+	$(Q)$(CC) $(TINY_FLAGS) -c $< -o $@
+$(O)/guests/obj/%.o: tests/guests/%.S | deps-build
+	$(call say,GAS,$<)mkdir -p $(@D)
+	$(Q)$(CC) $(TINY_FLAGS) -c $< -o $@
+$(O)/guests/obj/lib.a: $(TINY_LIB:%=$(O)/guests/obj/%.o)
+	$(Q)rm -f $@ && ar rcsD $@ $^
+$(O)/guests/%.elf: $(O)/guests/obj/%.o $(O)/guests/obj/start.o $(O)/guests/obj/lib.a tests/guests/guest.ld
+	$(call say,GLD,$@)ld -nostdlib -static --build-id=none -z max-page-size=4096 -z noexecstack \
+		--no-warn-rwx-segments -T tests/guests/guest.ld -o $@ $(O)/guests/obj/start.o $< $(O)/guests/obj/lib.a
+
+tiny-guests: $(TINY_ELF) ## the tiny kernels the tests run
+
+.PHONY: tiny-guests
+
+-include $(wildcard $(O)/guests/obj/*.d)
