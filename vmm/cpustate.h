@@ -53,6 +53,7 @@ enum {
 	RFLAGS_ZF = 1 << 6, RFLAGS_SF = 1 << 7, RFLAGS_TF = 1 << 8, RFLAGS_IF = 1 << 9,
 	RFLAGS_DF = 1 << 10, RFLAGS_OF = 1 << 11, RFLAGS_RF = 1 << 16, RFLAGS_VM = 1 << 17,
 };
+#define RFLAGS_DEFINED 0x3f7fd5UL /* the bits that are flags; all others read 0, but bit 1 */
 #define CR0_PE BIT(0)
 #define CR0_MP BIT(1)
 #define CR0_EM BIT(2)

@@ -285,8 +285,10 @@ Test(lapic, software_disable)
 
 	rig_init(&r);
 	put(&r, TIMER, 0x40);
+	put(&r, INITIAL, 1000);
 	fixed(&r, 0x41, APIC_EDGE);
 	put(&r, SVR, 0xff);
+	cr_assert_eq(vclock_next(&r.clock), VTIMER_NEVER);
 	cr_assert_eq(get(&r, TIMER), MASKED | 0x40);
 	put(&r, TIMER, 0x50); /* the mask cannot be cleared */
 	cr_assert_eq(get(&r, TIMER), MASKED | 0x50);
@@ -476,6 +478,7 @@ Test(lapic, tsc_deadline)
 	put_msr(&r, MSR_TSC_DEADLINE, 9000);
 	cr_assert_eq(get_msr(&r, MSR_TSC_DEADLINE), 0, "ignored in other modes");
 	lapic_set_tsc_adjust(&r.l, 1000); /* the guest's TSC is now 6000 */
+	put(&r, INITIAL, 100);
 	put(&r, TIMER, DEADLINE | 0x40);
 	put(&r, INITIAL, 100);
 	cr_assert_eq(get(&r, INITIAL), 0);
@@ -498,6 +501,7 @@ Test(lapic, tsc_deadline)
 	cr_assert_eq(lapic_pending_vector(&r.l), -1);
 	cr_assert_gt(vclock_next(&r.clock), 1UL << 62);
 	put(&r, TIMER, 0x40); /* leaving the mode disarms */
+	cr_assert_eq(get(&r, CURRENT), 0);
 	put(&r, TIMER, DEADLINE | 0x40);
 	cr_assert_eq(get_msr(&r, MSR_TSC_DEADLINE), 0);
 }
@@ -748,7 +752,10 @@ Test(lapic, apic_base_transitions)
 	cr_assert_eq(get_msr(&r, MSR_APIC_BASE), 0xfee00900);
 
 	put(&r, TPR, 0x30);
+	put(&r, ICR_HIGH, 0x22000000);
+	put(&r, ICR, 0x41);
 	put_msr(&r, MSR_APIC_BASE, BASE | BASE_EN | BASE_EXTD | BIT(8));
+	cr_assert_eq(get_msr(&r, 0x830), 0x41, "an 8-bit destination does not become a 32-bit one");
 	cr_assert_eq(get_msr(&r, 0x808), 0x30, "kept");
 	assert_write_faults(&r, MSR_APIC_BASE, BASE | BASE_EN); /* no way back but by disabling */
 	put_msr(&r, MSR_APIC_BASE, BASE);
@@ -839,6 +846,9 @@ Test(lapic, x2apic_ipi)
 	put_msr(&r, 0x83f, 0x61);
 	cr_assert_eq(lapic_pending_vector(&r.l), 0x61);
 	assert_write_faults(&r, 0x83f, 0x161);
+	put_msr(&r, 0x83f, 0x10);
+	cr_assert_eq(get_msr(&r, 0x820), 1U << 16);
+	cr_assert_eq(get_msr(&r, 0x821), 0);
 	put_msr(&r, 0x83f, 0x0f);
 	put_msr(&r, 0x828, 0);
 	cr_assert_eq(get_msr(&r, 0x828), 0x20);

@@ -378,6 +378,27 @@ Test(pic, special_mask_mode)
 	cr_assert_not(pic_has_interrupt(&r.pic));
 	out8(&r, 0x20, 0x63);
 	assert_takes(&r, 0x26);
+	out8(&r, 0x20, SET_SMM);
+	initialise(&r, 0x01); /* which ends it, and has reads give IRR */
+	pulse(&r, 5);
+	cr_assert_eq(in8(&r, 0x20), 0x20);
+	assert_takes(&r, 0x25);
+	out8(&r, 0x21, 0x20);
+	pulse(&r, 6);
+	cr_assert_not(r.intr);
+}
+
+Test(pic, reset_lowers_intr)
+{
+	struct rig r, other;
+
+	rig_init(&r);
+	pulse(&r, 5);
+	cr_assert(r.intr);
+	pic_ops.reset(&r.pic);
+	cr_assert_not(r.intr);
+	rig_new(&other);
+	check_device_same(&pic_ops, &r.pic, &other.pic);
 }
 
 Test(pic, poll)
@@ -388,8 +409,8 @@ Test(pic, poll)
 	pulse(&r, 5);
 	out8(&r, 0x20, POLL);
 	cr_assert_eq(in8(&r, 0x20), 0x85);
-	cr_assert_eq(isr(&r, 0x20), 0x20, "a poll acknowledges");
 	cr_assert_not(r.intr);
+	cr_assert_eq(isr(&r, 0x20), 0x20, "a poll acknowledges");
 	out8(&r, 0x20, POLL);
 	cr_assert_eq(in8(&r, 0x20) & 0x80, 0);
 	out8(&r, 0x20, EOI);

@@ -291,10 +291,8 @@ static void timer_fires(void *owner)
 /* An expiry due by now comes before the access that could change it. */
 static void catch_up(struct lapic *l)
 {
-	if (l->timer.deadline_ns <= l->clock->now_ns) {
-		vtimer_cancel(&l->timer);
+	if (l->timer.deadline_ns <= l->clock->now_ns)
 		timer_fires(l);
-	}
 }
 
 static void set_tsc_deadline(struct lapic *l, u64 deadline)

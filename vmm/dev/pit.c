@@ -258,10 +258,8 @@ static void out0_rises(void *owner)
 /* The tick of now, with an edge due by now already delivered. */
 static u64 catch_up(struct pit *p)
 {
-	if (p->timer.deadline_ns <= p->clock->now_ns) {
-		vtimer_cancel(&p->timer);
+	if (p->timer.deadline_ns <= p->clock->now_ns)
 		out0_rises(p);
-	}
 	return pit_ticks_at(p->clock->now_ns);
 }
 

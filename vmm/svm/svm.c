@@ -372,7 +372,7 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	v->cpu.gpr[RAX] = b->s.rax;
 	v->cpu.gpr[RSP] = b->s.rsp;
 	v->cpu.rip = b->s.rip;
-	v->cpu.rflags = b->s.rflags;
+	v->cpu.rflags = (b->s.rflags & RFLAGS_DEFINED) | RFLAGS_RESERVED1;
 	v->cpu.interrupt_shadow = b->c.interrupt_shadow & 1;
 	save_control(b, &v->cpu);
 	save_segment(&v->cpu.seg[SEG_CS], &b->s.cs);
