@@ -10,6 +10,8 @@ APPEND ?=
 deps-iso:
 	$(Q)tools/deps.sh 'bootable CD images' $(DEPS_ISO)
 
+##@ Build
+
 iso: $(ISO) ## build/reprise.iso, bootable by GRUB (BUNDLE=file.cpio)
 
 # Always made anew: what is in BUNDLE and APPEND is no file make could compare.
@@ -22,13 +24,14 @@ $(ISO): $(ISO_KERNEL) $(BUNDLE) FORCE | deps-iso
 		'$(if $(BUNDLE), module2 /boot/bundle.cpio bundle)' ' boot' '}' > $@.d/boot/grub/grub.cfg
 	$(Q)grub-mkrescue -o $@ $@.d 2> $@.log || { cat $@.log >&2; exit 1; }
 	$(Q)rm -rf $@.d $@.log
-FORCE:
 
 # The substrate's own test, alone in its machines; GRUB brings it a bundle of one file.
+##@ Test
+
 check-kernel: $(O)/kernel/selftest.elf | deps-run deps-iso ## test the bare-metal substrate in QEMU
 	$(Q)echo kernel/selftest.sh | cpio -o -H newc --quiet > $(O)/selftest.cpio
 	$(Q)$(MAKE) --no-print-directory iso ISO=$(O)/selftest.iso ISO_KERNEL=$< \
 		BUNDLE=$(O)/selftest.cpio APPEND=test=info
 	$(Q)kernel/selftest.sh $< $(O)/selftest.iso
 
-.PHONY: iso deps-iso check-kernel FORCE
+.PHONY: iso deps-iso check-kernel

@@ -1,7 +1,6 @@
-# files of this directory: kernel-y, host-y, portable-y
+# What a recording is, and the boundaries that make and follow one.
 portable-y += replay/recording_write.c replay/recording_read.c replay/recording_lz4.c
-
 portable-y += replay/live.c replay/record.c replay/replay.c
+portable-y += replay/$(if $(CONFIG_PERTURB),perturb,perturb_none).c
+portable-y += replay/$(if $(CONFIG_INSPECT),inspect,inspect_none).c
 kernel-y += replay/session.c
-portable-y += replay/perturb.c
-portable-y += replay/inspect.c

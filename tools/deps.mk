@@ -1,20 +1,28 @@
 # deps.mk - what a fresh Debian 12 lacks, installed when it is first needed.
 
-DEPS_BUILD := gcc libc6-dev liblz4-dev libxxhash-dev kconfig-frontends-nox
+DEPS_CONFIG := kconfig-frontends-nox
+DEPS_BUILD := gcc libc6-dev liblz4-dev libxxhash-dev $(DEPS_CONFIG) $(if $(findstring clang,$(CC)$(HOSTCC)),clang)
 DEPS_RUN := qemu-system-x86 seabios cpio busybox-static
 DEPS_TEST := libcriterion-dev libcapstone-dev gdb
+DEPS_CLANG := clang
 
-deps: ## install the Debian packages that building, running and testing need
+##@ House
+
+deps: ## the Debian packages that building, running and testing need
 	$(Q)tools/deps.sh build $(DEPS_BUILD)
 	$(Q)tools/deps.sh run $(DEPS_RUN)
-	$(Q)tools/deps.sh test $(DEPS_TEST)
+	$(Q)tools/deps.sh test $(DEPS_TEST) $(DEPS_ISO) $(DEPS_CLANG)
 
 # Order-only prerequisites: cheap once everything is there.
+deps-config:
+	$(Q)tools/deps.sh configure $(DEPS_CONFIG)
 deps-build:
 	$(Q)tools/deps.sh build $(DEPS_BUILD)
 deps-run:
 	$(Q)tools/deps.sh run $(DEPS_RUN)
 deps-test:
 	$(Q)tools/deps.sh test $(DEPS_TEST)
+deps-clang:
+	$(Q)tools/deps.sh test $(DEPS_CLANG)
 
-.PHONY: deps deps-build deps-run deps-test
+.PHONY: deps deps-config deps-build deps-run deps-test deps-clang

@@ -36,9 +36,12 @@ static const struct port_range ports[] = {
 static void set_isa_line(void *ctx, unsigned irq, bool level)
 {
 	struct board *b = ctx;
+	unsigned pin = irq == 0 ? 2 : irq;
 
+	if ((b->ioapic.lines >> pin & 1) == level)
+		return; /* devices say their level often; only changes matter */
 	pic_set_line(&b->pic, irq, level);
-	ioapic_set_line(&b->ioapic, irq == 0 ? 2 : irq, level);
+	ioapic_set_line(&b->ioapic, pin, level);
 }
 
 /* The loop asks the PIC itself before each entry: its output needs no wire. */
@@ -117,6 +120,8 @@ void board_init(struct vm *vm)
 	struct vclock *c = &vm->clock;
 	struct machine_control control = { .request = machine_request, .ctx = vm };
 
+	for (unsigned i = 0; i < ARRAY_SIZE(ports); i++)
+		memset(&b->port_range[ports[i].first], (int)i + 1, (size_t)(ports[i].last - ports[i].first) + 1);
 	pic_init(&b->pic, c, (struct irq_line){ .set = pic_output, .ctx = vm });
 	ioapic_init(&b->ioapic, c, 0, ioapic_send, vm);
 	pit_init(&b->pit, c, isa_line(b, 0));
@@ -147,14 +152,6 @@ struct acpi_config board_acpi(const struct vm *vm)
 	};
 }
 
-static const struct port_range *find_port(u64 port)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(ports); i++)
-		if (port >= ports[i].first && port <= ports[i].last)
-			return &ports[i];
-	return NULL;
-}
-
 /* The memory window that holds addr: its device, or NULL. */
 static void *find_window(struct vcpu *v, u64 addr, const struct device_ops **ops)
 {
@@ -171,15 +168,16 @@ static void *find_window(struct vcpu *v, u64 addr, const struct device_ops **ops
 
 static void *find_device(struct vcpu *v, enum io_space space, u64 addr, const struct device_ops **ops)
 {
+	struct board *b = &v->vm->board;
 	const struct port_range *r;
 
 	if (space == IO_MEMORY)
 		return find_window(v, addr, ops);
-	r = find_port(addr);
-	if (!r)
+	if (addr >= BOARD_NPORTS || !b->port_range[addr])
 		return NULL;
+	r = &ports[b->port_range[addr] - 1];
 	*ops = r->ops;
-	return (u8 *)&v->vm->board + r->offset;
+	return (u8 *)b + r->offset;
 }
 
 u64 board_read(struct vcpu *v, enum io_space space, u64 addr, unsigned size_bytes)

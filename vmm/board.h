@@ -25,7 +25,10 @@ struct vcpu;
 
 #define COM1_BASE 0x3f8
 
+#define BOARD_NPORTS 0x1000 /* no device answers above */
+
 struct board {
+	u8 port_range[BOARD_NPORTS]; /* index + 1 of the range that answers, 0: none */
 	struct pic pic;
 	struct pit pit;
 	struct ioapic ioapic;

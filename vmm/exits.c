@@ -58,13 +58,28 @@ static bool decode_at_rip(struct vcpu *v, struct insn *in)
 	return false;
 }
 
+/* The length of a plain CPUID, RDMSR, WRMSR or RDTSC in 64-bit code, which needs no decoder; else 0. */
+static unsigned plain_length(struct vcpu *v)
+{
+	gva_t at = GVA(v->cpu.rip);
+	struct walk_result w;
+	const u8 *p;
+
+	if (cpu_code_bits(&v->cpu) != 64 || at.v % PAGE_SIZE == PAGE_SIZE - 1)
+		return 0;
+	w = paging_walk(v, at, false, true, v->cpu.cpl == 3);
+	p = w.ok ? guestmem_peek(&v->vm->mem, w.gpa) : NULL;
+	return p && p[0] == 0x0f && (p[1] == 0xa2 || p[1] == 0x32 || p[1] == 0x30 || p[1] == 0x31) ? 2 : 0;
+}
+
 /* Completes an instruction whose length the vendor may not have said. */
 static void complete(struct vcpu *v, const struct exit *e)
 {
+	unsigned n = e->insn_bytes ? e->insn_bytes : plain_length(v);
 	struct insn in;
 
-	if (e->insn_bytes)
-		vcpu_retire(v, e->insn_bytes);
+	if (n)
+		vcpu_retire(v, n);
 	else if (decode_at_rip(v, &in))
 		vcpu_retire(v, in.length);
 }

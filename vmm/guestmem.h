@@ -35,16 +35,39 @@ struct guest_memory {
 	unsigned nchunks;
 	struct chunk_info *chunk[GUEST_MAX_CHUNKS]; /* NULL: never touched */
 	struct chunk_source source;
+	u64 zero_hash;               /* of a page of zeros */
 	u64 digest;                  /* the sum, valid but for stale pages */
 };
 
 err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s) must_check;
 
-/* True for addresses backed by RAM: all of it but video memory, 640 to 768 KiB. */
-bool guestmem_is_ram(const struct guest_memory *m, gpa_t at);
+/*
+ * Video memory, which is a device.  The ROM area above it, C0000h to FFFFFh,
+ * is RAM here, all zero until something is loaded: kernels search it for
+ * tables, 100,000 reads in a boot, which must not exit.
+ */
+#define VIDEO_START 0xa0000UL
+#define VIDEO_END 0xc0000UL
+
+/* True for addresses backed by RAM: all of it but video memory. */
+static inline bool guestmem_is_ram(const struct guest_memory *m, gpa_t at)
+{
+	return at.v < m->size_bytes && (at.v < VIDEO_START || at.v >= VIDEO_END);
+}
 
 /* The chunk holding `at`, touched if need be.  NULL: not RAM, or the host is out of memory. */
 struct chunk_info *guestmem_touch(struct guest_memory *m, gpa_t at);
+
+/* The bytes at `at`, to the end of its page; NULL where it is not RAM or was never touched. */
+static inline const u8 *guestmem_peek(const struct guest_memory *m, gpa_t at)
+{
+	const struct chunk_info *c;
+
+	if (!guestmem_is_ram(m, at))
+		return NULL;
+	c = m->chunk[at.v >> CHUNK_SHIFT];
+	return c ? c->data + at.v % CHUNK_SIZE : NULL;
+}
 
 /* Copies; fails with ERR_INVALID when any byte is not RAM.  Writes mark pages stale. */
 err_t guestmem_read(struct guest_memory *m, gpa_t at, void *buf, size_t size_bytes) must_check;

@@ -165,6 +165,9 @@ static void nested_harvest_dirty(struct vm *vm)
 
 		if (!vm->mem.chunk[n] || !(entry = chunk_entry(vm, base)) || !*entry)
 			continue;
+		if (vm->virt->pte_accessed && !(*entry & vm->virt->pte_accessed))
+			continue; /* not walked through since last time */
+		*entry &= ~vm->virt->pte_accessed;
 		pages = table_at(entry_address(*entry));
 		for (unsigned i = 0; i < CHUNK_PAGES; i++)
 			if (pages[i] & dirty) {

@@ -130,7 +130,7 @@ static u64 insns_until(const struct vm *vm, u64 t)
 }
 
 /* How far the guest may run before the loop must look again; 0: it must look now. */
-static u64 budget(const struct vm *vm)
+static u64 budget(struct vm *vm)
 {
 	u64 stop = MIN(MIN(vm->next_poll, vm->next_epoch), vm->config.limit_insns);
 	u64 t = MIN(vclock_next(&vm->clock), vm->config.limit_vtime_ns), left;

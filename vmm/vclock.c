@@ -10,8 +10,16 @@ void vtimer_add(struct vclock *c, struct vtimer *t, void (*fire)(void *owner), v
 {
 	if (c->ntimers == VCLOCK_MAX_TIMERS)
 		__builtin_trap(); /* the board wires a fixed set: a build error found late */
-	*t = (struct vtimer){ .deadline_ns = VTIMER_NEVER, .fire = fire, .owner = owner };
+	*t = (struct vtimer){ .deadline_ns = VTIMER_NEVER, .fire = fire, .owner = owner, .clock = c };
 	c->timers[c->ntimers++] = t;
+	c->stale = true;
+}
+
+void vtimer_state(struct vtimer *t, struct state_walk *w, const char *name)
+{
+	state_field(w, name, &t->deadline_ns, sizeof(t->deadline_ns));
+	if (w->mode == STATE_LOAD)
+		t->clock->stale = true;
 }
 
 static struct vtimer *earliest(const struct vclock *c)
@@ -24,18 +32,21 @@ static struct vtimer *earliest(const struct vclock *c)
 	return first;
 }
 
-u64 vclock_next(const struct vclock *c)
+u64 vclock_find_next(struct vclock *c)
 {
 	const struct vtimer *t = earliest(c);
-	return t ? t->deadline_ns : VTIMER_NEVER;
+
+	c->next_ns = t ? t->deadline_ns : VTIMER_NEVER;
+	c->stale = false;
+	return c->next_ns;
 }
 
-void vclock_run(struct vclock *c)
+void vclock_fire(struct vclock *c)
 {
 	struct vtimer *t;
 
 	while ((t = earliest(c)) && t->deadline_ns <= c->now_ns) {
-		t->deadline_ns = VTIMER_NEVER;
+		vtimer_cancel(t);
 		t->fire(t->owner);
 	}
 }

@@ -14,18 +14,24 @@
 #define VMM_VCLOCK_H
 
 #include "kernel/base.h"
+#include "vmm/state.h"
 
 #define VTIMER_NEVER (~0UL)
 #define VCLOCK_MAX_TIMERS 32
+
+struct vclock;
 
 struct vtimer {
 	u64 deadline_ns;            /* VTIMER_NEVER when not armed */
 	void (*fire)(void *owner);  /* called with deadline_ns already VTIMER_NEVER */
 	void *owner;
+	struct vclock *clock;
 };
 
 struct vclock {
 	u64 now_ns;
+	u64 next_ns;                /* the earliest deadline, derived; valid unless stale */
+	bool stale;
 	struct vtimer *timers[VCLOCK_MAX_TIMERS];
 	unsigned ntimers;
 };
@@ -37,21 +43,37 @@ void vtimer_add(struct vclock *c, struct vtimer *t, void (*fire)(void *owner), v
 static inline void vtimer_arm(struct vtimer *t, u64 deadline_ns)
 {
 	t->deadline_ns = deadline_ns;
+	t->clock->stale = true;
 }
 
 static inline void vtimer_cancel(struct vtimer *t)
 {
-	t->deadline_ns = VTIMER_NEVER;
+	vtimer_arm(t, VTIMER_NEVER);
 }
 
+/* Visits the deadline, a timer's only state, for the owner's state hook. */
+void vtimer_state(struct vtimer *t, struct state_walk *w, const char *name);
+
+/* The earliest deadline when it is not known; for vclock_next. */
+u64 vclock_find_next(struct vclock *c);
+
 /* The earliest deadline, VTIMER_NEVER if none is armed. */
-u64 vclock_next(const struct vclock *c);
+static inline u64 vclock_next(struct vclock *c)
+{
+	return c->stale ? vclock_find_next(c) : c->next_ns;
+}
 
 /*
  * Fires every timer whose deadline is now or past, earliest first, equal ones
  * in order of addition; a timer re-armed by its own firing for an instant not
  * after now fires again.
  */
-void vclock_run(struct vclock *c);
+void vclock_fire(struct vclock *c);
+
+static inline void vclock_run(struct vclock *c)
+{
+	if (vclock_next(c) <= c->now_ns)
+		vclock_fire(c);
+}
 
 #endif

@@ -42,6 +42,7 @@ struct virt_ops {
 	u64 (*pte_leaf)(hpa_t at, unsigned rights, bool large);
 	u64 (*pte_table)(hpa_t at);
 	unsigned (*pte_rights)(u64 pte); /* 0: not present */
+	u64 pte_accessed; /* bit the hardware sets in every entry it walks through */
 	u64 pte_dirty;  /* bit the hardware sets on a write; 0: it does not */
 };
 

@@ -24,10 +24,16 @@ static struct layout layout_of(const struct cpu_state *s)
 	return (struct layout){ 2, 10, 4 };
 }
 
-static bool read_entry(struct vcpu *v, u64 table, u64 index, unsigned entry_bytes, u64 *entry)
+/* False where there is no memory.  Memory never touched reads as zero: not present. */
+static bool read_entry(const struct guest_memory *m, u64 at, unsigned entry_bytes, u64 *entry)
 {
+	const u8 *p = guestmem_peek(m, GPA(at));
+
 	*entry = 0;
-	return guestmem_read(&v->vm->mem, GPA(table + index * entry_bytes), entry, entry_bytes) == OK;
+	if (!p)
+		return guestmem_is_ram(m, GPA(at));
+	*entry = entry_bytes == 8 ? *(const u64 *)(const void *)p : *(const u32 *)(const void *)p;
+	return true;
 }
 
 static struct walk_result refuse(const struct vcpu *v, bool present, bool write, bool fetch, bool user)
@@ -49,7 +55,9 @@ struct walk_result paging_walk(struct vcpu *v, gva_t at, bool write, bool fetch,
 	if (!(s->cr0 & CR0_PG))
 		return (struct walk_result){ .ok = true, .gpa = GPA(at.v & 0xffffffff) };
 	for (unsigned level = l.levels; level; level--, shift -= l.bits) {
-		if (!read_entry(v, table, (at.v >> shift) & (BIT(l.bits) - 1), l.entry_bytes, &entry))
+		u64 index = (at.v >> shift) & (BIT(l.bits) - 1);
+
+		if (!read_entry(&v->vm->mem, table + index * l.entry_bytes, l.entry_bytes, &entry))
 			return refuse(v, false, write, fetch, user);
 		if (!(entry & PTE_P))
 			return refuse(v, false, write, fetch, user);

@@ -186,7 +186,7 @@ static void acpipm_state(void *dev, struct state_walk *w)
 	STATE(w, p, smi_data);
 	STATE(w, p, reset_control);
 	STATE(w, p, half_turns);
-	state_field(w, "overflow_ns", &p->overflow.deadline_ns, sizeof(p->overflow.deadline_ns));
+	vtimer_state(&p->overflow, w, "overflow_ns");
 }
 
 void acpipm_init(struct acpipm *p, struct vclock *clock, struct irq_line sci, struct machine_control control)

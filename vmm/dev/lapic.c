@@ -832,7 +832,7 @@ static void lapic_state(void *dev, struct state_walk *w)
 	STATE(w, l, timer_start_ns);
 	STATE(w, l, tsc_deadline);
 	STATE(w, l, tsc_adjust);
-	state_field(w, "timer", &l->timer.deadline_ns, sizeof(l->timer.deadline_ns));
+	vtimer_state(&l->timer, w, "timer");
 	if (w->mode != STATE_LOAD)
 		return;
 	/* A running count has a period: without one, a division by zero waits. */

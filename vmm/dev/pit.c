@@ -491,7 +491,7 @@ static void pit_state(void *dev, struct state_walk *w)
 			(c->load_at == PIT_NEVER || (c->count_reg && c->load_at <= PIT_LAST_TICK));
 	}
 	STATE(w, p, port_b);
-	state_field(w, "timer", &p->timer.deadline_ns, sizeof(p->timer.deadline_ns));
+	vtimer_state(&p->timer, w, "timer");
 	if (w->mode == STATE_LOAD && (w->error || !sound)) {
 		w->error = w->error ? w->error : ERR_DAMAGED;
 		pit_reset(p);

@@ -422,7 +422,7 @@ static void rtc_state(void *dev, struct state_walk *w)
 	STATE(w, r, base_s);
 	STATE(w, r, phase_ns);
 	STATE(w, r, seen_ns);
-	state_field(w, "event_ns", &r->event.deadline_ns, sizeof(r->event.deadline_ns));
+	vtimer_state(&r->event, w, "event_ns");
 	if (w->mode == STATE_LOAD && !fields_hold(r)) {
 		r->index = 0;
 		r->phase_ns = 0;

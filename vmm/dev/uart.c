@@ -435,8 +435,8 @@ static void uart_state(void *dev, struct state_walk *w)
 		}
 	}
 	state_field(w, "fifo", u->fifo, u->fifo_len);
-	state_field(w, "timeout_ns", &u->timeout.deadline_ns, sizeof(u->timeout.deadline_ns));
-	state_field(w, "gate_ns", &u->gate.deadline_ns, sizeof(u->gate.deadline_ns));
+	vtimer_state(&u->timeout, w, "timeout_ns");
+	vtimer_state(&u->gate, w, "gate_ns");
 	state_field(w, "queue", u->queue + u->queue_start, u->queue_len);
 }
 

@@ -1,1 +1,1 @@
-kernel-y += vmm/svm/svm.c vmm/svm/entry.S
+kernel-y += $(addprefix vmm/svm/,$(if $(CONFIG_SVM),svm.c entry.S,none.c))

@@ -494,5 +494,6 @@ const struct virt_ops svm_ops = {
 	.pte_leaf = svm_pte_leaf,
 	.pte_table = svm_pte_table,
 	.pte_rights = svm_pte_rights,
+	.pte_accessed = 0x20,
 	.pte_dirty = 0x40,
 };
