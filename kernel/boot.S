@@ -1,8 +1,8 @@
 /*
  * boot.S - from the loader's 32-bit protected mode to 64-bit C.
  *
- * Two loaders, one path: QEMU -kernel enters start_pvh [Xen, PVH direct boot
- * ABI], GRUB enters start_mb2 [Multiboot2 3.3 I386 machine state].  Both come
+ * Two loaders, one path: QEMU -kernel enters start_pvh [pvh.pandoc],
+ * GRUB enters start_mb2 [Multiboot2 3.3 I386 machine state].  Both come
  * with paging off, flat segments, interrupts off and %ebx pointing to what
  * they know; both have zeroed .bss.
  *

@@ -9,7 +9,7 @@
 #include "kernel/console.h"
 #include "kernel/panic.h"
 
-/* [Xen, public/arch-x86/hvm/start_info.h, version 1] */
+/* [start_info.h, version 1] */
 struct hvm_start_info {
 	u32 magic, version, flags, nr_modules;
 	u64 modlist_paddr, cmdline_paddr, rsdp_paddr, memmap_paddr;

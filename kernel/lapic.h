@@ -2,7 +2,7 @@
  * lapic.h - the host's local APIC: EOI and a one-shot timer.
  *
  * The timer counts at divide by 1, so on an instruction-counting host it
- * stops a guest on an exact instruction [FACTS 1].
+ * stops a guest on an exact instruction.
  */
 #ifndef KERNEL_LAPIC_H
 #define KERNEL_LAPIC_H

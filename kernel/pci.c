@@ -135,7 +135,7 @@ bool pci_bar(const struct pci_device *d, unsigned index, struct pci_bar *bar)
 	bar->base = bar->io ? low & ~3U : low & ~15U;
 	if (is64)
 		bar->base |= (u64)pci_read32(d, offset + 4) << 32;
-	/* [PCI Local Bus 3.0, 6.2.5.1]: of all ones written, the size's zeros do not stick. */
+	/* [PCI 6.2.5.1]: of all ones written, the size's zeros do not stick. */
 	pci_write16(d, PCI_COMMAND, command & ~3U);
 	mask = writable_bits(d, offset) & (bar->io ? ~3U : ~15U);
 	if (is64)

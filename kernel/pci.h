@@ -8,7 +8,7 @@
 
 #include "kernel/base.h"
 
-/* [PCI Local Bus 3.0, 6.1 Configuration Space Organization] */
+/* [PCI 6.1 Configuration Space Organization] */
 enum {
 	PCI_ID = 0x00,
 	PCI_COMMAND = 0x04,

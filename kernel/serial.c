@@ -1,5 +1,5 @@
 /*
- * serial.c - 16550 driver.  See serial.h.  [PC16550D datasheet, section 8]
+ * serial.c - 16550 driver.  See serial.h.  [PC16550D 8.0]
  */
 #include "kernel/cpu.h"
 #include "kernel/pic.h"

@@ -7,18 +7,18 @@
 #include "kernel/time.h"
 #include "kernel/virtio.h"
 
-/* Vendor capability [4.1.4 Virtio Structure PCI Capabilities]. */
+/* Vendor capability [VIRTIO 4.1.4 Virtio Structure PCI Capabilities]. */
 enum { CAP_VENDOR = 0x09, CAP_TYPE = 3, CAP_BAR = 4, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_MULTIPLIER = 16 };
 enum { CFG_COMMON = 1, CFG_NOTIFY = 2, CFG_DEVICE = 4 };
 
-/* Offsets in the common configuration [4.1.4.3]. */
+/* Offsets in the common configuration [VIRTIO 4.1.4.3]. */
 enum {
 	DEVICE_FEATURE_SELECT = 0, DEVICE_FEATURE = 4, DRIVER_FEATURE_SELECT = 8, DRIVER_FEATURE = 12,
 	MSIX_CONFIG = 16, DEVICE_STATUS = 20, QUEUE_SELECT = 22, QUEUE_SIZE = 24, QUEUE_MSIX = 26,
 	QUEUE_ENABLE = 28, QUEUE_NOTIFY_OFF = 30, QUEUE_DESC = 32, QUEUE_DRIVER = 40, QUEUE_DEVICE = 48,
 };
 
-/* Device status [2.1]. */
+/* Device status [VIRTIO 2.1]. */
 enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, NEEDS_RESET = 64 };
 
 /* The queue's page. */
@@ -52,7 +52,7 @@ static u16 get16(struct virtio *v, unsigned at)
 	return *(volatile u16 *)(v->common + at);
 }
 
-/* 64-bit fields are two 32-bit accesses [4.1.3.1]. */
+/* 64-bit fields are two 32-bit accesses [VIRTIO 4.1.3.1]. */
 static void put64(struct virtio *v, unsigned at, u64 value)
 {
 	put32(v, at, (u32)value);
@@ -130,7 +130,7 @@ static err_t enable_queue(struct virtio *v)
 	return OK;
 }
 
-/* [VIRTIO 1.1, 3.1.1 Driver Requirements: Device Initialization] */
+/* [VIRTIO 3.1.1 Driver Requirements: Device Initialization] */
 err_t virtio_init(struct virtio *v, const struct pci_device *pci, u64 features)
 {
 	u64 give_up = rdtsc() + host_tsc_hz();

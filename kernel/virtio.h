@@ -1,7 +1,7 @@
 /*
  * virtio.h - modern virtio over PCI: one device, one split queue, polled.
  *
- * [VIRTIO 1.1, 4.1 Virtio Over PCI Bus, 2.6 Split Virtqueues].  One request
+ * [VIRTIO 4.1 Virtio Over PCI Bus; VIRTIO 2.6 Split Virtqueues].  One request
  * is in flight at a time, so descriptors need no allocator: a request always
  * takes them from number 0.
  */

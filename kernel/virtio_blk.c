@@ -1,6 +1,6 @@
 /*
  * virtio_blk.c - block requests over virtio.  See virtio_blk.h.
- * [VIRTIO 1.1, 5.2 Block Device]
+ * [VIRTIO 5.2 Block Device]
  */
 #include "kernel/virtio.h"
 #include "kernel/virtio_blk.h"
@@ -13,7 +13,7 @@ enum { DEVICE_ID_MODERN = 0x1042, DEVICE_ID_TRANSITIONAL = 0x1001 };
 #define F_RO BIT(5)
 #define F_FLUSH BIT(9)
 
-/* Request types and status [5.2.6]. */
+/* Request types and status [VIRTIO 5.2.6]. */
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8 };
 enum { S_OK = 0 };
 
@@ -87,7 +87,7 @@ err_t blk_write(struct blk *b, u64 sector, const void *buf, size_t nsectors)
 
 err_t blk_flush(struct blk *b)
 {
-	/* A device without the feature writes through [5.2.6.2]. */
+	/* A device without the feature writes through [VIRTIO 5.2.6.2]. */
 	return b->v.features & F_FLUSH ? request(b, T_FLUSH, 0, NULL, 0) : OK;
 }
 

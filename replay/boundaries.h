@@ -51,6 +51,7 @@ struct replay_boundary {
 	bool have;
 	err_t error;           /* ERR_END: no more events; else why the recording cannot be read on */
 	u64 epochs;
+	u64 show_from;         /* no output before this count */
 	struct divergence diverged;
 };
 void replay_boundary_init(struct replay_boundary *p, const struct host_port *host, struct rec_reader *r);

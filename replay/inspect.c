@@ -87,6 +87,25 @@ static u64 dump(struct vm *vm, void *ctx)
 	return NO_STOP;
 }
 
+static u64 until(struct vm *vm, void *ctx unused_arg)
+{
+	vm_stop(vm, VM_QUIT, "the point asked for");
+	return NO_STOP;
+}
+
+static u64 plant(struct vm *vm, void *ctx)
+{
+	struct inspect *i = ctx;
+	u8 byte;
+
+	if (!guestmem_read(&vm->mem, GPA(i->plant_gpa), &byte, 1)) {
+		byte ^= 1;
+		if (guestmem_write(&vm->mem, GPA(i->plant_gpa), &byte, 1))
+			vm_stop(vm, VM_HOST_FAILED, "out of memory for the guest's RAM");
+	}
+	return NO_STOP;
+}
+
 void inspect_start(struct inspect *i, struct vm *vm, const char *conf, size_t size,
 		   void (*print)(const char *fmt, ...))
 {
@@ -96,8 +115,13 @@ void inspect_start(struct inspect *i, struct vm *vm, const char *conf, size_t si
 			       .dump_at = conf_u64(conf, size, "dump_at", NO_STOP),
 			       .page = conf_u64(conf, size, "dump_page", NO_STOP),
 			       .print = print };
+	i->plant_gpa = conf_u64(conf, size, "plant_gpa", 0);
+	if (conf_u64(conf, size, "plant_at", NO_STOP) != NO_STOP)
+		vm_add_stop(vm, conf_u64(conf, size, "plant_at", NO_STOP), plant, i);
 	if (i->from != NO_STOP)
 		vm_add_stop(vm, i->from, trace, i);
 	if (i->dump_at != NO_STOP)
 		vm_add_stop(vm, i->dump_at, dump, i);
+	if (conf_u64(conf, size, "until", NO_STOP) != NO_STOP)
+		vm_add_stop(vm, conf_u64(conf, size, "until", NO_STOP), until, i);
 }

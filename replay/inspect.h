@@ -14,12 +14,15 @@ struct inspect {
 	u64 from, to, stride;   /* a digest at from, from + stride, ... to */
 	u64 dump_at;            /* the state, and the hash of every page */
 	u64 page;               /* and this page's contents; NO_STOP: none */
+	u64 plant_gpa;
 	void (*print)(const char *fmt, ...) printf_like(1, 2);
 };
 
 /*
  * Keys of the session: `trace_from`, `trace_to`, `trace_stride` print lines
  *   trace insns=N vtime_ns=N digest=HEX memory=HEX rip=HEX
+ * `until` ends the VM there.  `plant_at`, `plant_gpa` flip the lowest bit of a
+ * byte of memory: a divergence made on purpose.
  * `dump_at` prints `state SECTION.FIELD VALUE` and `page FRAME HASH` lines,
  * with `dump_page=FRAME` also `bytes OFFSET HEX...`, then ends the VM.
  */

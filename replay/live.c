@@ -43,7 +43,7 @@ static u64 live_idle(struct boundary *b, const struct execpoint *now, u64 deadli
 	u64 at = now->vtime_ns;
 
 	for (;;) {
-		u64 left = deadline_ns - at;
+		u64 left = deadline_ns - at, waited;
 
 		if (have_input(l))
 			return at;
@@ -53,7 +53,8 @@ static u64 live_idle(struct boundary *b, const struct execpoint *now, u64 deadli
 			return deadline_ns;
 		if (!left)
 			return at;
-		at += MIN(l->host->wait(l->host->ctx, MIN(left, 1000000000UL)), left);
+		waited = l->host->wait(l->host->ctx, MIN(left, 1000000000UL));
+		at += MIN(waited, left);
 	}
 }
 

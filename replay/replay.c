@@ -95,10 +95,12 @@ static u64 replay_idle(struct boundary *b, const struct execpoint *now, u64 dead
 	return deadline_ns;
 }
 
-static void replay_output(struct boundary *b, const struct execpoint *now unused_arg, const void *data, size_t size)
+static void replay_output(struct boundary *b, const struct execpoint *now, const void *data, size_t size)
 {
 	struct replay_boundary *p = replay_of(b);
-	p->host->console_write(p->host->ctx, data, size);
+
+	if (now->count >= p->show_from)
+		p->host->console_write(p->host->ctx, data, size);
 }
 
 static enum vm_outcome replay_poll(struct boundary *b, const struct execpoint *now)

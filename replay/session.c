@@ -377,6 +377,7 @@ static struct boundary *start_replay(struct session *s)
 	if (rec_reader_open_at(s->reader, &m, number(s->session, "run_offset", 0), number(s->session, "run_chain", 0)))
 		fail("the recording cannot be read");
 	replay_boundary_init(&s->boundary.replay, &s->port, s->reader);
+	s->boundary.replay.show_from = number(s->session, "from", 0);
 	return &s->boundary.replay.b;
 }
 

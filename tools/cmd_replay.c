@@ -5,37 +5,44 @@
 #include <unistd.h>
 
 #include "tools/operand.h"
-#include "tools/session.h"
+#include "tools/bisect.h"
 
-/* What the hypervisor is told about one pass over the recording. */
+/* What the hypervisor is told about one pass over the recording, but for how it is disturbed. */
 static void describe_pass(struct buf *conf, const struct summary *sum, const struct options *o)
 {
 	buf_printf(conf, "mode=replay\nrun_offset=%llu\nrun_chain=0x%016llx\n", (unsigned long long)sum->run_offset,
 		   (unsigned long long)sum->run_chain);
-	if (getenv("REPRISE_SESSION"))
-		buf_printf(conf, "%s\n", getenv("REPRISE_SESSION"));
-	if (o->has_perturb)
-		buf_printf(conf, "perturb=%llu\n", (unsigned long long)o->perturb);
 	if (o->has_from)
 		buf_printf(conf, "from=%llu\n", (unsigned long long)o->from);
 	if (o->has_until)
 		buf_printf(conf, "until=%llu\n", (unsigned long long)o->until);
-	if (o->bisect)
-		buf_printf(conf, "bisect=1\n");
 }
 
-/* Runs the recording once; s tells what came of it. */
-static bool run_pass(struct session *s, const struct machine *m, const struct summary *sum, const struct options *o)
+static void describe_disturbance(struct buf *conf, const struct options *o)
+{
+	if (o->has_perturb)
+		buf_printf(conf, "perturb=%llu\n", (unsigned long long)o->perturb);
+	if (o->has_plant)
+		buf_printf(conf, "plant_at=%llu\nplant_gpa=%llu\n", (unsigned long long)o->plant_at,
+			   (unsigned long long)o->plant_gpa);
+}
+
+bool replay_pass(struct session *s, const struct machine *m, const struct summary *sum, const struct options *o,
+		 bool disturbed, const char *more)
 {
 	struct buf conf = { 0 };
 	bool good;
 
-	*s = (struct session){
-		.o = o, .mem_bytes = m->mem_bytes, .recording_fd = sum->fd, .recording_readonly = true,
-		.recorded_host = &sum->host,
-		.total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count,
-	};
+	s->o = o;
+	s->mem_bytes = m->mem_bytes;
+	s->recording_fd = sum->fd;
+	s->recording_readonly = true;
+	s->recorded_host = &sum->host;
+	s->total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count;
 	describe_pass(&conf, sum, o);
+	if (disturbed)
+		describe_disturbance(&conf, o);
+	buf_printf(&conf, "%s", more);
 	s->bundle_fd = machine_bundle(m, &conf, &s->bundle_bytes);
 	buf_free(&conf);
 	good = s->bundle_fd >= 0 && session_run(s);
@@ -105,7 +112,12 @@ static enum status replay(int argc, char **argv)
 		remark("%s: %s", sum.path, text);
 	st = machine_from_recording(&m, &sum, &o);
 	if (!st) {
-		st = run_pass(&s, &m, &sum, &o) ? judge(&s, &sum, &o) : ST_HOST;
+		const char *more = getenv("REPRISE_SESSION"); /* for developers: further lines of session.conf */
+
+		s = (struct session){ 0 };
+		st = replay_pass(&s, &m, &sum, &o, true, more ? more : "") ? judge(&s, &sum, &o) : ST_HOST;
+		if (st == ST_DIVERGED && o.bisect)
+			st = bisect(&s, &m, &sum, &o);
 		machine_free(&m);
 	}
 	summary_free(&sum);
@@ -124,6 +136,7 @@ const struct command cmd_replay = {
 		"  --from N            keep quiet until N instructions\n"
 		"  --perturb SEED      stop the guest at random points on the way: a run that is\n"
 		"                      truly exact does not notice\n"
+		"  --plant N:ADDRESS   flip a bit of memory after N instructions, to see it found\n"
 		"  --bisect            on a divergence, find the first instruction that differs\n"
 		"Images are taken from the recording if it is packed, else from where they were when\n"
 		"it was made, or from beside it; their digests must be the recorded ones.\n"

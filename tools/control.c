@@ -149,6 +149,10 @@ static void on_diverged(struct session *s, const char *line)
 	unsigned long long got = number(line, "got", 16);
 
 	s->diverged = true;
+	s->diverged_epoch = epoch;
+	s->diverged_insns = number(line, "insns", 10);
+	if (s->muted)
+		return;
 	if (!control_get(line, "what", what, sizeof(what)))
 		strcpy(what, "the digest differs");
 	if (epoch)
@@ -190,7 +194,10 @@ static void on_line(struct control *c, const char *line)
 			buf_printf(&c->stats, "%s\n", line);
 		return;
 	} else if (starts(&line, "state")) {
-		fprintf(stderr, "%s\n", line);
+		if (s->on_state)
+			s->on_state(s->on_state_ctx, line);
+		else
+			fprintf(stderr, "%s\n", line);
 		return;
 	} else if (starts(&line, "error")) {
 		if (!s->failure[0])

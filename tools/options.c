@@ -8,7 +8,7 @@
 
 enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
-	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_BISECT, O_FROM, O_UNTIL,
+	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
@@ -42,6 +42,7 @@ static const struct {
 	{ OPT_OUTPUT, { "output", required_argument, NULL, O_OUTPUT } },
 	{ OPT_OUTPUT, { "force", no_argument, NULL, O_FORCE } },
 	{ OPT_REPLAY, { "perturb", required_argument, NULL, O_PERTURB } },
+	{ OPT_REPLAY, { "plant", required_argument, NULL, O_PLANT } },
 	{ OPT_REPLAY, { "bisect", no_argument, NULL, O_BISECT } },
 	{ OPT_REPLAY, { "from", required_argument, NULL, O_FROM } },
 	{ OPT_REPLAY, { "until", required_argument, NULL, O_UNTIL } },
@@ -81,6 +82,24 @@ static enum status set_duration(const char *name, const char *arg, u64 *ns)
 	if (parse_duration(arg, ns) && *ns)
 		return ST_OK;
 	return bad(name, arg, "give a time above 0: 500ms, 60s, 2m");
+}
+
+/* COUNT:ADDRESS */
+static enum status set_plant(struct options *o, const char *arg)
+{
+	const char *colon = strchr(arg, ':');
+	char count[32];
+	char *end;
+
+	if (!colon || (size_t)(colon - arg) >= sizeof(count))
+		return bad("plant", arg, "give COUNT:ADDRESS, as 5M:0x100000");
+	memcpy(count, arg, (size_t)(colon - arg));
+	count[colon - arg] = 0;
+	o->has_plant = true;
+	o->plant_gpa = strtoull(colon + 1, &end, 0);
+	if (!colon[1] || *end || !parse_count(count, 1000, &o->plant_at))
+		return bad("plant", arg, "give COUNT:ADDRESS, as 5M:0x100000");
+	return ST_OK;
 }
 
 /* One option of the table; name is its long name, for messages. */
@@ -124,6 +143,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_PACK: o->pack = true; break;
 	case O_FORCE: o->force = true; break;
 	case O_PERTURB: o->has_perturb = true; return set_number(name, arg, &o->perturb);
+	case O_PLANT: return set_plant(o, arg);
 	case O_BISECT: o->bisect = true; break;
 	case O_FROM: o->has_from = true; return set_number(name, arg, &o->from);
 	case O_UNTIL: o->has_until = true; return set_number(name, arg, &o->until);

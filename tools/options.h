@@ -29,8 +29,8 @@ struct options {
 	const char *output;
 	bool sync, pack, force;
 	/* replay; POINTs are instruction counts */
-	bool has_perturb, has_from, has_until, bisect;
-	u64 perturb, from, until;
+	bool has_perturb, has_from, has_until, has_plant, bisect;
+	u64 perturb, from, until, plant_at, plant_gpa;
 	/* the rest */
 	bool no_eof_char, verbose, quiet, stats, json;
 

@@ -213,7 +213,7 @@ static void on_console(struct loop *l)
 		return;
 	}
 	l->shown_at = 0;
-	l->shown_size = l->stdout_open && !l->s->refused ? (size_t)n : 0;
+	l->shown_size = l->stdout_open && !l->s->refused && !l->s->muted ? (size_t)n : 0;
 	l->s->mid_line = l->shown[n - 1] != '\n';
 }
 

@@ -7,6 +7,8 @@
  *   run_offset, run_chain         replay: where to read (rec_reader_open_at)
  *   sync=1          record: flush at each commit
  *   perturb, from, until          replay: as the options of these names
+ *   plant_at, plant_gpa           replay: flip a bit of memory, to see it found
+ *   trace_*, dump_*               a closer look [replay/inspect.h]
  * Numbers are decimal, chains 0x and 16 hex digits.
  *
  * The guest's console is the machine's first serial port.  The second is the
@@ -40,12 +42,16 @@ struct session {
 	int recording_fd;         /* -1: none */
 	bool recording_readonly;
 	bool console;             /* standard input is the guest's console */
+	bool muted;               /* the console, and remarks on a divergence, are not shown */
+	void (*on_state)(void *ctx, const char *line); /* takes `state` lines; NULL: standard error does */
+	void *on_state_ctx;
 	u64 total_insns;          /* for progress; 0: unknown */
 	const struct buf *recorded_host; /* replay: HOST of the recording; a host that differs is refused */
 
 	/* what came of it */
 	bool ready, ended, diverged, timed_out, quit;
 	bool refused;             /* the host differs: failure says how */
+	u64 diverged_epoch, diverged_insns; /* when diverged */
 	bool mid_line;            /* the guest's last output was no newline */
 	char ready_line[512];
 	struct rec_end end;       /* when ended */

@@ -1,7 +1,7 @@
 /*
  * acpi.c - the ACPI tables that describe the board to the guest.  See acpi.h.
  *
- * Field offsets are those of the tables in [ACPI 6.4, chapter 5]; the FADT is
+ * Field offsets are those of the tables in [ACPI chapter 5]; the FADT is
  * revision 3 (244 bytes), the last before hardware-reduced and hypervisor
  * fields, which every guest reads.
  */

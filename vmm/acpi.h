@@ -2,7 +2,7 @@
  * acpi.h - the ACPI tables that describe the board to the guest.
  *
  * Writes one buffer, to be placed at a guest-physical address below 4 GiB:
- * RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT [ACPI 6.4, chapter 5].  Contents
+ * RSDP, RSDT, XSDT, FADT, FACS, DSDT, MADT [ACPI chapter 5].  Contents
  * are a function of the configuration alone.
  */
 #ifndef VMM_ACPI_H

@@ -5,7 +5,7 @@
  * support it, or a host may lack it: RDRAND, RDSEED, TSX, XSAVE and AVX,
  * MONITOR/MWAIT, performance counters, PCID, SMAP, 1 GiB pages; and
  * CMPXCHG16B, after which QEMU 7.2's flags depend on where the guest was
- * stopped [CAVEATS].
+ * stopped [docs/CAVEATS.md].
  *
  * The vendor is Intel's because that is where operating systems look for the
  * TSC frequency in leaves 15h and 16h instead of measuring it; the model is an

@@ -4,7 +4,7 @@
  * Vendor code (svm/, vmx/) keeps most of this in its own control block while
  * the guest runs; gpr, rip, rflags and the interrupt shadow are current here
  * after every exit, the rest after virt_ops.save and before virt_ops.load.
- * Field names are the manual's [APM2, Appendix B].
+ * Field names are the manual's [APM2 Appendix B].
  */
 #ifndef VMM_CPUSTATE_H
 #define VMM_CPUSTATE_H

@@ -263,7 +263,7 @@ static void apply_override(struct decoder *d)
 		d->in->mem.seg = d->seg_override;
 }
 
-/* MOV to or from CRn and DRn takes mod for 3 whatever it says [APM3, MOV CRn]. */
+/* MOV to or from CRn and DRn takes mod for 3 whatever it says [APM3 MOV CRn]. */
 static bool rm_is_reg(const struct decoder *d)
 {
 	return d->modrm >= 0xc0 || (d->opc.form >= FORM_R_C && d->opc.form <= FORM_D_R);
@@ -425,7 +425,7 @@ static err_t check_special(struct decoder *d)
 		return OK;
 	if (o->kind == OPND_DR)
 		return o->reg > 7 ? undefined_opcode(d) : OK;
-	/* LOCK MOV CR0 is how CR8 is reached outside 64-bit mode [APM3, MOV CRn]. */
+	/* LOCK MOV CR0 is how CR8 is reached outside 64-bit mode [APM3 MOV CRn]. */
 	if (d->in->lock) {
 		if (o->reg != 0)
 			return undefined_opcode(d);

@@ -7,7 +7,7 @@
  */
 #include "vmm/elfboot.h"
 
-/* ELF constants [System V ABI, ELF Header; Program Header]. */
+/* ELF constants [ELF, ELF Header; ELF, Program Header]. */
 enum {
 	ELFCLASS32 = 1, ELFCLASS64 = 2, ELFDATA2LSB = 1,
 	EM_386 = 3, EM_X86_64 = 62,

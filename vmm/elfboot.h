@@ -3,8 +3,7 @@
  *
  * The simplest way into a PC kernel: an ELF file with a note "Xen", type 18
  * (XEN_ELFNOTE_PHYS32_ENTRY), entered in 32-bit protected mode without paging,
- * EBX pointing to a table of what there is [Xen, docs/misc/pvh.pandoc;
- * xen/include/public/arch-x86/hvm/start_info.h].
+ * EBX pointing to a table of what there is [pvh.pandoc; start_info.h].
  *
  * Reads the kernel file, which may be hostile; changes guest memory through a
  * guest_loader and one vCPU's state.

@@ -14,7 +14,7 @@ u64 emu_get_gpr(const struct cpu_state *s, unsigned reg, unsigned size_bytes)
 	return s->gpr[reg] & size_mask(size_bytes);
 }
 
-/* [APM1 3.1.2: results of 32-bit operations are zero-extended, of shorter ones merged] */
+/* Results of 32-bit operations are zero-extended, of shorter ones merged [APM1 3.1.2]. */
 void emu_set_gpr(struct cpu_state *s, unsigned reg, unsigned size_bytes, u64 value)
 {
 	u64 keep = size_bytes >= 4 ? 0 : ~size_mask(size_bytes);

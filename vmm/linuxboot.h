@@ -2,8 +2,7 @@
  * linuxboot.h - loads a Linux bzImage by the 64-bit boot protocol.
  *
  * Reads the kernel file; changes guest memory through a guest_loader and one
- * vCPU's state.  [Linux, Documentation/arch/x86/boot.rst, "64-bit Boot
- * Protocol", and zero-page.rst]
+ * vCPU's state.  [boot.rst, "64-bit Boot Protocol"; zero-page.rst]
  */
 #ifndef VMM_LINUXBOOT_H
 #define VMM_LINUXBOOT_H

@@ -5,7 +5,7 @@
  * small pages, readable and writable.  No page is ever writable and executable at
  * once: the first fetch turns it executable, the first store after that turns
  * it back.  So the emulated processor never executes bytes it translated
- * before a store changed them [CAVEATS: straight-line self-modifying code].
+ * before a store changed them [docs/CAVEATS.md].
  * A store into the page it executes from gets both rights for one instruction.
  *
  * These exits retire no instruction, and they are a function of the run: the

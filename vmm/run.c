@@ -5,7 +5,7 @@
  *
  *   1  timers due at this point fire
  *   2  at a poll point, or woken from idleness: inputs enter
- *   3  at an epoch's end: the digest
+ *   3  stops asked for from above look; at an epoch's end: the digest
  *   4  a halted vCPU wakes, or virtual time jumps
  *   5  the highest pending interrupt is offered
  *   6  the guest runs to the next point where any of this can change
@@ -200,14 +200,12 @@ static void turn(struct vcpu *v)
 	vclock_run(&vm->clock);
 	if (vm->now.count >= vm->next_poll)
 		poll(vm);
-	if (vm->now.count >= vm->next_epoch)
-		end_epoch(vm);
-	if (vm->outcome != VM_RUNNING || at_limit(vm))
-		return;
 	for (unsigned i = 0; i < vm->nstops; i++)
 		if (vm->now.count >= vm->stops[i].at)
 			vm->stops[i].at = vm->stops[i].hit(vm, vm->stops[i].ctx);
-	if (vm->outcome != VM_RUNNING)
+	if (vm->outcome == VM_RUNNING && vm->now.count >= vm->next_epoch)
+		end_epoch(vm);
+	if (vm->outcome != VM_RUNNING || at_limit(vm))
 		return;
 	offer_interrupt(v);
 	if (!may_run(v))

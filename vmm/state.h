@@ -4,7 +4,7 @@
  * Every piece of guest-visible state is visited by a `state` hook that names
  * each field once.  The same hook saves, loads, digests and prints: what a
  * checkpoint holds, what a digest covers and what a divergence report shows
- * can therefore never disagree.  [DESIGN rule 2]
+ * can therefore never disagree.
  *
  * The encoding is little-endian, fields in the order visited, no padding.
  * A section carries its name's digest and version, so that loading a state

@@ -72,7 +72,7 @@ struct vm_stop {
 	u64 (*hit)(struct vm *vm, void *ctx);
 	void *ctx;
 };
-#define VM_MAX_STOPS 4
+#define VM_MAX_STOPS 6
 
 struct vm {
 	struct vm_config config;

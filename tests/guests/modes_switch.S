@@ -117,6 +117,8 @@ work32:
 	mov $LOG_SOURCE - FS_BASE, %esi
 	mov $LOG_TARGET + 3, %edi
 	addr16 rep movsb %fs:(%si), %es:(%di)
+	test %ebx, %ebx		/* what exits: once a visit */
+	jnz 2f
 	mov $9, %ecx
 	mov $LOG_SOURCE - FS_BASE, %esi
 	mov $0x80, %edx
@@ -124,29 +126,30 @@ work32:
 	mov $0x84, %edx
 	mov $5, %ecx
 	rep insb
-	add %esi, %ebx
-	add %edi, %ebx
 	add %gs:0x30, %ebx
 	add LAPIC_ADDRESS + 0x30, %ebx
-	addr16 mov LOG_TARGET + 8, %eax
-	add %eax, %ebx
 	mov $1, %eax
 	push %ebx
 	cpuid
 	pop %ebx
 	add %eax, %ebx
+	in $0x84, %al
+2:	add %esi, %ebx
+	add %edi, %ebx
+	addr16 mov LOG_TARGET + 8, %eax
+	add %eax, %ebx
 	pushf
 	popf
 	rol $3, %ebx
-	in $0x84, %al
+	or $1, %ebx
 	cli
 	cmp %ebp, LOG_TICKS
 	jl 1b
 	sti
 	hlt
 	cli
-2:	mov LOG_MODE, %eax
-	xor %ebx, LOG_SUMS(, %eax, 4)
+	mov LOG_MODE, %eax
+	add %ebx, LOG_SUMS(, %eax, 4)
 	rdtsc
 	roll $7, LOG_SUM
 	xor %eax, LOG_SUM
@@ -235,7 +238,7 @@ real:	xor %eax, %eax
 	incl LOG_MODE
 	call work16
 	addr32 mov %fs:LAPIC_ADDRESS + 0x30, %eax
-	xor %eax, LOG_SUMS + 28
+	add %eax, LOG_SUMS + 28
 	int $0x62
 	mov $FS_BASE / 16, %ax
 	mov %ax, %ds
@@ -276,32 +279,35 @@ work16:
 	mov $LOG_TARGET + 60, %di
 	rep stosl
 	cld
+	test %ebx, %ebx		/* what exits: once a visit */
+	jnz 2f
 	mov $6, %cx
 	mov $0x84, %dx
 	rep insb
 	mov $6, %cx
 	mov $LOG_SOURCE, %si
 	addr32 rep outsb
-	mov $LOG_TARGET, %si
-	lodsl
-	add %eax, %ebx
-	add %esi, %ebx
 	push %ebx
 	mov $1, %eax
 	cpuid
 	pop %ebx
 	add %eax, %ebx
+2:	mov $LOG_TARGET, %si
+	lodsl
+	add %eax, %ebx
+	add %esi, %ebx
 	pushf
 	popf
 	pushfl
 	popfl
 	rol $3, %ebx
+	or $1, %ebx
 	cli
 	cmp %ebp, LOG_TICKS
 	jl 1b
 	mov LOG_MODE, %di
 	shl $2, %di
-	xor %ebx, LOG_SUMS(%di)
+	add %ebx, LOG_SUMS(%di)
 	ret
 
 	.globl tick16, call16

@@ -1,8 +1,8 @@
 /*
  * start.S - from the PVH entry to 64-bit C, and the way in for every vector.
  *
- * Entered in 32-bit protected mode, paging off, EBX -> start info [Xen,
- * docs/misc/pvh.pandoc].  Maps the first 4 GiB onto itself in 2 MiB pages,
+ * Entered in 32-bit protected mode, paging off, EBX -> start info
+ * [pvh.pandoc].  Maps the first 4 GiB onto itself in 2 MiB pages,
  * the devices' GiB uncached, all of it for the supervisor.
  */
 #include "guest.h"
@@ -40,7 +40,7 @@ start_pvh:
 	cmp $2048, %ecx
 	jne 2b
 
-	mov $0x6a0, %eax	/* CR4: PAE, PGE, OSFXSR, OSXMMEXCPT */
+	mov $0x6b0, %eax	/* CR4: PSE, PAE, PGE, OSFXSR, OSXMMEXCPT */
 	mov %eax, %cr4
 	mov $boot_pml4, %eax
 	mov %eax, %cr3

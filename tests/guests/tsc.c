@@ -56,7 +56,7 @@ static void costs(void)
 	COSTS(2, "mov %%ss, %%eax; mov %%eax, %%ss");
 	COSTS(1, "wbinvd");
 	COSTS(3, "pushf; popf; fnop");
-	COSTS(8, "mov $7, %%ecx; rep movsb");   /* an iteration is an instruction */
+	COSTS(9, "mov $7, %%ecx; rep movsb");   /* an iteration is an instruction, and so is seeing the end */
 	COSTS(2, "mov $0, %%ecx; rep movsb");
 	COSTS(8, "mov $7, %%ecx; rep insb");
 	COSTS(1, "rdtscp");
@@ -145,7 +145,7 @@ void guest_main(void)
 		costs();
 		mix(cpuid_cost());
 		check(!exact || cpuid_cost() == 4);
-		/* What faults is not counted, but #UD is [FACTS]; the checksum keeps how long handlers take. */
+		/* What faults is not counted, but #UD is; the checksum keeps how long handlers take. */
 		mix(TICKS("movq $1f, %6; mov 0x7fffffff0000, %%rax; 1:"));
 		mix(TICKS("movq $1f, %6; ud2; 1:"));
 		writes(round);

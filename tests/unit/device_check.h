@@ -5,7 +5,7 @@
  * and saving again gives the same bytes and the same digest, and when the
  * other instance then answers the same accesses alike.  The first is
  * check_device_roundtrip; the second, and that nothing crashes, is
- * check_device_fuzz.  [DESIGN rule 2]  A field the hook forgot is found by
+ * check_device_fuzz.  A field the hook forgot is found by
  * check_device_visits_all.
  *
  * The section is opened here, with the device's own name and version, as the

@@ -417,7 +417,7 @@ static u64 target(const struct sample *x, u64 *seed)
 		a = x->m.base + (r & 16 ? DATA_BYTES : 0) + (r >> 5 & 15) - 8;
 	if (x->t->flags & T_ALIGN16 && r & 0xe0)
 		a &= ~15UL;
-	/* No locked access across cache lines: some hosts punish those [split lock detection]. */
+	/* No locked access across cache lines: some hosts punish those (split lock detection). */
 	return x->in.lock || x->in.op == INSN_XCHG ? a & ~7UL : a;
 }
 

@@ -3,8 +3,7 @@
  *
  * Changes only itself and IRQ 1 and 12; asks the machine to reset.  Ports:
  * 60h data, 64h status and command, 92h system control port A (fast A20 and
- * reset) [IBM PS/2 Hardware Interface Technical Reference, Keyboard and
- * Auxiliary Device Controller; IBM PC AT Technical Reference, Keyboard].
+ * reset) [8042 reference].
  *
  * A command is carried out before the next instruction.  A byte for the
  * absent keyboard or mouse times out at once: the controller answers FEh with

@@ -50,7 +50,7 @@ static void service_level(struct ioapic *io, unsigned pin)
 	send(io, pin);
 }
 
-/* An edge on a masked pin is lost, not kept. [82093AA datasheet, 3.2.4, Interrupt Mask] */
+/* An edge on a masked pin is lost, not kept. [82093AA 3.2.4, Interrupt Mask] */
 void ioapic_set_line(struct ioapic *io, unsigned pin, bool level)
 {
 	bool rise;

@@ -2,8 +2,7 @@
  * ioapic.h - the I/O APIC: 24 pins, each with a redirection entry that says
  * what message its interrupt becomes.
  *
- * Version 20h, so with an EOI register [82093AA datasheet; I/O Controller Hub,
- * APIC memory-mapped registers].
+ * Version 20h, so with an EOI register [82093AA 3.0; ICH9 datasheet, EOIR].
  */
 #ifndef VMM_DEV_IOAPIC_H
 #define VMM_DEV_IOAPIC_H

@@ -18,7 +18,7 @@ enum {
 	ESR_SEND_ILLEGAL = 1 << 5, ESR_RECEIVE_ILLEGAL = 1 << 6, ESR_ILLEGAL_REGISTER = 1 << 7,
 };
 
-/* Register numbers: offset / 16 in the page, MSR - 800h in x2APIC [SDM3 table 10-6]. */
+/* Register numbers: offset / 16 in the page, MSR - 800h in x2APIC [SDM3 Table 10-6]. */
 enum {
 	REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a,
 	REG_EOI = 0x0b, REG_RRD = 0x0c, REG_LDR = 0x0d, REG_DFR = 0x0e, REG_SVR = 0x0f,
@@ -214,7 +214,7 @@ static bool counts(const struct lapic *l)
 	return timer_mode(l) <= TIMER_PERIODIC && l->timer_count;
 }
 
-/* Bits 3, 1, 0: 2, 4, ... 128, then 1. [SDM3 figure 10-10] */
+/* Bits 3, 1, 0: 2, 4, ... 128, then 1. [SDM3 Figure 10-10] */
 static u64 divisor(const struct lapic *l)
 {
 	return 1UL << (((l->timer_divide & 3) + (l->timer_divide >> 1 & 4) + 1) & 7);
@@ -391,7 +391,7 @@ static void send_ipi(struct lapic *l)
 	default: /* SMI: there is no SMM; the rest is reserved */
 		return;
 	}
-	/* To itself a LAPIC sends fixed interrupts only. [SDM3 table 10-3] */
+	/* To itself a LAPIC sends fixed interrupts only. [SDM3 Table 10-3] */
 	if ((m.shorthand == APIC_TO_SELF || m.shorthand == APIC_TO_ALL) && m.delivery_mode != APIC_FIXED)
 		return;
 	if (m.shorthand == APIC_TO_SELF)

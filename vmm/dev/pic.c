@@ -41,7 +41,7 @@ static unsigned input_of(const struct pic_chip *c, unsigned priority)
 /*
  * The input that INT is raised for, or -1.  What is in service holds back its
  * own and lower priorities; special mask mode lets a masked one hold back
- * nothing.  [datasheet, Fully Nested Mode, Special Mask Mode]
+ * nothing.  [8259A datasheet, Fully Nested Mode, Special Mask Mode]
  */
 static int requesting(const struct pic *p, unsigned n)
 {
@@ -57,7 +57,7 @@ static int requesting(const struct pic *p, unsigned n)
 		return (int)input_of(c, priority);
 	/*
 	 * The special fully nested master lets the slave interrupt itself, so
-	 * that the slave's own priorities hold.  [datasheet, Special Fully Nested Mode]
+	 * that the slave's own priorities hold.  [8259A datasheet, Special Fully Nested Mode]
 	 */
 	if (n == 0 && c->icw4 & ICW4_SFNM && priority == serving && input_of(c, priority) == CASCADE)
 		return CASCADE;
@@ -87,7 +87,7 @@ void pic_set_line(struct pic *p, unsigned irq, bool level)
 		return;
 	/*
 	 * An edge is latched until acknowledged, but the line must stay high
-	 * until then: a fall withdraws it.  [datasheet, Edge and Level Triggered Modes]
+	 * until then: a fall withdraws it.  [8259A datasheet, Edge and Level Triggered Modes]
 	 */
 	if (!level)
 		c->irr &= (u8)~bit;
@@ -169,7 +169,7 @@ static void end_of_interrupt(struct pic_chip *c, u8 command)
 		c->lowest = (u8)input;
 }
 
-/* [datasheet, Operation Command Word 2] */
+/* [8259A datasheet, Operation Command Word 2] */
 static void write_ocw2(struct pic_chip *c, u8 value)
 {
 	switch (value >> 5) {
@@ -203,7 +203,7 @@ static void write_ocw3(struct pic_chip *c, u8 value)
 
 /*
  * Begins initialisation.  The edge detectors start over: a line that is high
- * already must fall and rise.  [datasheet, Initialization Command Words 1 and 2]
+ * already must fall and rise.  [8259A datasheet, Initialization Command Words 1 and 2]
  */
 static void write_icw1(struct pic_chip *c, u8 value)
 {
@@ -239,7 +239,7 @@ static void write_data(struct pic_chip *c, u8 value)
 	}
 }
 
-/* A poll is an acknowledge by the processor's own hand. [datasheet, Poll Command] */
+/* A poll is an acknowledge by the processor's own hand. [8259A datasheet, Poll Command] */
 static u8 read_poll(struct pic *p, unsigned n)
 {
 	bool spurious;

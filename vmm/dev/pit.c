@@ -39,7 +39,7 @@ u64 pit_ns_of_tick(u64 tick)
 	return tick / PIT_HZ * NS_PER_S + (tick % PIT_HZ * NS_PER_S + PIT_HZ - 1) / PIT_HZ;
 }
 
-/* Modes 6 and 7 are 2 and 3 with a don't-care bit set [datasheet, Control Word Format]. */
+/* Modes 6 and 7 are 2 and 3 with a don't-care bit set [8254 datasheet, Control Word Format]. */
 static unsigned mode_of(const struct pit_channel *c)
 {
 	unsigned mode = c->control >> 1 & 7;
@@ -85,7 +85,7 @@ static u64 elapsed_ticks(const struct pit_channel *c, u64 tick)
 	return (c->stopped ? c->stop_tick : tick) - c->load_tick;
 }
 
-/* Mode 3: OUT is high for the first (N+1)/2 ticks, low for the other N/2 [datasheet, Mode 3]. */
+/* Mode 3: OUT is high for the first (N+1)/2 ticks, low for the other N/2 [8254 datasheet, Mode 3]. */
 static u32 high_half(u32 count)
 {
 	return (count + 1) / 2;
@@ -179,7 +179,7 @@ static u64 next_boundary(const struct pit_channel *c, u64 tick)
 	return tick - in_cycle + c->count;
 }
 
-/* [datasheet, Gate Pin Operations Summary] */
+/* [8254 datasheet, Gate Pin Operations Summary] */
 static void set_gate(struct pit_channel *c, bool level, u64 tick)
 {
 	settle(c, tick);
@@ -273,7 +273,7 @@ static void latch_count(struct pit_channel *c, u64 tick)
 	c->count_latched = 1;
 }
 
-/* [datasheet, Read-Back Command] */
+/* [8254 datasheet, Read-Back Command] */
 static void read_back(struct pit *p, u8 command, u64 tick)
 {
 	for (unsigned i = 0; i < 3; i++) {
@@ -349,7 +349,7 @@ static void write_counter(struct pit_channel *c, u8 value, u64 tick)
 		} else {
 			c->write_lsb = value;
 			if (mode_of(c) == 0)
-				unload(c, tick); /* half a count stops it, OUT low [datasheet, Mode 0] */
+				unload(c, tick); /* half a count stops it, OUT low [8254 datasheet, Mode 0] */
 		}
 		c->write_msb = !c->write_msb;
 	}

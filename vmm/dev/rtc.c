@@ -173,7 +173,7 @@ static void join_date(struct rtc *r)
 
 /* ---- events and flags ---- */
 
-/* log2 of the periodic interrupt's length in divider ticks, for 32.768 kHz; -1: none [MC146818A, Table 5]. */
+/* log2 of the periodic interrupt's length in divider ticks, for 32.768 kHz; -1: none [MC146818A datasheet, Table 5]. */
 static int periodic_shift(const struct rtc *r)
 {
 	int rate = r->cmos[REG_A] & A_RATE;
@@ -340,9 +340,9 @@ static void write_control(struct rtc *r, unsigned reg, u8 value)
 	if (reg == REG_A)
 		value &= (u8)~A_UIP;
 	else if (value & B_SET)
-		value &= (u8)~B_UIE; /* [MC146818A, Register B, SET] */
+		value &= (u8)~B_UIE; /* [MC146818A datasheet, Register B, SET] */
 	r->cmos[reg] = value;
-	/* Out of divider reset the first update comes half a second later [MC146818A, Divider Control]. */
+	/* Out of divider reset the first update comes half a second later [MC146818A datasheet, Divider Control]. */
 	if (was_held && !divider_held(r))
 		r->phase_ns = (3 * NS_PER_S / 2 - r->clock->now_ns % NS_PER_S) % NS_PER_S;
 	if (was_frozen && !frozen(r))
@@ -393,7 +393,7 @@ static void rtc_write(void *dev, enum io_space space unused_arg, u64 addr, unsig
 
 /* ---- hooks ---- */
 
-/* The RESET pin: interrupts off, the battery's part stays [MC146818A, RESET]. */
+/* The RESET pin: interrupts off, the battery's part stays [MC146818A datasheet, RESET]. */
 static void rtc_reset(void *dev)
 {
 	struct rtc *r = dev;

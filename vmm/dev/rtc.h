@@ -11,7 +11,7 @@
  * for the next event whose interrupt is enabled.
  *
  * Model: an update takes no time at the end of its second, and UIP announces
- * it 244 us before [MC146818A, Update Cycle].  Daylight saving (DSE) and the
+ * it 244 us before [MC146818A datasheet, Update Cycle].  Daylight saving (DSE) and the
  * square wave are bits without effect.  Century in BCD or binary at 32h.
  */
 #ifndef VMM_DEV_RTC_H

@@ -1,5 +1,5 @@
 /*
- * uart.h - a 16550A serial port [PC16550D datasheet].
+ * uart.h - a 16550A serial port [PC16550D 8.0].
  *
  * Changes only itself, its interrupt line and its outlet.  Transmission takes
  * no time: a byte written to THR has left before the next instruction, so

@@ -1,0 +1,29 @@
+# linux.mk - real guests: Debian's cloud kernel, unmodified, and a busybox
+# initramfs [initramfs/].  Nothing is kept in the tree: the kernel comes from
+# the Debian mirror this machine's apt knows.
+
+LINUX_PACKAGE := linux-image-cloud-amd64
+LINUX_DEB := $(O)/guests/deb
+# zram and what it needs, for workload=pressure; in the order insmod wants.
+LINUX_MODULES := kernel/mm/zsmalloc.ko kernel/crypto/lzo-rle.ko kernel/drivers/block/zram/zram.ko
+# Any fixed time does: an initramfs is the same bytes whenever it is made.
+INITRD_DATE := 2025-01-01T00:00:00Z
+INITRD_FILES := $(sort $(shell find tests/guests/initramfs -type f))
+
+$(O)/guests/vmlinuz: tests/guests/fetch-linux.sh
+	$(call say,FETCH,$@)tests/guests/fetch-linux.sh $(LINUX_PACKAGE) $(LINUX_DEB) $@
+
+$(O)/guests/initrd.cpio: $(O)/guests/vmlinuz $(INITRD_FILES) tests/guests/linux.mk | deps-run
+	$(call say,CPIO,$@)rm -rf $@.root && mkdir -p $@.root/bin $@.root/lib/modules
+	$(Q)cp -R tests/guests/initramfs/. $@.root
+	$(Q)cp $$(dpkg -L busybox-static | grep -x '.*/bin/busybox') $@.root/bin/busybox
+	$(Q)cp $(addprefix $(LINUX_DEB)/root/modules/,$(LINUX_MODULES)) $@.root/lib/modules/
+	$(Q)cd $@.root && chmod -R u=rwX,go=rX . && chmod 755 init bin/busybox workloads/*.sh && \
+		find . -exec touch -h -d $(INITRD_DATE) {} + && \
+		find . | LC_ALL=C sort | cpio -o -H newc --reproducible -R 0:0 --quiet > ../$(@F).tmp
+	$(Q)mv $@.tmp $@ && rm -rf $@.root
+
+linux-guest: $(O)/guests/vmlinuz $(O)/guests/initrd.cpio ## Debian's kernel and an initramfs
+guests: tiny-guests linux-guest ## all guests the tests run
+
+.PHONY: linux-guest guests
