@@ -7,6 +7,8 @@
  */
 #include "replay/boundaries.h"
 
+#define NEVER_WOKEN (~0UL)
+
 static struct live_boundary *live_of(struct boundary *b)
 {
 	return container_of(b, struct live_boundary, b);
@@ -34,6 +36,7 @@ static bool live_next_input(struct boundary *b, const struct execpoint *now unus
 		return false; /* the machine has room again when the guest has read some */
 	*in = (struct input){ .kind = INPUT_CONSOLE, .data = l->buf, .size = l->fill };
 	l->taken = true;
+	l->woken_at = NEVER_WOKEN;
 	return true;
 }
 
@@ -45,8 +48,14 @@ static u64 live_idle(struct boundary *b, const struct execpoint *now, u64 deadli
 	for (;;) {
 		u64 left = deadline_ns - at, waited;
 
-		if (have_input(l))
+		/*
+		 * Once a count: if the machine has no room for it, a guest
+		 * that stays halted makes none, and time must go on.
+		 */
+		if (have_input(l) && l->woken_at != now->count) {
+			l->woken_at = now->count;
 			return at;
+		}
 		if (l->host->quit(l->host->ctx))
 			return VTIMER_NEVER;
 		if (l->host->console_ended(l->host->ctx))
@@ -89,5 +98,5 @@ static const struct boundary_ops live_ops = {
 
 void live_boundary_init(struct live_boundary *l, const struct host_port *host)
 {
-	*l = (struct live_boundary){ .b.ops = &live_ops, .host = host };
+	*l = (struct live_boundary){ .b.ops = &live_ops, .host = host, .woken_at = NEVER_WOKEN };
 }

@@ -75,6 +75,7 @@ static enum vm_outcome record_epoch(struct boundary *b, const struct execpoint *
 
 static const struct boundary_ops record_ops = {
 	.name = "record",
+	.wants_digests = true,
 	.next_input = record_next_input,
 	.idle = record_idle,
 	.output = record_output,

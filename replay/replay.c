@@ -5,8 +5,8 @@
  * asked at when it was recorded, so an event whose point is passed without
  * being asked for is a divergence, as a digest that differs is.
  *
- * Where a cut recording ends, so does the replay: what happened after is not
- * known, an input may have been among it.
+ * Where a cut or damaged recording ends, so does the replay: what happened
+ * after is not known, an input may have been among it.
  */
 #include "replay/boundaries.h"
 
@@ -82,7 +82,9 @@ static u64 replay_idle(struct boundary *b, const struct execpoint *now, u64 dead
 	const struct rec_end *e;
 
 	refill(p);
-	if (p->diverged.found || (p->error && p->error != ERR_END))
+	if (p->have && p->ev.kind == REC_INPUT && p->ev.at.count == now->count && p->ev.at.vtime_ns < now->vtime_ns)
+		differ(p, now, "an input's point was passed", 0, 0, 0); /* time never runs backwards to it */
+	if (p->diverged.found || p->error == ERR_IO)
 		return VTIMER_NEVER;
 	if (p->have)
 		return p->ev.kind == REC_INPUT && p->ev.at.count == now->count && p->ev.at.vtime_ns < deadline_ns
@@ -117,7 +119,7 @@ static enum vm_outcome replay_poll(struct boundary *b, const struct execpoint *n
 		return VM_QUIT;
 	if (p->have)
 		return VM_RUNNING;
-	if (p->error != ERR_END)
+	if (p->error == ERR_IO)
 		return VM_HOST_FAILED;
 	if (!replay_recorded_end(p))
 		return VM_RECORDING_END;
@@ -148,6 +150,7 @@ static enum vm_outcome replay_epoch(struct boundary *b, const struct execpoint *
 
 static const struct boundary_ops replay_ops = {
 	.name = "replay",
+	.wants_digests = true,
 	.next_input = replay_next_input,
 	.idle = replay_idle,
 	.output = replay_output,
@@ -171,9 +174,9 @@ void replay_check_end(struct replay_boundary *p, enum vm_outcome outcome, u32 gu
 	refill(p);
 	e = replay_recorded_end(p);
 	if (!e) {
-		if (outcome != VM_QUIT)
-			differ(p, now, p->have ? "the run ended before the recording did"
-					       : "the run ended where the recording was cut", 0, 0, digest);
+		/* With nothing left the guest ended by itself before it was looked at again, as it did then. */
+		if (outcome != VM_QUIT && p->have)
+			differ(p, now, "the run ended before the recording did", 0, 0, digest);
 		return;
 	}
 	if (outcome == VM_QUIT && e->outcome != VM_QUIT)

@@ -208,7 +208,7 @@ static struct vm_config machine_config(const struct session *s)
 		.rtc_epoch_s = number(m, "rtc_epoch_s", 1735689600),
 		.ns_per_insn = number(m, "ns_per_insn", 1),
 		.poll_insns = number(m, "poll_insns", 2000000),
-		.epoch_insns = number(m, "epoch_insns", 100000000),
+		.epoch_insns = number(m, "epoch_insns", 200000000),
 		.limit_insns = number(m, "limit_insns", NO_STOP),
 		.limit_vtime_ns = number(m, "limit_vtime_ns", NO_STOP),
 	};

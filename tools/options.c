@@ -179,7 +179,7 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 
 	*o = (struct options){
 		.mem_bytes = MIB(256), .seed = 1, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
-		.poll_insns = 1000000, .epoch_insns = 100000000, .append = "",
+		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "",
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].groups & groups)

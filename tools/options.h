@@ -58,7 +58,7 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	"  --rtc DATE|now      its clock at power-on, UTC: 2025-01-01, 2025-01-01T12:30:00Z,\n" \
 	"                      @SECONDS (default 2025-01-01T00:00:00Z)\n" \
 	"  --poll-insns N      instructions between two looks at the outside (default 1M)\n" \
-	"  --epoch-insns N     instructions between two digests (default 100M)\n"
+	"  --epoch-insns N     instructions between two digests (default 200M)\n"
 #define HELP_LIMITS \
 	"Limits, the same on every machine; reaching one gives exit status 6:\n" \
 	"  --limit-insns N     instructions: 500M, 5G\n" \

@@ -51,6 +51,7 @@ struct boundary;
 
 struct boundary_ops {
 	const char *name;
+	bool wants_digests; /* false: epochs end without one, and epoch is not called */
 
 	/*
 	 * The next input, of at most max_size bytes, that enters the VM at

@@ -67,12 +67,15 @@ static void poll(struct vm *vm)
 
 static void end_epoch(struct vm *vm)
 {
-	u64 before = vm->host_counter(), digest = vm_digest(vm);
+	u64 before = vm->host_counter(), digest;
 	enum vm_outcome o;
 
+	vm->next_epoch = (vm->now.count / vm->config.epoch_insns + 1) * vm->config.epoch_insns;
+	if (!vm->boundary->ops->wants_digests)
+		return;
+	digest = vm_digest(vm);
 	vm->stats.digest_insns += vm->host_counter() - before;
 	vm->stats.epochs++;
-	vm->next_epoch = (vm->now.count / vm->config.epoch_insns + 1) * vm->config.epoch_insns;
 	o = vm->boundary->ops->epoch(vm->boundary, &vm->now, digest);
 	if (o != VM_RUNNING)
 		vm_stop(vm, o, "%s", "");
@@ -94,6 +97,24 @@ static void accept_interrupt(struct vcpu *v)
 		pic_acknowledge(&v->vm->board.pic);
 	else
 		lapic_accept(&v->lapic, (u8)v->irq_vector);
+}
+
+/*
+ * Whether a second interrupt would be pending once the offered one is taken:
+ * the PIC's next in automatic-EOI or special mask mode, or the LAPIC's beside
+ * the PIC's.  Hosts take one an entry, so the vCPU then goes one instruction
+ * at a time: else the second would enter wherever the next exit happens to be.
+ * (Behind a vector of its own the LAPIC holds back the rest until an EOI,
+ * which exits.)
+ */
+static bool another_waits(const struct vcpu *v)
+{
+	struct pic after = v->vm->board.pic;
+
+	if (v->irq_vector < 0 || !v->irq_from_pic)
+		return false;
+	pic_acknowledge(&after);
+	return pic_has_interrupt(&after) || lapic_pending_vector(&v->lapic) >= 0;
 }
 
 /*
@@ -156,22 +177,36 @@ static bool at_limit(struct vm *vm)
 static void enter(struct vcpu *v, u64 n, struct exit *e)
 {
 	struct vm *vm = v->vm;
-	bool in_shadow = v->cpu.interrupt_shadow && v->irq_vector >= 0 && !vm->host_keeps_shadow;
+	bool shadow = v->cpu.interrupt_shadow && !v->exception.valid; /* delivery ends it */
+	bool in_shadow = shadow && v->irq_vector >= 0 && !vm->host_keeps_shadow;
+	u64 rip = v->cpu.rip;
+	bool another;
 
 	/*
 	 * Hosts do not all honour a saved interrupt shadow at entry, so it is
 	 * kept here: nothing is offered until one more instruction has retired.
 	 */
-	if (in_shadow) {
+	if (in_shadow)
 		v->irq_vector = -1;
+	another = another_waits(v);
+	if (in_shadow || another)
 		n = 1;
-	}
 	v->cpu.cr8 = lapic_cr8(&v->lapic);
 	vm->virt->run(v, n, e);
 	vm->stats.guest_insns += e->retired;
 	set_now(vm, vm->now.count + e->retired);
 	if (e->irq_taken)
 		accept_interrupt(v);
+	/* What was delivered leaves no trace: whether a fault cut its delivery short is not the run's. */
+	if (!v->exception.valid)
+		v->exception = (struct pending_exception){ 0 };
+	/*
+	 * An exit before the first instruction (a second-level fault) must not
+	 * end the shadow, nor let a second interrupt in before the first one's
+	 * handler has begun: a run without that exit does neither.
+	 */
+	if (!e->retired && ((another && e->irq_taken) || (shadow && v->cpu.rip == rip)))
+		v->cpu.interrupt_shadow = 1;
 }
 
 /* A turn with the guest stopped in HLT: wakes it or lets time pass.  True if it may run. */

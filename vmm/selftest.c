@@ -85,7 +85,14 @@ static enum vm_outcome no_poll(struct boundary *b unused_arg, const struct execp
 	return VM_RUNNING;
 }
 
-static const struct boundary_ops sealed_ops = { "sealed", no_input, no_idle, no_output, no_epoch, no_poll };
+static const struct boundary_ops sealed_ops = {
+	.name = "sealed",
+	.next_input = no_input,
+	.idle = no_idle,
+	.output = no_output,
+	.epoch = no_epoch,
+	.poll = no_poll,
+};
 
 static u64 no_host_counter(void)
 {

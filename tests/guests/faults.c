@@ -15,9 +15,10 @@ const char guest_name[] = "faults";
 #define ROUNDS 1500
 #define HOLE 0x40000000UL  /* pages that come and go */
 #define HOLE_RAM 0x1000000UL
+#define STACKS 0x2000000UL /* of double faults: a page nobody touched before for each */
 
 static u64 pd[512] __attribute__((aligned(4096))), pt[512] __attribute__((aligned(4096)));
-static u8 ist_stack[2][8192] __attribute__((aligned(16)));
+static u8 ist_stack[8192] __attribute__((aligned(16)));
 
 /* What happened last, and what to do: skip to `resume`, or step over `skip` bytes. */
 static volatile struct {
@@ -266,6 +267,9 @@ static void during_delivery(void)
 
 static void double_faults(void)
 {
+	static u64 fresh = STACKS;
+
+	set_ist(1, (void *)(fresh += 4096));
 	map(4, 0);
 	FAULTS_THEN("mov %%rsp, %%rdx; mov $0x40005000, %%rsp; ud2", "mov %%rdx, %%rsp");
 	check(was(8, 0)); /* #UD, #PF for its stack, #PF again for that one's */
@@ -273,6 +277,7 @@ static void double_faults(void)
 	FAULTS("int $0x70"); /* #NP whose gate is not present */
 	check(was(8, 0));
 	set_gate(11, isr_stubs[11], 0, GATE_INTERRUPT);
+	set_ist(1, (void *)(fresh += 4096));
 	idt[0].low = (idt[0].low & ~0xffff0000UL) | SEL_SYSTEM << 16;
 	FAULTS("xor %%ecx, %%ecx; div %%ecx"); /* #GP in the delivery of #DE */
 	check(was(8, 0));
@@ -398,8 +403,7 @@ static void prepare(void)
 		handlers[trapping[i]] = on_trap;
 	handlers[14] = on_page_fault;
 	handlers[0x72] = on_leave;
-	set_ist(1, ist_stack[0] + sizeof(ist_stack[0]));
-	set_ist(2, ist_stack[1] + sizeof(ist_stack[1]));
+	set_ist(2, ist_stack + sizeof(ist_stack));
 	set_gate(8, isr_stubs[8], 1, GATE_INTERRUPT);
 	set_gate(0x70, isr_stubs[0x70], 0, 0x0e);
 	set_gate(0x72, isr_stubs[0x72], 0, GATE_INTERRUPT | GATE_USER);

@@ -122,7 +122,7 @@ rooms)
 	echo 'int i;' > kernel/b.c; expect '^kernel/b.c:1: no room card'
 	printf '/*\n * a.c - copied.\n */\n' > kernel/b.c; expect '^kernel/b.c:1: no room card'
 	printf '#!/bin/sh\ntrue\n' > tools/x.sh; expect '^tools/x.sh:1: no room card'
-	printf '#!/bin/sh\n# x.sh FILE... - a script with arguments.\n' > tools/x.sh; expect_pass
+	printf '#!/bin/sh\n# x.sh [--all] FILE... - a script with arguments.\n' > tools/x.sh; expect_pass
 	seq 601 | sed 's/.*/\/* & *\//' >> kernel/a.c; expect_pass
 	grep -q '^warning: kernel/a.c: 61. lines' out || { echo 'no word on a long file'; status=1; }
 	;;

@@ -649,7 +649,7 @@ static void ending(struct gen *g)
 		break;
 	case 2: /* ACPI: sleep type 5, enable */
 		mov_imm(g, DX, ACPIPM_PM1_CNT);
-		mov_imm(g, AX, 0x3400);
+		mov_imm(g, AX, 0x2000);
 		e8(g, 0xef);
 		break;
 	case 3:
@@ -685,10 +685,10 @@ static void make_code(struct program *p, struct gen *g)
 		setup_rtc(g);
 	if (chance(g, 60))
 		setup_apics(g);
-	store_imm(g, LOOPS, 1 + (u32)below(g, 30));
+	store_imm(g, LOOPS, 1 + (u32)below(g, chance(g, 50) ? 3 : 30));
 	e8(g, 0xfb);
 	loop = g->at;
-	for (u64 n = 5 + below(g, 120); n; n--)
+	for (u64 n = 5 + below(g, chance(g, 50) ? 30 : 120); n; n--)
 		block(g, 0);
 	mov_imm(g, AX, ~0U);
 	at_address(g, 0x01, AX, LOOPS);

@@ -661,12 +661,18 @@ static void execute(struct fake *f, u64 budget)
 	struct vcpu *v = f->v;
 
 	while (f->out->retired < budget) {
+		u64 count = v->vm->now.count + f->out->retired;
+
 		if (v->irq_vector >= 0 && !f->out->irq_taken && (f->s->rflags & RFLAGS_IF) && !f->shadow) {
 			if (!deliver(f, (unsigned)v->irq_vector, false, 0))
 				return;
 			f->out->irq_taken = true;
 			f->b->irqs++;
+			if (f->b->trace)
+				f->b->trace(v, count, v->irq_vector);
 		}
+		if (f->b->trace)
+			f->b->trace(v, count, -1);
 		switch (step(f)) {
 		case STEP_DONE:
 			f->out->retired++;

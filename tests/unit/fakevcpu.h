@@ -34,6 +34,7 @@ struct fake_vcpu {
 	u64 *pte[64];            /* where second-level entries are: cache by page number */
 	u64 pte_page[64];
 	u64 runs, paging_exits, irqs, exceptions;
+	void (*trace)(struct vcpu *v, u64 count, int irq); /* before each instruction (irq -1) or delivery */
 };
 
 extern const struct virt_ops fake_ops;

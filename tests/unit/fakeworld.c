@@ -117,11 +117,15 @@ static size_t host_read(void *ctx, void *buf, size_t n)
 {
 	struct world_host *h = ctx;
 	u8 *bytes = buf;
+	u64 want;
 
 	h->looks++;
+	if (h->on_look)
+		h->on_look(h);
 	if (!h->supply || !rng_chance(&h->rng, h->arrival_percent))
 		return 0;
-	n = MIN(MIN(n, h->supply), 1 + rng_below(&h->rng, h->burst));
+	want = 1 + rng_below(&h->rng, h->burst);
+	n = MIN(MIN(n, h->supply), want);
 	for (size_t i = 0; i < n; i++)
 		bytes[i] = (u8)rng_next(&h->rng);
 	h->supply -= (u32)n;

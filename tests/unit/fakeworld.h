@@ -78,7 +78,8 @@ struct world_host {
 	u64 ended_at_look;         /* when console_ended first said so */
 	u8 *output;                /* everything the guest said */
 	u32 output_size, output_room;
-	void (*on_output)(struct world_host *h);
+	void (*on_output)(struct world_host *h); /* called after each */
+	void (*on_look)(struct world_host *h);
 	void *ctx;
 };
 

@@ -88,3 +88,408 @@ Test(boundary, a_perturbed_replay_is_the_recorded_run)
 		medium_free(&m);
 	}
 }
+
+/* ---- recordings that are not whole ---- */
+
+/* The first `size` bytes; what follows was never written. */
+static struct world_medium cut_medium(const struct world_medium *m, u64 size)
+{
+	struct world_medium c = { .data = malloc(size ? size : 1), .durable = malloc(1), .size = size };
+
+	cr_assert(c.data && c.durable);
+	memcpy(c.data, m->data, size);
+	return c;
+}
+
+static bool is_prefix(const struct world *part, const struct world *whole)
+{
+	return part->host.output_size <= whole->host.output_size && (!part->host.output_size ||
+	       !memcmp(part->host.output, whole->host.output, part->host.output_size));
+}
+
+/* Bytes of the recording in use, END and all. */
+static u64 recorded_bytes(const struct world *w)
+{
+	return w->writer->end;
+}
+
+/* Where the first EVENTS chunk may begin: before it nothing can be replayed. */
+static u64 head_bytes(struct world_medium *m)
+{
+	struct rec_reader *r = calloc(1, sizeof(*r));
+	struct rec_medium ops = medium_ops(m);
+	u64 end;
+
+	cr_assert(r);
+	cr_assert_eq(rec_reader_open(r, &ops), OK);
+	cr_assert_eq(rec_next_chunk(r), OK); /* HOST */
+	end = r->end;
+	free(r);
+	return end;
+}
+
+/*
+ * A cut recording replays as far as it goes and says so.  A guest that ends
+ * by itself before the VM next looks outside has ended as it did then.
+ */
+static void check_prefix_replays(struct world_medium *m, const char *what, u64 cut)
+{
+	enum vm_outcome o;
+
+	world_replay(&b, &plan, m);
+	o = world_run(&b);
+	cr_assert(!b.replay.diverged.found, "seed %lu, %s at %lu: diverged: %s", plan.seed, what, cut,
+		  b.replay.diverged.what);
+	cr_assert(o == VM_RECORDING_END || o == a.vm->outcome, "seed %lu, %s at %lu: outcome %d (%s), recorded %d",
+		  plan.seed, what, cut, o, b.vm->stop_reason, a.vm->outcome);
+	cr_assert(is_prefix(&b, &a), "seed %lu, %s at %lu: other output", plan.seed, what, cut);
+	cr_assert_leq(b.vm->now.count, a.vm->now.count, "seed %lu, %s at %lu: ran past the recording", plan.seed, what,
+		      cut);
+	world_free(&b);
+}
+
+Test(boundary, a_recording_cut_anywhere_replays_up_to_there)
+{
+	for (u64 seed = world_first_seed(), n = world_runs(150); n; n--, seed++) {
+		struct world_medium m = medium_new(MEDIUM_SIZE);
+		struct rng r = rng_of(seed);
+
+		plan_random(&plan, seed);
+		record(&a, &m);
+		for (int i = 0; i < 4; i++) {
+			u64 from = head_bytes(&m), cut = from + rng_below(&r, recorded_bytes(&a) - from);
+			struct world_medium c = cut_medium(&m, cut);
+
+			check_prefix_replays(&c, "cut", cut);
+			medium_free(&c);
+		}
+		world_free(&a);
+		medium_free(&m);
+	}
+}
+
+/* The whole replays to its end; without its last chunk it is one that was cut. */
+Test(boundary, a_damaged_recording_replays_what_is_intact)
+{
+	for (u64 seed = world_first_seed(), n = world_runs(100); n; n--, seed++) {
+		struct world_medium m = medium_new(MEDIUM_SIZE);
+		struct rng r = rng_of(seed + 5);
+		u64 from, at;
+
+		plan_random(&plan, seed);
+		record(&a, &m);
+		from = head_bytes(&m);
+		at = from + rng_below(&r, recorded_bytes(&a) - from);
+		m.data[at] ^= (u8)(1 << rng_below(&r, 8));
+		check_prefix_replays(&m, "damaged", at);
+		world_free(&a);
+		medium_free(&m);
+	}
+}
+
+Test(boundary, a_failing_medium_ends_the_vm_and_what_was_written_replays)
+{
+	u64 failed = 0;
+
+	for (u64 seed = world_first_seed(), n = world_runs(200); n; n--, seed++) {
+		struct world_medium m = medium_new(MEDIUM_SIZE);
+		struct rng r = rng_of(seed + 9);
+		enum vm_outcome o;
+		u64 operations;
+
+		plan_random(&plan, seed);
+		plan.sync = seed & 1;
+		record(&a, &m); /* the whole, to compare with */
+		operations = m.operations;
+		medium_free(&m);
+
+		m = medium_new(MEDIUM_SIZE);
+		m.fail_at = 5 + rng_below(&r, operations); /* behind HEAD and HOST */
+		world_record(&b, &plan, &m);
+		o = world_run(&b);
+		if (m.operations >= m.fail_at) {
+			failed++;
+			cr_assert_eq(o, VM_HOST_FAILED, "seed %lu: operation %lu failed, yet outcome %d", seed, m.fail_at, o);
+			cr_assert(is_prefix(&b, &a), "seed %lu: other output", seed);
+		}
+		world_free(&b);
+		m.fail_at = 0;
+		check_prefix_replays(&m, "failed", m.operations);
+		world_free(&a);
+		medium_free(&m);
+	}
+	cr_assert(failed || world_runs(200) < 10, "no medium ever failed");
+}
+
+/* ---- divergence ---- */
+
+struct planted {
+	u64 at;
+	bool memory;
+	bool done;
+};
+
+static u64 plant(struct vm *vm, void *ctx)
+{
+	struct planted *p = ctx;
+	u8 byte = 1;
+
+	p->done = true;
+	if (p->memory)
+		cr_assert_eq(guestmem_write(&vm->mem, GPA(WORLD_UNUSED + 123), &byte, 1), OK);
+	else
+		vm->vcpu[0].cpu.gpr[R15] ^= 0x100;
+	return NO_STOP;
+}
+
+Test(boundary, a_planted_difference_is_found_at_the_next_digest)
+{
+	u64 in_epochs = 0;
+
+	for (u64 seed = world_first_seed(), n = world_runs(200); n; n--, seed++) {
+		struct world_medium m = medium_new(MEDIUM_SIZE);
+		struct rng r = rng_of(seed + 11);
+		struct planted p;
+		u64 epoch, count;
+		enum vm_outcome o;
+
+		plan_random(&plan, seed);
+		record(&a, &m);
+		count = a.vm->now.count;
+		p = (struct planted){ .at = 1 + rng_below(&r, MAX(count, 2UL) - 1), .memory = rng_chance(&r, 50) };
+		world_replay(&b, &plan, &m);
+		vm_add_stop(b.vm, p.at, plant, &p);
+		o = world_run(&b);
+		cr_assert(p.done);
+		cr_assert_eq(o, VM_DIVERGED, "seed %lu: a difference at %lu of %lu was not noticed: outcome %d", seed, p.at,
+			     count, o);
+		/* Stops come before the digest of the same point. */
+		epoch = (p.at + plan.config.epoch_insns - 1) / plan.config.epoch_insns;
+		if (epoch * plan.config.epoch_insns <= count && b.replay.diverged.epoch) {
+			in_epochs++;
+			cr_assert_eq(b.replay.diverged.epoch, epoch, "seed %lu: planted at %lu, found in epoch %lu, not %lu",
+				     seed, p.at, b.replay.diverged.epoch, epoch);
+			cr_assert_eq(b.replay.diverged.at.count, epoch * plan.config.epoch_insns);
+			cr_assert_neq(b.replay.diverged.expected, b.replay.diverged.got);
+		} else { /* only the end shows it */
+			cr_assert_gt((epoch + 0) * plan.config.epoch_insns + (epoch * plan.config.epoch_insns == count),
+				     count - (epoch * plan.config.epoch_insns == count), "seed %lu: %s at %lu (epoch %lu)", seed,
+				     b.replay.diverged.what, p.at, epoch);
+			cr_assert_eq(b.replay.diverged.at.count, count);
+		}
+		world_free(&a);
+		world_free(&b);
+		medium_free(&m);
+	}
+	cr_assert(in_epochs || world_runs(200) < 10);
+}
+
+/* ---- output waits for its recording (--sync) ---- */
+
+static u64 durable_inputs(const struct world_medium *m)
+{
+	struct world_medium d = *m;
+	struct rec_reader *r = calloc(1, sizeof(*r));
+	struct rec_medium ops;
+	struct rec_event ev;
+	u64 n = 0;
+
+	d.data = m->durable;
+	ops = medium_ops(&d);
+	cr_assert(r);
+	cr_assert_eq(rec_reader_open(r, &ops), OK);
+	while (rec_next_event(r, &ev) == OK)
+		n += ev.kind == REC_INPUT;
+	free(r);
+	return n;
+}
+
+static void check_flushed(struct world_host *h)
+{
+	struct world *w = h->ctx;
+
+	cr_assert_eq(w->writer->error, OK, "seed %lu: output left after the medium failed", w->plan.seed);
+	cr_assert_eq(w->writer->fill, 0, "seed %lu: output overtook an event in the writer", w->plan.seed);
+	cr_assert(!w->medium->dirty, "seed %lu: output overtook an event not flushed", w->plan.seed);
+	if (h->output_size % 7 == 0)
+		cr_assert_eq(durable_inputs(w->medium), w->vm->stats.inputs, "seed %lu: inputs behind the output",
+			     w->plan.seed);
+}
+
+Test(boundary, synced_output_never_overtakes_what_led_to_it)
+{
+	u64 outputs = 0, inputs = 0;
+
+	for (u64 seed = world_first_seed(), n = world_runs(300); n; n--, seed++) {
+		struct world_medium m = medium_new(MEDIUM_SIZE);
+
+		plan_random(&plan, seed);
+		plan.sync = true;
+		m.fail_at = seed % 3 ? 0 : 5 + seed % 50;
+		world_record(&a, &plan, &m);
+		a.host.ctx = &a;
+		a.host.on_output = check_flushed;
+		world_run(&a);
+		outputs += a.host.output_size;
+		inputs += a.vm->stats.inputs;
+		world_free(&a);
+		medium_free(&m);
+	}
+	cr_assert((outputs > 1000 && inputs > 300) || world_runs(300) < 300, "the programs say too little");
+}
+
+/* ---- idleness ---- */
+
+static void check_behind_host(struct world_host *h)
+{
+	struct world *w = h->ctx;
+
+	if (!h->ended_at_look)
+		cr_assert_leq(w->vm->idle_ns, h->waited_ns, "seed %lu: ahead of the host at %lu", w->plan.seed,
+			      w->vm->now.vtime_ns);
+}
+
+Test(boundary, while_somebody_may_type_idle_time_never_runs_ahead_of_the_host)
+{
+	u64 waits = 0, idle_ns = 0;
+
+	for (u64 seed = world_first_seed(), n = world_runs(300); n; n--, seed++) {
+		plan_random(&plan, seed);
+		world_live(&a, &plan);
+		a.host.ctx = &a;
+		a.host.on_look = a.host.on_output = check_behind_host;
+		world_run(&a);
+		check_behind_host(&a.host);
+		waits += a.host.waits;
+		idle_ns += a.vm->idle_ns;
+		world_free(&a);
+	}
+	cr_assert((waits > 100 && idle_ns > 1000000) || world_runs(300) < 300, "the programs are never idle");
+}
+
+Test(boundary, with_the_console_ended_idle_time_is_skipped)
+{
+	u64 jumps = 0;
+
+	for (u64 seed = world_first_seed(), n = world_runs(300); n; n--, seed++) {
+		plan_random(&plan, seed);
+		plan.supply = 0;
+		plan.closes = true;
+		world_live(&a, &plan);
+		world_run(&a);
+		cr_assert_eq(a.host.waits, 0, "seed %lu: waited for nobody", seed);
+		jumps += a.vm->stats.idle_jumps;
+		world_free(&a);
+	}
+	cr_assert(jumps > 100 || world_runs(300) < 300);
+}
+
+/* A scripted program in place of a random one. */
+static void plan_code(const void *code, size_t size)
+{
+	plan_random(&plan, 1);
+	plan.config = (struct vm_config){ .mem_bytes = WORLD_MEM, .ncpus = 1, .ns_per_insn = 1, .poll_insns = 1000,
+					  .epoch_insns = 4000, .limit_insns = NO_STOP, .limit_vtime_ns = NO_STOP };
+	plan.quirks = (struct fake_host_quirks){ .says_length = true };
+	plan.supply = 0;
+	plan.closes = true;
+	plan.sync = false;
+	plan.patience = ~0UL;
+	plan.quit_at_look = 0;
+	memcpy(plan.program.code, code, size);
+	plan.program.size = (u32)size;
+}
+
+/* The PIT runs masked, so a guest in HLT stays there while time goes on. */
+static const u8 sleeps_under_a_timer[] = {
+	0xb8, 0x34, 0, 0, 0, 0xe6, 0x43, /* channel 0: mode 2 */
+	0xb8, 0x00, 0, 0, 0, 0xe6, 0x40, 0xe6, 0x40, /* 65536 ticks */
+	0xb8, 0xff, 0, 0, 0, 0xe6, 0x21, /* all masked */
+	0xfb, 0xf4,
+};
+
+/*
+ * More is typed than the machine can take, and the guest sleeps: an input
+ * that cannot enter must not keep virtual time from going on.
+ */
+Test(boundary, input_without_room_does_not_stop_time, .timeout = 20)
+{
+	for (int batch = 0; batch < 2; batch++) {
+		struct world_medium m = medium_new(MEDIUM_SIZE);
+
+		plan_code(sleeps_under_a_timer, sizeof(sleeps_under_a_timer));
+		plan.supply = 6000;
+		plan.burst = 1000;
+		plan.arrival_percent = 100;
+		plan.closes = batch;
+		plan.config.limit_vtime_ns = 1000000000;
+		record(&a, &m);
+		cr_assert_eq(a.vm->outcome, VM_LIMIT);
+		cr_assert_leq(a.vm->stats.input_bytes, UART_QUEUE);
+		cr_assert_geq(a.vm->stats.input_bytes, UART_QUEUE - 1000);
+		cr_assert_leq(a.vm->stats.idle_jumps, 100);
+		replay(&b, &m, 0);
+		same(&a, &b, "recorded and replayed");
+		world_free(&a);
+		world_free(&b);
+		medium_free(&m);
+	}
+}
+
+/* A wait may be cut short or last too long: never does time pass the deadline asked for. */
+static u64 odd_waits(void *ctx, u64 max_ns)
+{
+	struct world_host *h = ctx;
+
+	h->waits++;
+	h->waited_ns += h->waits % 3 == 0 ? 5 * max_ns : max_ns / 3 + 1;
+	return h->waits % 3 == 0 ? 5 * max_ns : max_ns / 3 + 1;
+}
+
+static u64 deadline_of(u64 now_ns, u64 deadline_ns)
+{
+	struct execpoint now = { .vtime_ns = now_ns };
+
+	return a.live.b.ops->idle(&a.live.b, &now, deadline_ns);
+}
+
+Test(boundary, a_wait_ends_at_its_deadline)
+{
+	plan_code("\xf4", 1);
+	plan.closes = false;
+	world_live(&a, &plan);
+	a.host.port.wait = odd_waits;
+	for (u64 now = 0; now < 5000000000; now += 777777777)
+		for (u64 ahead = 0; ahead < 3000000000; ahead = ahead * 3 + 1) {
+			u64 before = a.host.waits;
+
+			cr_assert_eq(deadline_of(now, now + ahead), now + ahead);
+			cr_assert_leq(a.host.waits - before, ahead ? 60 : 0, "%lu waits for %lu ns", a.host.waits - before,
+				      ahead);
+		}
+	world_free(&a);
+}
+
+/* ---- the operator ---- */
+
+Test(boundary, a_run_left_by_its_operator_replays_to_that_point)
+{
+	u64 left = 0;
+
+	for (u64 seed = world_first_seed(), n = world_runs(300); n; n--, seed++) {
+		struct world_medium m = medium_new(MEDIUM_SIZE);
+		struct rng r = rng_of(seed + 3);
+
+		plan_random(&plan, seed);
+		plan.quit_at_look = 1 + rng_below(&r, 20);
+		plan.closes = false;
+		record(&a, &m);
+		left += a.vm->outcome == VM_QUIT;
+		replay(&b, &m, seed & 1 ? seed : 0);
+		same(&a, &b, "left and replayed");
+		world_free(&a);
+		world_free(&b);
+		medium_free(&m);
+	}
+	cr_assert(left > 50 || world_runs(300) < 300);
+}
