@@ -47,8 +47,11 @@ static void record_output(struct boundary *b, const struct execpoint *now, const
 {
 	struct record_boundary *r = record_of(b);
 
-	if (r->sync)
+	if (r->sync) {
 		commit(r);
+		if (r->w->error)
+			return; /* what led to it is lost: so is it, and the VM ends at its next poll */
+	}
 	r->live.b.ops->output(&r->live.b, now, data, size);
 }
 
@@ -86,6 +89,7 @@ static const struct boundary_ops record_ops = {
 void record_boundary_init(struct record_boundary *r, const struct host_port *host, struct rec_writer *w, u32 vm,
 			  bool sync)
 {
-	*r = (struct record_boundary){ .b.ops = &record_ops, .w = w, .vm = vm, .sync = sync };
+	*r = (struct record_boundary){ .b.ops = &record_ops, .w = w, .vm = vm, .sync = sync,
+					.pending = true /* what was written before the run, too */ };
 	live_boundary_init(&r->live, host);
 }

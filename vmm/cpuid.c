@@ -74,7 +74,7 @@ static void basic(const struct vcpu *v, u32 leaf, u32 sub, u32 out[4])
 			out[1] = 1 << 1;
 		break;
 	case 0xb: /* one thread a core, n cores */
-		out[0] = sub == 0 ? 0 : 8;
+		out[0] = sub == 1 ? 8 : 0;
 		out[1] = sub == 0 ? 1 : sub == 1 ? n : 0;
 		out[2] = sub | (sub == 0 ? 1 << 8 : sub == 1 ? 2 << 8 : 0);
 		out[3] = id;

@@ -6,6 +6,7 @@
  * hardware gives, or ends this VM with its state.  Nothing here can end the
  * host.
  */
+#include "kernel/kfmt.h"
 #include "vmm/emulate.h"
 #include "vmm/vm.h"
 
@@ -21,40 +22,64 @@ const char *exit_reason_name(enum exit_reason r)
 	return r < NEXIT ? names[r] : "?";
 }
 
+#define DR6_BS BIT(14)
+
 /* --- the instruction at RIP ------------------------------------------------ */
 
-/* Fetches up to 15 bytes at RIP, fewer where a page is not mapped; returns how many. */
-static size_t fetch(struct vcpu *v, u8 bytes[INSN_MAX_LENGTH])
+/* Linear addresses are 32 bits wide but in 64-bit code: what runs over their end begins at 0 again. */
+static gva_t linear(const struct vcpu *v, u64 at)
+{
+	return GVA(cpu_code_bits(&v->cpu) == 64 ? at : (u32)at);
+}
+
+/* Fetches up to 15 bytes at RIP; returns how many.  Where that is fewer, *at and *w are of the first that is not there. */
+static size_t fetch(struct vcpu *v, u8 bytes[INSN_MAX_LENGTH], gva_t *at, struct walk_result *w)
 {
 	u64 base = cpu_code_bits(&v->cpu) == 64 ? 0 : v->cpu.seg[SEG_CS].base;
 	size_t got = 0;
 
 	while (got < INSN_MAX_LENGTH) {
-		gva_t at = GVA(base + v->cpu.rip + got);
-		size_t n = MIN(INSN_MAX_LENGTH - got, PAGE_SIZE - at.v % PAGE_SIZE);
-		struct walk_result w = paging_walk(v, at, false, true, v->cpu.cpl == 3);
+		*at = linear(v, base + v->cpu.rip + got);
+		size_t n = MIN(INSN_MAX_LENGTH - got, PAGE_SIZE - at->v % PAGE_SIZE);
 
-		if (!w.ok || guestmem_read(&v->vm->mem, w.gpa, bytes + got, n))
+		*w = paging_walk(v, *at, false, true, v->cpu.cpl == 3);
+		if (!w->ok || guestmem_read(&v->vm->mem, w->gpa, bytes + got, n))
 			break;
 		got += n;
 	}
 	return got;
 }
 
+/* The first bytes in hexadecimal, for a message. */
+static const char *hex(char text[INSN_MAX_LENGTH * 3 + 1], const u8 *bytes, size_t n)
+{
+	text[0] = 0;
+	for (size_t i = 0; i < n; i++)
+		ksnprintf(text + 3 * i, 4, "%02x ", bytes[i]);
+	return text;
+}
+
 static bool decode_at_rip(struct vcpu *v, struct insn *in)
 {
 	u8 bytes[INSN_MAX_LENGTH];
-	size_t n = fetch(v, bytes);
+	char text[INSN_MAX_LENGTH * 3 + 1];
+	struct walk_result w;
+	gva_t at;
+	size_t n = fetch(v, bytes, &at, &w);
 	err_t err = insn_decode(bytes, n, cpu_code_bits(&v->cpu), in);
 
 	if (!err)
 		return true;
-	if (err == ERR_INVALID)
+	if (err == ERR_INVALID) {
 		vcpu_raise(v, in->vector, in->vector == VEC_GP, 0);
-	else
-		vm_stop(v->vm, VM_UNHANDLED,
-			"instruction %02x %02x %02x %02x at rip 0x%lx reaches a device and is not one this machine emulates",
-			bytes[0], bytes[1], bytes[2], bytes[3], v->cpu.rip);
+	} else if (err == ERR_END && !w.ok) {
+		v->cpu.cr2 = at.v;
+		vcpu_raise(v, VEC_PF, true, w.error);
+	} else {
+		vm_stop(v->vm, VM_UNHANDLED, "instruction %sat rip 0x%lx %s", hex(text, bytes, MIN(n, 8UL)), v->cpu.rip,
+			err == ERR_END ? "goes on where there is no memory"
+				       : "reaches a device and is not one this machine emulates");
+	}
 	return false;
 }
 
@@ -72,6 +97,17 @@ static unsigned plain_length(struct vcpu *v)
 	return p && p[0] == 0x0f && (p[1] == 0xa2 || p[1] == 0x32 || p[1] == 0x30 || p[1] == 0x31) ? 2 : 0;
 }
 
+/* With RFLAGS.TF set the instruction just completed ends in a trap [APM2 13.1.4 Single Stepping]. */
+static void single_step(struct vcpu *v)
+{
+	if (!(v->cpu.rflags & RFLAGS_TF))
+		return;
+	v->vm->virt->save(v, PART_REST);
+	v->cpu.dr6 |= DR6_BS;
+	v->vm->virt->load(v, PART_REST);
+	vcpu_raise(v, VEC_DB, false, 0);
+}
+
 /* Completes an instruction whose length the vendor may not have said. */
 static void complete(struct vcpu *v, const struct exit *e)
 {
@@ -82,6 +118,9 @@ static void complete(struct vcpu *v, const struct exit *e)
 		vcpu_retire(v, n);
 	else if (decode_at_rip(v, &in))
 		vcpu_retire(v, in.length);
+	else
+		return;
+	single_step(v);
 }
 
 /* --- memory and ports for the emulator -------------------------------------- */
@@ -104,7 +143,7 @@ static bool translate_both(struct vcpu *v, gva_t at, unsigned n, unsigned access
 {
 	second->v = 0;
 	return translate(v, at, access, first) &&
-	       (at.v % PAGE_SIZE + n <= PAGE_SIZE || translate(v, GVA((at.v | ~PAGE_MASK) + 1), access, second));
+	       (at.v % PAGE_SIZE + n <= PAGE_SIZE || translate(v, linear(v, (at.v | ~PAGE_MASK) + 1), access, second));
 }
 
 static enum emu_result emu_check(void *ctx, gva_t at, unsigned n, unsigned access)
@@ -113,11 +152,26 @@ static enum emu_result emu_check(void *ctx, gva_t at, unsigned n, unsigned acces
 	return translate_both(ctx, at, n, access, &first, &second) ? EMU_OK : EMU_FAULT;
 }
 
+/* What is left of an access at a page's end may be 3, 5, 6 or 7 bytes: devices know 1, 2, 4 and 8. */
+static unsigned device_piece(u64 at, unsigned left)
+{
+	unsigned n = 4;
+
+	if (!(left & (left - 1)))
+		return left;
+	while (n > left || at % n)
+		n /= 2;
+	return n;
+}
+
 static enum emu_result read_physical(struct vcpu *v, gpa_t at, unsigned n, u64 *value)
 {
 	*value = 0;
 	if (!guestmem_is_ram(&v->vm->mem, at)) {
-		*value = board_read(v, IO_MEMORY, at.v, n);
+		for (unsigned i = 0, step; i < n; i += step) {
+			step = device_piece(at.v + i, n - i);
+			*value |= board_read(v, IO_MEMORY, at.v + i, step) << (8 * i);
+		}
 	} else if (guestmem_read(&v->vm->mem, at, value, n)) {
 		vm_stop(v->vm, VM_HOST_FAILED, "out of memory for the guest's RAM");
 		return EMU_STOP;
@@ -128,7 +182,10 @@ static enum emu_result read_physical(struct vcpu *v, gpa_t at, unsigned n, u64 *
 static enum emu_result write_physical(struct vcpu *v, gpa_t at, unsigned n, u64 value)
 {
 	if (!guestmem_is_ram(&v->vm->mem, at)) {
-		board_write(v, IO_MEMORY, at.v, n, value);
+		for (unsigned i = 0, step; i < n; i += step) {
+			step = device_piece(at.v + i, n - i);
+			board_write(v, IO_MEMORY, at.v + i, step, value >> (8 * i));
+		}
 	} else if (guestmem_write(&v->vm->mem, at, &value, n)) {
 		vm_stop(v->vm, VM_HOST_FAILED, "out of memory for the guest's RAM");
 		return EMU_STOP;
@@ -193,8 +250,7 @@ static void emulate_at_rip(struct vcpu *v)
 	case EMU_DONE:
 	case EMU_REPEAT:
 		vcpu_count_one(v);
-		if (v->cpu.rflags & RFLAGS_TF)
-			vcpu_raise(v, VEC_DB, false, 0);
+		single_step(v);
 		break;
 	case EMU_FAULT:
 	case EMU_STOP:
@@ -270,7 +326,7 @@ static void exit_cpuid(struct vcpu *v, const struct exit *e)
 static void exit_hlt(struct vcpu *v, const struct exit *e)
 {
 	complete(v, e);
-	v->cpu.halted = 1;
+	v->cpu.halted = !v->exception.valid; /* a single-step trap goes on behind it */
 }
 
 static void exit_cr8(struct vcpu *v, const struct exit *e unused_arg)
@@ -287,6 +343,7 @@ static void exit_cr8(struct vcpu *v, const struct exit *e unused_arg)
 	}
 	lapic_set_tpr_from_cr8(&v->lapic, (u8)value);
 	vcpu_retire(v, in.length);
+	single_step(v);
 }
 
 static void exit_paging(struct vcpu *v, const struct exit *e)
@@ -299,6 +356,9 @@ static void exit_paging(struct vcpu *v, const struct exit *e)
 		if (e->paging.fetch || e->paging.table_walk)
 			vm_stop(v->vm, VM_UNHANDLED, "%s at guest-physical 0x%lx, where there is no memory; rip 0x%lx",
 				e->paging.fetch ? "instruction fetch" : "page table", e->paging.gpa.v, v->cpu.rip);
+		else if (v->exception.valid) /* cut short: it is not the instruction that reaches there */
+			vm_stop(v->vm, VM_UNHANDLED, "delivery of exception %u reaches guest-physical 0x%lx, where there is no memory; rip 0x%lx",
+				v->exception.vector, e->paging.gpa.v, v->cpu.rip);
 		else
 			emulate_at_rip(v);
 		break;
@@ -311,9 +371,14 @@ static void exit_paging(struct vcpu *v, const struct exit *e)
 static void exit_tsc(struct vcpu *v, const struct exit *e)
 {
 	u64 tsc = v->vm->now.vtime_ns + v->cpu.tsc_adjust;
+	struct insn in = { 0 };
 
+	if (!plain_length(v) && !decode_at_rip(v, &in)) /* RDTSC, or RDTSCP? */
+		return;
 	v->cpu.gpr[RAX] = (u32)tsc;
 	v->cpu.gpr[RDX] = tsc >> 32;
+	if (in.op == INSN_RDTSCP)
+		v->cpu.gpr[RCX] = (u32)v->cpu.tsc_aux;
 	complete(v, e);
 }
 

@@ -110,6 +110,21 @@ static err_t nested_init(struct vm *vm)
 	return vm->paging.root ? OK : ERR_NO_MEMORY;
 }
 
+/*
+ * No instruction needs so many faults but one that lies in two pages and
+ * stores into both: it would go round for ever, each page taking the other's
+ * rights away.
+ */
+#define MAX_FAULTS 1000
+
+static bool goes_round(struct vm *vm)
+{
+	if (vm->paging.faults_at != vm->now.count)
+		vm->paging.faults = 0;
+	vm->paging.faults_at = vm->now.count;
+	return ++vm->paging.faults > MAX_FAULTS;
+}
+
 static enum paging_verdict nested_fault(struct vcpu *v, const struct exit *e)
 {
 	struct vm *vm = v->vm;
@@ -118,6 +133,10 @@ static enum paging_verdict nested_fault(struct vcpu *v, const struct exit *e)
 
 	if (!guestmem_is_ram(&vm->mem, page))
 		return PAGING_EMULATE;
+	if (goes_round(vm)) {
+		vm_stop(vm, VM_UNHANDLED, "the instruction at rip 0x%lx stores into both pages it lies in", v->cpu.rip);
+		return PAGING_RETRY;
+	}
 	had = rights_now(vm, page);
 	if (vm->paging.coherent_code && !had)
 		return set_rights(vm, page, RWX);

@@ -47,6 +47,8 @@ struct paging {
 	gpa_t stepping;     /* page with both rights for one instruction; ~0 none */
 	gpa_t turned;       /* last page turned writable, and at which count: */
 	u64 turned_at;      /*   a fetch fault there at the same count needs both rights */
+	u64 faults_at;      /* the count of the last fault */
+	unsigned faults;    /* and how many there were at it */
 };
 
 extern const struct paging_ops nested_paging;

@@ -12,14 +12,14 @@ void vtimer_add(struct vclock *c, struct vtimer *t, void (*fire)(void *owner), v
 		__builtin_trap(); /* the board wires a fixed set: a build error found late */
 	*t = (struct vtimer){ .deadline_ns = VTIMER_NEVER, .fire = fire, .owner = owner, .clock = c };
 	c->timers[c->ntimers++] = t;
-	c->stale = true;
+	c->known = false;
 }
 
 void vtimer_state(struct vtimer *t, struct state_walk *w, const char *name)
 {
 	state_field(w, name, &t->deadline_ns, sizeof(t->deadline_ns));
 	if (w->mode == STATE_LOAD)
-		t->clock->stale = true;
+		t->clock->known = false;
 }
 
 static struct vtimer *earliest(const struct vclock *c)
@@ -37,7 +37,7 @@ u64 vclock_find_next(struct vclock *c)
 	const struct vtimer *t = earliest(c);
 
 	c->next_ns = t ? t->deadline_ns : VTIMER_NEVER;
-	c->stale = false;
+	c->known = true;
 	return c->next_ns;
 }
 

@@ -30,8 +30,8 @@ struct vtimer {
 
 struct vclock {
 	u64 now_ns;
-	u64 next_ns;                /* the earliest deadline, derived; valid unless stale */
-	bool stale;
+	u64 next_ns;                /* the earliest deadline, derived; valid when known */
+	bool known;
 	struct vtimer *timers[VCLOCK_MAX_TIMERS];
 	unsigned ntimers;
 };
@@ -43,7 +43,7 @@ void vtimer_add(struct vclock *c, struct vtimer *t, void (*fire)(void *owner), v
 static inline void vtimer_arm(struct vtimer *t, u64 deadline_ns)
 {
 	t->deadline_ns = deadline_ns;
-	t->clock->stale = true;
+	t->clock->known = false;
 }
 
 static inline void vtimer_cancel(struct vtimer *t)
@@ -60,7 +60,7 @@ u64 vclock_find_next(struct vclock *c);
 /* The earliest deadline, VTIMER_NEVER if none is armed. */
 static inline u64 vclock_next(struct vclock *c)
 {
-	return c->stale ? vclock_find_next(c) : c->next_ns;
+	return c->known ? c->next_ns : vclock_find_next(c);
 }
 
 /*

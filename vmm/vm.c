@@ -68,6 +68,11 @@ void vm_state_walk(struct vm *vm, struct state_walk *w)
 	state_field(w, "vtime_ns", &vm->now.vtime_ns, 8);
 	state_field(w, "sequence", &vm->now.sequence, 8);
 	STATE(w, vm, idle_ns);
+	if (w->mode == STATE_LOAD) { /* derived, and devices read the clock when they load */
+		vm->clock.now_ns = vm->now.vtime_ns;
+		vm->next_poll = (vm->now.count / vm->config.poll_insns + 1) * vm->config.poll_insns;
+		vm->next_epoch = (vm->now.count / vm->config.epoch_insns + 1) * vm->config.epoch_insns;
+	}
 	for (unsigned i = 0; i < vm->config.ncpus; i++) {
 		struct vcpu *v = &vm->vcpu[i];
 

@@ -62,6 +62,13 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
 ${HOSTCC:-cc} -std=gnu11 -O2 -D_GNU_SOURCE -o "$tmp/timed" "$here/timed.c" || die 'timed.c: does not compile'
+# As it is now: somebody may build while this runs, and another build is another machine.
+if [ -r "$(dirname "$reprise")/../kernel/reprise.elf" ]; then
+	mkdir "$tmp/host" "$tmp/kernel"
+	cp "$(dirname "$reprise")/../kernel/reprise.elf" "$tmp/kernel/"
+	cp "$reprise" "$tmp/host/reprise"
+	reprise=$tmp/host/reprise
+fi
 raw=$tmp/raw
 failed=
 : > "$raw"

@@ -110,7 +110,7 @@ function title(key,	shift) {
 		return "QEMU rr=replay " shift
 	return "Reprise " key
 }
-function times(	i, key, n) {
+function times(	i, key, log_bytes) {
 	print "Boot, fixed workload, power-off: whole processes, seconds; median" (host["rounds"] > 1 ? " [min-max]" : "")
 	print ""
 	printf "%-20s %-15s %-15s %-15s %7s %6s %10s\n", "", "boot s", "total s", "CPU s", "total/", "CPU/", "log"
@@ -122,12 +122,12 @@ function times(	i, key, n) {
 			emit("time", key, "did not finish", how[key])
 			continue
 		}
-		n = sorted("log", key)
+		log_bytes = sorted("log", key) ? middle(samples["log", key]) : 0
 		printf "%-20s %-15s %-15s %-15s %7s %6s %10s", title(key), spread("boot", key), spread("total", key),
-			spread("cpu", key), ratio("total", key, "icount"), ratio("cpu", key, "icount"), n ? commas(middle(n)) : "-"
+			spread("cpu", key), ratio("total", key, "icount"), ratio("cpu", key, "icount"), log_bytes ? commas(log_bytes) : "-"
 		print broken[key] ? sprintf("\n%20s did not finish %d of %d times (%s)", "", broken[key], host["rounds"], how[key]) : ""
 		emit("time", key, spread("boot", key), spread("total", key), spread("cpu", key), ratio("total", key, "icount"),
-			ratio("cpu", key, "icount"), n ? middle(n) : "-", insns[key])
+			ratio("cpu", key, "icount"), log_bytes ? log_bytes : "-", insns[key])
 	}
 	print ""
 	printf "Guest instructions (Reprise): %s\n", commas(insns["run"])
@@ -142,10 +142,11 @@ function figure(what, value, text, target, target_text,	verdict) {
 	printf "%-58s %16s  %10s  %s\n", what, text, target_text, verdict
 	emit("figure", what, value, target_text == "" ? "-" : target, verdict == "" ? "-" : verdict)
 }
-function counter(	g, h, d, other) {
+function counter(	g, h, d, rd, other) {
 	g = stat["run", "guest_insns"]
 	h = stat["run", "host_insns"]
 	d = stat["run", "digest_insns"]
+	rd = stat["record", "digest_insns"]
 	other = h - g - d - exit_insns["run"]
 	print "Without noise, from the instruction counter (the same every time, whatever the host does)"
 	print ""
@@ -163,12 +164,12 @@ function counter(	g, h, d, other) {
 		figure("instructions from entry to ready (images apart)", stat["run", "boot_insns"],
 			commas(stat["run", "boot_insns"]), 20000000, "<= 20 M")
 		figure("  ... then to load the guest's images", stat["run", "load_insns"], commas(stat["run", "load_insns"]))
-		figure("digests", stat["run", "epochs"], commas(stat["run", "epochs"]))
-		figure("  pages hashed", stat["run", "digest_pages"], commas(stat["run", "digest_pages"]))
-		figure("  host instructions", d, commas(d))
-		if (stat["run", "digest_pages"])
-			figure("  host instructions a page", d / stat["run", "digest_pages"],
-				sprintf("%.0f", d / stat["run", "digest_pages"]))
+		figure("digests in record", stat["record", "epochs"], commas(stat["record", "epochs"]))
+		figure("  pages hashed", stat["record", "digest_pages"], commas(stat["record", "digest_pages"]))
+		figure("  host instructions", rd, commas(rd))
+		if (rd)
+			figure("  host instructions a page", rd / stat["record", "digest_pages"],
+				sprintf("%.0f", rd / stat["record", "digest_pages"]))
 	}
 	if (("bench", "events") in bytes && g)
 		figure("digest bytes in the recording, per 50 M instructions", bytes["bench", "events"] / g * 50e6,

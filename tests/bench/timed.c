@@ -57,13 +57,15 @@ static void fail(const char *what)
 
 static void look(struct watch *w, const char *data, size_t n, double at_s)
 {
+	char last = w->marker[0] ? w->marker[strlen(w->marker) - 1] : 0;
+
 	for (size_t i = 0; i < n && !w->seen_s; i++) {
 		if (data[i] == '\n')
 			w->fill = 0;
 		else if (data[i] && w->fill < sizeof(w->line) - 1)
 			w->line[w->fill++] = data[i];
 		w->line[w->fill] = 0;
-		if (strstr(w->line, w->marker))
+		if (data[i] == last && strstr(w->line, w->marker))
 			w->seen_s = at_s;
 	}
 }

@@ -1,7 +1,7 @@
 /*
- * hostile.c - a guest that does what no kernel does, from a seed: "seed=N",
- * and "rounds=N" for more or less of it.  The hypervisor must give it the faults hardware gives, and
- * stay as deterministic and as alive as before.
+ * hostile.c - a guest that does what no kernel does, from a seed: "seed=N", and
+ * "rounds=N" for more or less of it.  The hypervisor must give it the faults
+ * hardware gives, and stay as deterministic and as alive as before.
  *
  *   1  devices: ports, MMIO of every size and alignment, the ICR; their interrupts
  *   2  the processor: MSRs, control registers, descriptors
@@ -245,14 +245,14 @@ static void msr(void)
 }
 
 /* Bits that may be anything while this code runs. */
-#define CR0_FREE 0x5006002eUL /* MP EM TS NE, AM, WP stays, CD */
-#define CR4_FREE 0x60fUL
+#define CR0_FREE 0x4004002eUL /* MP, EM, TS, NE, AM, CD */
+#define CR4_FREE 0x60fUL      /* VME, PVI, TSD, DE, OSFXSR, OSXMMEXCPT */
 
 static void control(void)
 {
 	u64 cr0 = read_cr0(), cr4 = read_cr4(), v = any();
 
-	__asm__ volatile("movq $1f, %0; mov %1, %%cr0; 1:" : "+m"(resume) : "r"((cr0 & ~CR0_FREE) | (v & CR0_FREE & ~0x20000000UL)) : "memory");
+	__asm__ volatile("movq $1f, %0; mov %1, %%cr0; 1:" : "+m"(resume) : "r"((cr0 & ~CR0_FREE) | (v & CR0_FREE)) : "memory");
 	__asm__ volatile("movq $1f, %0; fninit; 1:" : "+m"(resume) : : "memory"); /* #NM with EM or TS */
 	__asm__ volatile("movq $1f, %0; xorps %%xmm1, %%xmm1; 1:" : "+m"(resume) : : "memory");
 	mix(read_cr0());
@@ -295,9 +295,11 @@ static void descriptors(void)
 	__asm__ volatile("ltr %0" : : "r"((u16)SEL_TSS));
 	for (unsigned i = 0; i < 22; i++)
 		mix(free[i]); /* busy and accessed bits */
-	/* Far jumps and returns to them. */
-	__asm__ volatile("movq $1f, %0; mov %%rsp, %%rdx; push %1; push $0; lretq; 1: mov %%rdx, %%rsp"
-			 : "+m"(resume) : "r"((u64)sel & ~0xfUL & 0xffff & 0) : "rdx", "memory", "cc");
+	/* A far return through the null selector, and through an LDT that is not there. */
+	__asm__ volatile("movq $1f, %0; mov %%rsp, %%rdx; pushq $0; pushq $0; lretq; 1: mov %%rdx, %%rsp"
+			 : "+m"(resume) : : "rdx", "memory", "cc");
+	__asm__ volatile("movq $1f, %0; mov %%rsp, %%rdx; push %1; pushq $0; lretq; 1: mov %%rdx, %%rsp"
+			 : "+m"(resume) : "r"((u64)sel | 4) : "rdx", "memory", "cc");
 }
 
 /* --- 3  random instructions ------------------------------------------------------------ */

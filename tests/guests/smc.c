@@ -104,7 +104,7 @@ __asm__(".pushsection .smc, \"awx\", @progbits\n"
 	"	ret\n"
 	/* through the second mapping, straight-line and with a jump */
 	"smc_alias:	mov $1f+1, %eax\n"
-	"	mov %edi, " "0x40000000" "(%rax)\n"
+	"	mov %edi, 0x40000000(%rax)\n"
 	"1:	mov $0, %eax\n"
 	"	ret\n"
 	"smc_alias_jump:	mov $1f+1, %eax\n"

@@ -4,6 +4,7 @@ set -u
 . tests/lint/files.sh
 export CC="${CC:-gcc}" KFLAGS="${KFLAGS:-}" HFLAGS="${HFLAGS:-}"
 
+# shellcheck disable=SC2016
 sources '*.h' | xargs -n 8 -P 2 sh -c '
 status=0
 for h; do

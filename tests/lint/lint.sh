@@ -9,7 +9,7 @@ export LC_ALL=C
 here=tests/lint
 failed=0
 
-for lint in layers globals headers rooms whitespace citations kconfig; do
+for lint in layers globals headers rooms whitespace citations kconfig tour; do
 	if out=$(sh $here/selftest.sh $lint 2>&1); then
 		echo "ok    $lint finds what it should"
 	else

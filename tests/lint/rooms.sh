@@ -13,7 +13,7 @@ for f in $(sources '*.c' '*.h' '*.S' '*.sh' '*.awk' '*.mk' '*.ld'); do
 	*) card="# $name - " ;;
 	esac
 	# The first words, without #! and arguments: "# name ARG... - ".
-	head=$(sed -e 1{/^#!/d} "$f" | head -n 3 | tr -s ' \t\n' ' ')
+	head=$(sed -e '1{/^#!/d}' "$f" | head -n 3 | tr -s ' \t\n' ' ')
 	case $f in
 	*.sh) head=$(echo "$head" | sed 's/^\(# [^ ]*\) .* - /\1 - /') ;;
 	esac

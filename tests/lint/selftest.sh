@@ -1,6 +1,7 @@
 #!/bin/sh
 # selftest.sh LINT - shows that a lint finds what it is for: in a small tree that it passes,
 # violations are planted one by one, and each must be found and named.
+# shellcheck disable=SC2016 # what is planted is not for this shell to expand
 set -u
 lint=$1
 top=$(pwd)
@@ -65,6 +66,8 @@ clean() { # the tree as it should be
 	plant replay/build.mk <<- 'END'
 		portable-y += $(if $(CONFIG_PERTURB),replay/perturb.c)
 	END
+	echo 'Read `kernel/a.c: get()` in `kernel/a.c`.' > docs/TOUR.md
+	echo 'See `kernel/base.h`.' > docs/MACHINE.md
 	export PORTABLE='vmm/vm.c replay/perturb.c' HOST='tools/main.c' KFLAGS=-I. HFLAGS=-I. OBJECTS=build/kernel/kernel/a.o
 	mkdir -p build/kernel/kernel
 	[ "$lint" != globals ] || compile
@@ -147,6 +150,12 @@ kconfig)
 	printf 'config SPARE\n\tbool "x"\n\thelp\n\t  x\n' >> Kconfig; expect '^Kconfig:5: SPARE: no build.mk'
 	printf 'config SPARE\n\tbool "x"\n' >> Kconfig; echo '$(CONFIG_SPARE)' >> replay/build.mk; expect 'SPARE: no help'
 	echo 'x += $(CONFIG_MISSING)' >> replay/build.mk; expect '^replay/build.mk:2: CONFIG_MISSING: not in Kconfig'
+	;;
+tour)
+	echo 'Then `kernel/a.c: put()`.' >> docs/TOUR.md; expect 'put() is not a function of kernel/a.c'
+	echo 'Then `kernel/b.c: get()`.' >> docs/TOUR.md; expect 'kernel/b.c: no such file'
+	echo 'Then `kernel/base.h: get()`, only declared.' >> docs/TOUR.md; expect 'get() is not a function of kernel/base.h'
+	echo 'Then `kernel/gone.h`.' >> docs/MACHINE.md; expect 'docs/MACHINE.md: kernel/gone.h: no such file'
 	;;
 *)
 	echo "$lint: no such lint"

@@ -43,7 +43,9 @@ same_run() { # NAME NAME
 		cmp -s "$tmp/$1.err" "$tmp/$2.err" # instructions, virtual time, exits, digest
 }
 
-undisturbed a 1; ok "a run without input, stopped at its limit: digest $(digest_of_run "$tmp/a.err")"
+undisturbed a 1; ok "a run without input, stopped at its limit"
+digest=$(digest_of_run "$tmp/a.err")
+[ -n "$digest" ]; ok "its digest: $digest"
 grep -q Linux "$tmp/a.out"; ok 'in which Linux boots'
 undisturbed b 1; ok 'once more'
 same_run a b || { keep again "$tmp"/[ab].*; false; }; ok 'the same: console, instructions, virtual time, exits, digest'
@@ -59,7 +61,8 @@ replays e || { keep limit "$tmp"/e.* "$tmp/out" "$tmp/err"; false; }; ok 'and re
 # Far apart, so that a boot takes seconds; every seed samples other stretches.
 export REPRISE_SESSION='perturb_gap=20000000'
 record_typed typed 6
-is 0; ok "recorded: $(info "$tmp/typed.rpl" inputs) inputs, $(info "$tmp/typed.rpl" instructions) instructions"
+extent=$(extent "$tmp/typed.rpl")
+is 0; ok "recorded: $extent"
 for ((i = 1; i <= perturb_seeds; i++)); do
 	draw 1000000000
 	seed=$((drawn + 1))

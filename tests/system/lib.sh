@@ -49,7 +49,7 @@ result() { # STATUS NAME
 	fi
 	return "$1"
 }
-ok() { # NAME: by the status of the command before
+ok() { # NAME: by the status of the command before, so no command substitution in NAME
 	result $? "$1"
 }
 skip() { # NAME REASON
@@ -90,10 +90,16 @@ digest_of_run() { # ERR: the final digest in the closing line
 info() { # FILE KEY
 	"$reprise" info "$1" 2> /dev/null | sed -n "s/^$2: //p"
 }
+extent() { # FILE: how long a recording is, for the name of a result
+	echo "$(info "$1" inputs) inputs, $(info "$1" instructions) instructions"
+}
+bytes() { # FILE
+	stat -c %s "$1"
+}
 # True if one of the two files is the beginning of the other.
 same_beginning() {
 	local a b n
-	a=$(stat -c %s "$1") b=$(stat -c %s "$2")
+	a=$(bytes "$1") b=$(bytes "$2")
 	n=$((a < b ? a : b))
 	cmp -s -n "$n" "$1" "$2"
 }
@@ -105,7 +111,8 @@ qemu_of() { # PID of a reprise: prints the pid of its QEMU, once that runs
 	local p tool children
 	for _ in {1..100}; do
 		tool=$(readlink "/proc/$1/exe") || return 1
-		read -ra children < "/proc/$1/task/$1/children" || children=()
+		children=()
+		read -ra children 2> /dev/null < "/proc/$1/task/$1/children" # no newline at its end: false
 		for p in "${children[@]}"; do
 			[ "$(readlink "/proc/$p/exe")" != "$tool" ] && echo "$p" && return 0
 		done

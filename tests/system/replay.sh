@@ -15,7 +15,8 @@ replays pipe || { keep pipe "$tmp/pipe".* "$tmp/out"; false; }; ok 'replayed: id
 
 for ((i = 1; i <= n; i++)); do
 	record_typed typed 12
-	is 0 'powered off'; ok "recording $i: $(info "$tmp/typed.rpl" inputs) inputs, $(info "$tmp/typed.rpl" instructions) instructions" ||
+	extent=$(extent "$tmp/typed.rpl")
+	is 0 'powered off'; ok "recording $i: $extent" ||
 		keep "record$i" "$tmp/typed".*
 	for ((j = 1; j <= r; j++)); do
 		replays typed || { keep "replay$i.$j" "$tmp/typed".* "$tmp/out" "$tmp/err"; false; }
