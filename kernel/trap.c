@@ -92,6 +92,23 @@ static bool fixed_up(struct trap_frame *f)
 	return false;
 }
 
+#define TRAP_DB 1
+#define RFLAGS_RESUME BIT(16)
+
+static u64 stray_debug; /* boot area: %gs may be the guest's where these come */
+
+u64 trap_stray_debug(void)
+{
+	return stray_debug;
+}
+
+static void debug_exception(struct trap_frame *f)
+{
+	write_dr7(0x400);
+	stray_debug++;
+	f->rflags |= RFLAGS_RESUME;
+}
+
 static noreturn_fn void exception(const struct trap_frame *f)
 {
 	static const char *const names[FIRST_IRQ] = {
@@ -119,6 +136,8 @@ void trap_dispatch(struct trap_frame *f)
 {
 	if (f->vector >= FIRST_IRQ)
 		irq(f);
+	else if (f->vector == TRAP_DB)
+		debug_exception(f);
 	else if (f->vector != TRAP_GP || !fixed_up(f))
 		exception(f);
 }

@@ -10,6 +10,12 @@
 
 #include "kernel/base.h"
 
+/*
+ * Debug exceptions taken so far: breakpoints of a guest that fired in the
+ * hypervisor.  The trap disarms them all and goes on.
+ */
+u64 trap_stray_debug(void);
+
 /* As entry.S pushes it. */
 struct trap_frame {
 	u64 r15, r14, r13, r12, r11, r10, r9, r8;

@@ -179,7 +179,7 @@ void replay_check_end(struct replay_boundary *p, enum vm_outcome outcome, u32 gu
 			differ(p, now, "the run ended before the recording did", 0, 0, digest);
 		return;
 	}
-	if (outcome == VM_QUIT && e->outcome != VM_QUIT)
+	if (outcome == VM_QUIT && (e->outcome != VM_QUIT || now->count < e->insns || now->vtime_ns < e->vtime_ns))
 		return; /* the operator left the replay */
 	if (e->outcome != outcome || e->guest_exit != guest_exit)
 		differ(p, now, "the run ended in another way", 0, e->digest, digest);

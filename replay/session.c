@@ -207,7 +207,7 @@ static struct vm_config machine_config(const struct session *s)
 		.seed = number(m, "seed", 1),
 		.rtc_epoch_s = number(m, "rtc_epoch_s", 1735689600),
 		.ns_per_insn = number(m, "ns_per_insn", 1),
-		.poll_insns = number(m, "poll_insns", 2000000),
+		.poll_insns = number(m, "poll_insns", 1000000),
 		.epoch_insns = number(m, "epoch_insns", 200000000),
 		.limit_insns = number(m, "limit_insns", NO_STOP),
 		.limit_vtime_ns = number(m, "limit_vtime_ns", NO_STOP),
@@ -215,6 +215,15 @@ static struct vm_config machine_config(const struct session *s)
 }
 
 /* --- 3  loading the guest ----------------------------------------------------------- */
+
+static void *big(size_t size)
+{
+	void *p = page_zalloc((size + PAGE_SIZE - 1) / PAGE_SIZE);
+
+	if (!p)
+		fail("out of memory; start QEMU with more (-m)");
+	return p;
+}
 
 static void *chunk_of_host(void *ctx unused_arg)
 {
@@ -268,13 +277,13 @@ static void load_guest(struct session *s)
 	struct vm *vm = s->vm;
 	struct guest_loader loader = { .write = load_write, .zero = load_zero, .ctx = vm, .ram_size = vm->config.mem_bytes };
 	struct blob kernel = file(s, "kernel"), initrd = file(s, "initrd");
-	char append[2048];
+	char *append = big(s->machine.size + 1); /* longer it cannot be */
 	const char *why = "it is neither a Linux bzImage nor an ELF kernel with a PVH entry";
 	struct guest_range acpi;
 	gpa_t rsdp;
 	err_t err = ERR_UNSUPPORTED;
 
-	conf_get(s->machine.data, s->machine.size, "append", append, sizeof(append));
+	conf_get(s->machine.data, s->machine.size, "append", append, s->machine.size + 1);
 	load_acpi(vm, &acpi, &rsdp);
 	if (!kernel.data)
 		fail("the bundle holds no kernel; give one with --kernel");
@@ -305,6 +314,8 @@ static void make_vm(struct session *s, struct boundary *boundary)
 	if (!s->vm)
 		fail("out of memory; start QEMU with more (-m)");
 	err = vm_create(s->vm, &c, &svm_ops, boundary, &source);
+	if (c.ns_per_insn != 1) /* RDTSC within an entry moves by one an instruction */
+		fail("this host's counter gives one nanosecond an instruction; ns_per_insn must be 1");
 	if (err == ERR_TOO_BIG)
 		fail("the guest's memory is more than 3 GiB; give less with --mem");
 	if (err == ERR_NO_MEMORY)
@@ -342,15 +353,6 @@ static struct rec_medium recording_disk(struct session *s)
 	if (!s->disk)
 		fail("there is no disk named recording (-device virtio-blk-pci,serial=recording)");
 	return (struct rec_medium){ disk_read, disk_write, disk_flush, s->disk, blk_sectors(s->disk) * REC_SECTOR };
-}
-
-static void *big(size_t size)
-{
-	void *p = page_zalloc((size + PAGE_SIZE - 1) / PAGE_SIZE);
-
-	if (!p)
-		fail("out of memory; start QEMU with more (-m)");
-	return p;
 }
 
 static struct boundary *start_record(struct session *s)

@@ -15,6 +15,7 @@ enum exit_reason {
 	EXIT_MSR,         /* RDMSR, WRMSR */
 	EXIT_CPUID,
 	EXIT_HLT,
+	EXIT_DR7,         /* MOV to DR7 */
 	EXIT_CR8,         /* MOV to CR8: the task priority */
 	EXIT_PAGING,      /* guest-physical access the second-level tables do not allow */
 	EXIT_TSC,         /* RDTSC(P), on hosts where it must exit */
@@ -35,6 +36,7 @@ struct exit {
 	enum exit_reason reason;
 	u64 retired;     /* instructions the guest completed since entry */
 	bool irq_taken;  /* the offered interrupt was delivered */
+	bool in_delivery; /* the exit cut the delivery of an interrupt or exception short */
 	u8 insn_bytes;   /* length of the exiting instruction; 0: the vendor did not say */
 	u64 raw_code;    /* vendor's own, for reports only */
 	union {

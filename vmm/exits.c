@@ -14,7 +14,7 @@ const char *exit_reason_name(enum exit_reason r)
 {
 	static const char *const names[NEXIT] = {
 		[EXIT_STOP] = "stop", [EXIT_PORT] = "port", [EXIT_MSR] = "msr", [EXIT_CPUID] = "cpuid",
-		[EXIT_HLT] = "hlt", [EXIT_CR8] = "cr8", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
+		[EXIT_HLT] = "hlt", [EXIT_CR8] = "cr8", [EXIT_DR7] = "dr7", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
 		[EXIT_UNDEFINED] = "undefined", [EXIT_TRIPLE_FAULT] = "triple-fault",
 		[EXIT_TASK_SWITCH] = "task-switch", [EXIT_CACHE] = "cache", [EXIT_BAD_STATE] = "bad-state",
 		[EXIT_UNKNOWN] = "unknown",
@@ -329,6 +329,29 @@ static void exit_hlt(struct vcpu *v, const struct exit *e)
 	v->cpu.halted = !v->exception.valid; /* a single-step trap goes on behind it */
 }
 
+/* The bits of DR7 that are; bit 10 reads 1 [APM2 13.1.1.4 Debug-Control Register]. */
+#define DR7_DEFINED 0xffff2bffUL
+#define DR7_FIXED 0x400UL
+
+static void exit_dr7(struct vcpu *v, const struct exit *e unused_arg)
+{
+	struct insn in;
+	u64 value;
+
+	if (!decode_at_rip(v, &in))
+		return;
+	value = emu_get_reg(&v->cpu, &in.operand[1]);
+	if (value >> 32) {
+		vcpu_raise(v, VEC_GP, true, 0);
+		return;
+	}
+	v->vm->virt->save(v, PART_REST);
+	v->cpu.dr7 = (value & DR7_DEFINED) | DR7_FIXED;
+	v->vm->virt->load(v, PART_REST);
+	vcpu_retire(v, in.length);
+	single_step(v);
+}
+
 static void exit_cr8(struct vcpu *v, const struct exit *e unused_arg)
 {
 	struct insn in;
@@ -346,6 +369,21 @@ static void exit_cr8(struct vcpu *v, const struct exit *e unused_arg)
 	single_step(v);
 }
 
+/* An access to what is no memory: a device register, or nothing. */
+static void reach_device(struct vcpu *v, const struct exit *e)
+{
+	const char *what = e->in_delivery ? "delivery of an interrupt or exception"
+			   : e->paging.fetch ? "instruction fetch"
+			   : e->paging.table_walk ? "page table walk" : NULL;
+
+	v->vm->paging.ops->step_done(v->vm);
+	if (what)
+		vm_stop(v->vm, VM_UNHANDLED, "%s reaches guest-physical 0x%lx, where there is no memory; rip 0x%lx", what,
+			e->paging.gpa.v, v->cpu.rip);
+	else
+		emulate_at_rip(v);
+}
+
 static void exit_paging(struct vcpu *v, const struct exit *e)
 {
 	switch (v->vm->paging.ops->fault(v, e)) {
@@ -353,17 +391,14 @@ static void exit_paging(struct vcpu *v, const struct exit *e)
 	case PAGING_STEP:
 		break;
 	case PAGING_EMULATE:
-		if (e->paging.fetch || e->paging.table_walk)
-			vm_stop(v->vm, VM_UNHANDLED, "%s at guest-physical 0x%lx, where there is no memory; rip 0x%lx",
-				e->paging.fetch ? "instruction fetch" : "page table", e->paging.gpa.v, v->cpu.rip);
-		else if (v->exception.valid) /* cut short: it is not the instruction that reaches there */
-			vm_stop(v->vm, VM_UNHANDLED, "delivery of exception %u reaches guest-physical 0x%lx, where there is no memory; rip 0x%lx",
-				v->exception.vector, e->paging.gpa.v, v->cpu.rip);
-		else
-			emulate_at_rip(v);
+		reach_device(v, e);
 		break;
 	case PAGING_FAILED:
 		vm_stop(v->vm, VM_HOST_FAILED, "no memory to map guest-physical 0x%lx", e->paging.gpa.v);
+		break;
+	case PAGING_BROKEN:
+		vm_stop(v->vm, VM_UNHANDLED, "second-level fault at guest-physical 0x%lx that the tables allow; rip 0x%lx",
+			e->paging.gpa.v, v->cpu.rip);
 		break;
 	}
 }
@@ -408,6 +443,7 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_CPUID] = exit_cpuid,
 	[EXIT_HLT] = exit_hlt,
 	[EXIT_CR8] = exit_cr8,
+	[EXIT_DR7] = exit_dr7,
 	[EXIT_PAGING] = exit_paging,
 	[EXIT_TSC] = exit_tsc,
 	[EXIT_HYPERCALL] = exit_undefined,

@@ -98,7 +98,11 @@ static unsigned rights_now(struct vm *vm, gpa_t gpa)
 
 static enum paging_verdict step_with_both(struct vm *vm, gpa_t page)
 {
-	vm->paging.stepping = page;
+	struct paging *p = &vm->paging;
+
+	if (p->nstepping == PAGING_MAX_STEP)
+		return PAGING_BROKEN;
+	p->stepping[p->nstepping++] = page;
 	return set_rights(vm, page, RWX) == PAGING_FAILED ? PAGING_FAILED : PAGING_STEP;
 }
 
@@ -106,23 +110,8 @@ static err_t nested_init(struct vm *vm)
 {
 	vm->paging.root = new_table(vm);
 	vm->paging.root_hpa = (u64)vm->paging.root;
-	vm->paging.stepping = vm->paging.turned = GPA(NO_PAGE);
+	vm->paging.turned = GPA(NO_PAGE);
 	return vm->paging.root ? OK : ERR_NO_MEMORY;
-}
-
-/*
- * No instruction needs so many faults but one that lies in two pages and
- * stores into both: it would go round for ever, each page taking the other's
- * rights away.
- */
-#define MAX_FAULTS 1000
-
-static bool goes_round(struct vm *vm)
-{
-	if (vm->paging.faults_at != vm->now.count)
-		vm->paging.faults = 0;
-	vm->paging.faults_at = vm->now.count;
-	return ++vm->paging.faults > MAX_FAULTS;
 }
 
 static enum paging_verdict nested_fault(struct vcpu *v, const struct exit *e)
@@ -133,15 +122,13 @@ static enum paging_verdict nested_fault(struct vcpu *v, const struct exit *e)
 
 	if (!guestmem_is_ram(&vm->mem, page))
 		return PAGING_EMULATE;
-	if (goes_round(vm)) {
-		vm_stop(vm, VM_UNHANDLED, "the instruction at rip 0x%lx stores into both pages it lies in", v->cpu.rip);
-		return PAGING_RETRY;
-	}
+	if (vm->paging.nstepping)
+		return step_with_both(vm, page); /* this one instruction needs another page, too */
 	had = rights_now(vm, page);
 	if (vm->paging.coherent_code && !had)
 		return set_rights(vm, page, RWX);
 	if (had & (e->paging.fetch ? MAP_EXEC : e->paging.write ? MAP_WRITE : MAP_READ))
-		return PAGING_FAILED; /* allowed, yet it faulted: a loop if we went on */
+		return PAGING_BROKEN; /* allowed, yet it faulted: a loop if we went on */
 	if (e->paging.fetch) {
 		/*
 		 * The page was turned writable for the very instruction that now
@@ -160,13 +147,15 @@ static enum paging_verdict nested_fault(struct vcpu *v, const struct exit *e)
 
 static void nested_step_done(struct vm *vm)
 {
-	gpa_t page = vm->paging.stepping;
+	struct paging *p = &vm->paging;
 
-	vm->paging.stepping = vm->paging.turned = GPA(NO_PAGE);
-	if (page.v != NO_PAGE) {
+	while (p->nstepping) {
+		gpa_t page = p->stepping[--p->nstepping];
+
 		set_rights(vm, page, RX);
 		guestmem_mark(&vm->mem, page);
 	}
+	p->turned = GPA(NO_PAGE);
 }
 
 /*

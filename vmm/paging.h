@@ -16,9 +16,10 @@ struct exit;
 
 enum paging_verdict {
 	PAGING_RETRY,     /* mapped: run the instruction again */
-	PAGING_STEP,      /* mapped for one instruction only: run exactly one, then call step_done */
+	PAGING_STEP,      /* mapped for one instruction only: nstepping says so until step_done */
 	PAGING_EMULATE,   /* not memory: a device register or a hole */
 	PAGING_FAILED,    /* the host is out of memory */
+	PAGING_BROKEN,    /* allowed, and faulted all the same */
 };
 
 struct paging_ops {
@@ -38,17 +39,19 @@ enum paging_variant {
 	PAGING_LARGE,        /* a chunk never executed from is one 2 MiB page */
 };
 
+/* An instruction lies in two pages at most, and with its operands and table entries touches few more. */
+#define PAGING_MAX_STEP 8
+
 struct paging {
 	const struct paging_ops *ops;
 	enum paging_variant variant;
 	bool coherent_code; /* the host executes what was stored last: no W^X needed */
 	u64 *root;          /* second-level top table */
 	u64 root_hpa;
-	gpa_t stepping;     /* page with both rights for one instruction; ~0 none */
+	gpa_t stepping[PAGING_MAX_STEP]; /* pages with both rights for one instruction */
+	unsigned nstepping; /* 0: the guest runs freely */
 	gpa_t turned;       /* last page turned writable, and at which count: */
 	u64 turned_at;      /*   a fetch fault there at the same count needs both rights */
-	u64 faults_at;      /* the count of the last fault */
-	unsigned faults;    /* and how many there were at it */
 };
 
 extern const struct paging_ops nested_paging;

@@ -16,8 +16,14 @@
  */
 #include "vmm/vm.h"
 
+#define VTIME_MAX (1UL << 62)
+/* Entries in which nothing retires: a page fault of ours for each page an instruction touches, never so many. */
+#define MAX_STALLED 1000
+
 static void set_now(struct vm *vm, u64 count)
 {
+	if (count != vm->now.count)
+		vm->stalled = 0;
 	vm->now.count = count;
 	vm->now.vtime_ns = count * vm->config.ns_per_insn + vm->idle_ns;
 	vm->clock.now_ns = vm->now.vtime_ns;
@@ -125,6 +131,8 @@ static void idle(struct vm *vm)
 {
 	u64 deadline = vclock_next(&vm->clock), to;
 
+	if (deadline > VTIME_MAX)
+		deadline = VTIMER_NEVER; /* 146 years away: nobody waits for it */
 	if (vm->config.limit_vtime_ns < deadline)
 		deadline = vm->config.limit_vtime_ns;
 	to = vm->boundary->ops->idle(vm->boundary, &vm->now, deadline);
@@ -249,14 +257,18 @@ static void turn(struct vcpu *v)
 	if (!n)
 		return; /* an input armed a timer for this very instant */
 
-	start = vm->host_counter();
-	if (vm->paging.stepping.v != ~0UL) {
-		v->irq_vector = -1;
-		enter(v, 1, &e);
-		vm->paging.ops->step_done(vm);
-	} else {
-		enter(v, n, &e);
+	if (++vm->stalled > MAX_STALLED) {
+		vm_stop(vm, VM_UNHANDLED, "no instruction completes at rip 0x%lx", v->cpu.rip);
+		return;
 	}
+	start = vm->host_counter();
+	if (vm->paging.nstepping) {
+		v->irq_vector = -1;
+		n = 1;
+	}
+	enter(v, n, &e);
+	if (e.reason != EXIT_PAGING)
+		vm->paging.ops->step_done(vm);
 	exit_dispatch(v, &e);
 	vm->stats.exits[e.reason]++;
 	vm->stats.host_insns[e.reason] += vm->host_counter() - start - e.retired;

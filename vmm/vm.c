@@ -122,5 +122,6 @@ void vcpu_raise(struct vcpu *v, u8 vector, bool has_error, u32 error)
 		has_error = true;
 		error = 0;
 	}
+	has_error &= !!(v->cpu.cr0 & CR0_PE); /* real mode pushes none */
 	*p = (struct pending_exception){ .valid = true, .has_error = has_error, .vector = vector, .error = error };
 }

@@ -88,6 +88,7 @@ struct vm {
 
 	u64 next_poll, next_epoch;   /* counts */
 	bool host_keeps_shadow;      /* a saved interrupt shadow is honoured at entry */
+	unsigned stalled;            /* entries since the count last moved */
 	struct vm_stop stops[VM_MAX_STOPS];
 	unsigned nstops;
 

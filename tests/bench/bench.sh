@@ -92,7 +92,7 @@ measure() { # KEY LOG COMMAND...
 	shift 2
 	[ ! -t 2 ] || printf '\r\033[Kround %s of %s: %s' "$round" "$rounds" "$key" >&2
 	# shellcheck disable=SC2046
-	set -- $("$tmp/timed" -t "$timeout_s" -m "$marker" -o "$tmp/$key.out" "$@" < /dev/null 2> "$tmp/$key.err") 
+	set -- $("$tmp/timed" -t "$timeout_s" -m "$marker" -o "$tmp/$key.out" "$@" < /dev/null 2> "$tmp/$key.err")
 	status=${1:-no-status}
 	if [ "$status" = 0 ] && [ -n "$end" ] && ! grep -q "$end" "$tmp/$key.out"; then
 		status=incomplete
@@ -155,6 +155,7 @@ one_round() {
 
 overhead() {
 	for i in 1 2 3 4 5; do
+		# shellcheck disable=SC2046
 		row overhead "$i" $("$tmp/timed" -m "$marker" -o /dev/null true)
 	done
 }
@@ -174,18 +175,18 @@ counters() {
 			row stat "$key" "$name" "$value" "${more:--}"
 		done < "$tmp/stats"
 	done
-	chunks "$tmp/bench.rpl" bench
+	[ ! -e "$tmp/bench.rpl" ] || chunks "$tmp/bench.rpl" bench
 }
 # The recording of a short session at the shell; not timed.
 scripted_boot() {
-	printf 'uname -a\nls /proc\npoweroff -f\n' |
+	if printf 'uname -a\nls /proc\npoweroff -f\n' |
 		timeout "$timeout_s" "$reprise" record --force -o "$tmp/shell.rpl" --kernel "$kernel" --initrd "$initrd" \
-			--append console=ttyS0 > "$tmp/shell.out" 2> "$tmp/shell.err" && grep -q cpuinfo "$tmp/shell.out" || {
+			--append console=ttyS0 > "$tmp/shell.out" 2> "$tmp/shell.err" && grep -q cpuinfo "$tmp/shell.out"; then
+		chunks "$tmp/shell.rpl" shell
+	else
 		failed="$failed scripted-boot"
 		{ echo 'bench: the scripted boot did not run'; tail -n 3 "$tmp/shell.err"; } >&2
-		return
-	}
-	chunks "$tmp/shell.rpl" shell
+	fi
 }
 
 # --- all of it ----------------------------------------------------------------------

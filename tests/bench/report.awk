@@ -95,6 +95,11 @@ function emit(a, b, c, d, e, f, g, h, i) {
 	print a "\t" b "\t" c "\t" d "\t" e "\t" f "\t" g "\t" h "\t" i > tsv
 }
 
+function emit_spread(what, key, name,	n) {
+	n = sorted(what, key)
+	emit("time", key, name, n ? middle(n) : "-", s[1], s[n])
+}
+
 # --- the first table: times -----------------------------------------------------------
 
 function title(key,	shift) {
@@ -119,15 +124,19 @@ function times(	i, key, log_bytes) {
 		key = order[i]
 		if (!samples["total", key]) {
 			printf "%-20s did not finish (%s)\n", title(key), how[key]
-			emit("time", key, "did not finish", how[key])
+			emit("time", key, "did_not_finish", how[key])
 			continue
 		}
 		log_bytes = sorted("log", key) ? middle(samples["log", key]) : 0
 		printf "%-20s %-15s %-15s %-15s %7s %6s %10s", title(key), spread("boot", key), spread("total", key),
 			spread("cpu", key), ratio("total", key, "icount"), ratio("cpu", key, "icount"), log_bytes ? commas(log_bytes) : "-"
 		print broken[key] ? sprintf("\n%20s did not finish %d of %d times (%s)", "", broken[key], host["rounds"], how[key]) : ""
-		emit("time", key, spread("boot", key), spread("total", key), spread("cpu", key), ratio("total", key, "icount"),
-			ratio("cpu", key, "icount"), log_bytes ? log_bytes : "-", insns[key])
+		emit_spread("boot", key, "boot_s")
+		emit_spread("total", key, "total_s")
+		emit_spread("cpu", key, "cpu_s")
+		emit("time", key, "total_ratio", ratio("total", key, "icount"))
+		emit("time", key, "cpu_ratio", ratio("cpu", key, "icount"))
+		emit("time", key, "log_bytes", log_bytes ? log_bytes : "-")
 	}
 	print ""
 	printf "Guest instructions (Reprise): %s\n", commas(insns["run"])
@@ -148,7 +157,7 @@ function counter(	g, h, d, rd, other) {
 	d = stat["run", "digest_insns"]
 	rd = stat["record", "digest_insns"]
 	other = h - g - d - exit_insns["run"]
-	print "Without noise, from the instruction counter (the same every time, whatever the host does)"
+	print "Without noise, from the instruction counter (host load hardly moves it)"
 	print ""
 	printf "%-58s %16s  %10s\n", "", "measured", "target"
 	if (g) {

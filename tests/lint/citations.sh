@@ -40,9 +40,9 @@ function check(where, cite,   parts, n, i, p, s, found, word) {
 function scan(comment, where,   c) {
 	while (match(comment, /\[[^][]*\]/)) {
 		c = substr(comment, RSTART + 1, RLENGTH - 2)
-		# foo[n + 1] is no citation, nor is [0] or [n]
+		# foo[n + 1] is no citation, nor is [0] or [n] or, in how a program is called, [FILE...]
 		if ((RSTART == 1 || substr(comment, RSTART - 1, 1) !~ /[A-Za-z0-9_)\]]/) && c ~ /^[A-Za-z0-9]/ &&
-		    (c ~ / [A-Za-z0-9]/ || c ~ /\./ || c ~ /^[A-Z]+[0-9]*$/) && c !~ /^[a-z0-9_]+ [-+*\/] [a-z0-9_]+$/)
+		    (c ~ / [A-Za-z0-9]/ || c ~ /\./ || c ~ /^[A-Z]+[0-9]*$/) && c !~ /\.\.\.|^[a-z0-9_]+ [-+*\/] [a-z0-9_]+$/)
 			check(where, c)
 		comment = substr(comment, RSTART + RLENGTH)
 	}

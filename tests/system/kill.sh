@@ -4,11 +4,11 @@
 . "$(dirname "$0")/lib.sh"
 n=${1:-6}
 
-# At a random moment, by what the guest has said: a busy host is slower.  Two thirds of the
-# moments are after the boot, among the typing.
+# At a random moment, by what the guest has said: a busy host is slower.  Half of the moments are
+# while it boots, half among the typing.
 killed_at() { # WHO: QEMU or the tool
 	local said end=$((SECONDS + patience_s))
-	draw 3
+	draw 2
 	if [ $drawn = 0 ]; then draw 16000; else draw 2000; drawn=$((drawn + 16200)); fi
 	said=$drawn
 	while [ "$(bytes "$tmp/k.out")" -lt "$said" ] && [ $SECONDS -lt $end ] && ! gone "$pid"; do pause 20; done

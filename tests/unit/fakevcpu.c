@@ -153,6 +153,7 @@ static bool deliver(struct fake *f, unsigned vector, bool has_error, u32 error)
 	u32 sp = (u32)s->gpr[RSP] - size;
 	u8 gate[8];
 
+	f->out->in_delivery = true; /* of whatever exit stops us here */
 	if (!access(f, (u32)f->b->block.idtr.base + vector * 8, gate, 8, MAP_READ))
 		return false;
 	if (!(gate[5] & 0x80)) {
@@ -166,6 +167,7 @@ static bool deliver(struct fake *f, unsigned vector, bool has_error, u32 error)
 	if (!(gate[5] & 1))
 		s->rflags &= ~(u64)RFLAGS_IF;
 	f->shadow = false;
+	f->out->in_delivery = false;
 	return true;
 }
 

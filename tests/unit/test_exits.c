@@ -447,10 +447,12 @@ Test(exits, a_fetch_or_a_table_where_there_is_no_memory_ends_the_vm)
 Test(exits, an_exception_whose_delivery_reaches_a_device_ends_the_vm)
 {
 	struct vcpu *v = fresh();
+	struct exit e = mmio(0xfee00ff0, true);
 
 	code("\xc7\x05\x80\x00\xe0\xfe\x50\x00\x00\x00", 10);
 	vcpu_raise(v, VEC_GP, true, 0);
-	dispatch(v, mmio(0xfee00ff0, true));
+	e.in_delivery = true;
+	dispatch(v, e);
 	cr_assert_eq(v->vm->outcome, VM_UNHANDLED);
 	cr_assert_eq(v->lapic.tpr, 0, "the instruction at RIP was executed");
 	world_free(&w);

@@ -9,21 +9,24 @@
 #include "vmm/guestmem.h"
 
 static int chunks_left;
+static void *given[256]; /* all that memory asked for, the part it could not use included */
+static unsigned ngiven, memories;
+
+static void *give(size_t alignment, size_t size)
+{
+	cr_assert_lt(ngiven, ARRAY_SIZE(given));
+	given[ngiven] = aligned_alloc(alignment, size);
+	return memset(given[ngiven++], 0, size);
+}
 
 static void *chunk(void *ctx unused_arg)
 {
-	void *p;
-
-	if (chunks_left-- <= 0)
-		return NULL;
-	p = aligned_alloc(CHUNK_SIZE, CHUNK_SIZE);
-	return memset(p, 0, CHUNK_SIZE);
+	return chunks_left-- > 0 ? give(CHUNK_SIZE, CHUNK_SIZE) : NULL;
 }
 
 static void *pages(void *ctx unused_arg, size_t n)
 {
-	void *p = aligned_alloc(PAGE_SIZE, n * PAGE_SIZE);
-	return memset(p, 0, n * PAGE_SIZE);
+	return give(PAGE_SIZE, n * PAGE_SIZE);
 }
 
 static const struct chunk_source source = { chunk, pages, NULL };
@@ -32,20 +35,21 @@ static struct guest_memory *memory(u64 size_bytes)
 {
 	struct guest_memory *m = malloc(sizeof(*m));
 
+	memories++;
 	chunks_left = 64;
 	memset(m, 0xdd, sizeof(*m));
 	cr_assert_eq(guestmem_init(m, size_bytes, &source), OK);
 	return m;
 }
 
+/* With the last of them all goes. */
 static void done(struct guest_memory *m)
 {
-	for (unsigned i = 0; i < m->nchunks; i++)
-		if (m->chunk[i]) {
-			free(m->chunk[i]->data);
-			free(m->chunk[i]);
-		}
 	free(m);
+	if (--memories)
+		return;
+	while (ngiven)
+		free(given[--ngiven]);
 }
 
 static void wr(struct guest_memory *m, u64 at, const void *data, size_t n)

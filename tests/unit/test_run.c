@@ -608,8 +608,9 @@ Test(run, with_both_rights_on_a_page_one_instruction_runs_and_nothing_enters)
 {
 	pic_on(false);
 	raise_irq(3);
-	vm->paging.stepping = GPA(0x5000);
+	vm->paging.stepping[0] = GPA(0x5000);
+	vm->paging.nstepping = 1;
 	go(100);
 	check_story("run1@0 run99!23@1 ");
-	cr_assert_eq(vm->paging.stepping.v, ~0UL);
+	cr_assert_eq(vm->paging.nstepping, 0);
 }

@@ -137,10 +137,11 @@ static err_t svm_create(struct vcpu *v)
 	s->entry.timer = &host_lapic[LAPIC_TIMER_INITIAL / 4];
 	v->vendor = s;
 
+	b->c.intercept_dr_write = 1 << 7; /* see run_with_breakpoints */
 	b->c.intercept_cr_write = 1 << 8; /* the LAPIC must know which interrupts it may offer */
 	b->c.intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
 			  INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_IOIO | INTERCEPT_MSR |
-			  INTERCEPT_TASK_SWITCH | INTERCEPT_FERR | INTERCEPT_SHUTDOWN;
+			  INTERCEPT_TASK_SWITCH | INTERCEPT_INVLPGA | INTERCEPT_SHUTDOWN;
 	b->c.intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
 			  INTERCEPT_CLGI | INTERCEPT_SKINIT | INTERCEPT_MONITOR | INTERCEPT_MWAIT |
 			  INTERCEPT_XSETBV;
@@ -321,10 +322,21 @@ static void reinject(struct vcpu *v, const struct vmcb_control *c, struct exit *
 {
 	u64 e = c->exitintinfo;
 
-	if (!(e & EVENT_VALID) || EVENT_VECTOR(e) >= 32)
-		return; /* an offered interrupt: V_IRQ still says whether it was taken */
-	if (EVENT_TYPE(e) == EVENT_SOFTWARE || EVENT_VECTOR(e) == VEC_BP) {
+	out->in_delivery = e & EVENT_VALID;
+	if (!out->in_delivery)
+		return;
+	if (EVENT_TYPE(e) == EVENT_SOFTWARE || (EVENT_TYPE(e) == EVENT_EXCEPTION && EVENT_VECTOR(e) == VEC_BP)) {
 		out->retired -= out->retired != 0; /* INT n runs again, and was counted */
+		return;
+	}
+	/*
+	 * The offered interrupt is offered again.  TCG calls it an exception
+	 * here, but V_IRQ still stands; and with IF set nothing else could have
+	 * been delivered before it.
+	 */
+	if (EVENT_TYPE(e) == EVENT_INTR ||
+	    (EVENT_VECTOR(e) == v->irq_vector && (c->int_ctl & V_IRQ) && (v->cpu.rflags & RFLAGS_IF))) {
+		out->irq_taken = false;
 		return;
 	}
 	v->exception = (struct pending_exception){ .valid = true,
@@ -342,6 +354,26 @@ static void settle_timer(struct svm_vcpu *s)
 		*s->entry.timer = 0;
 		trap_drain();
 	}
+}
+
+#define DR7_ENABLED 0xffUL
+#define DR7_RESET 0x400UL
+
+/*
+ * The guest has armed hardware breakpoints.  VMRUN loads DR7 but TCG arms
+ * breakpoints only on a MOV to it, so the host writes the guest's value, for
+ * as short as can be.  One that lies on what the hypervisor itself touches
+ * meanwhile would fire here and spoil the count: that VM is stopped.
+ */
+static void enter_with_breakpoints(struct vcpu *v, struct svm_vcpu *s)
+{
+	u64 before = trap_stray_debug();
+
+	write_dr7(v->cpu.dr7);
+	svm_enter(&s->entry);
+	write_dr7(DR7_RESET);
+	if (trap_stray_debug() != before)
+		vm_stop(v->vm, VM_UNHANDLED, "a hardware breakpoint of the guest lies on addresses the hypervisor uses");
 }
 
 static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exit *out);
@@ -362,7 +394,10 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	settle_timer(s);
 	s->entry.tsc_want = v->vm->now.vtime_ns + v->cpu.tsc_adjust - counter->tsc_lead;
 	s->entry.arm_ticks = counter_ticks(counter, budget);
-	svm_enter(&s->entry);
+	if (v->cpu.dr7 & DR7_ENABLED)
+		enter_with_breakpoints(v, s);
+	else
+		svm_enter(&s->entry);
 	s->timer_due = s->entry.before + s->entry.arm_ticks;
 	if (b->c.exitcode == VMEXIT_INTR) {
 		trap_drain();
@@ -427,6 +462,9 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 	case VMEXIT_CPUID:
 		out->reason = EXIT_CPUID;
 		break;
+	case VMEXIT_DR7_WRITE:
+		out->reason = EXIT_DR7;
+		break;
 	case VMEXIT_CR8_WRITE:
 		out->reason = EXIT_CR8;
 		break;
@@ -451,6 +489,7 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 		out->reason = EXIT_CACHE;
 		break;
 	case VMEXIT_RDPMC:
+	case VMEXIT_INVLPGA:
 	case VMEXIT_MONITOR:
 	case VMEXIT_MWAIT:
 	case VMEXIT_XSETBV:
@@ -458,7 +497,8 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 	case VMEXIT_VMLOAD ... VMEXIT_SKINIT:
 		out->reason = EXIT_UNDEFINED;
 		break;
-	case (u64)-1:
+	case (u64)-1:      /* VMEXIT_INVALID; QEMU writes 32 bits of it */
+	case 0xffffffffU:
 		out->reason = EXIT_BAD_STATE;
 		break;
 	default:
