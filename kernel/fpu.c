@@ -35,3 +35,19 @@ noreturn_fn void __stack_chk_fail(void)
 {
 	panic("stack smashed");
 }
+
+void fpu_clear(void *p, size_t size)
+{
+	u8 *at = p;
+
+	fpu_enter();
+	__asm__ volatile("xorps %%xmm0, %%xmm0" : : : "memory");
+	for (u8 *end = at + size; at != end; at += 256)
+		__asm__ volatile("movaps %%xmm0, (%0)\n\tmovaps %%xmm0, 16(%0)\n\tmovaps %%xmm0, 32(%0)\n\t"
+				 "movaps %%xmm0, 48(%0)\n\tmovaps %%xmm0, 64(%0)\n\tmovaps %%xmm0, 80(%0)\n\t"
+				 "movaps %%xmm0, 96(%0)\n\tmovaps %%xmm0, 112(%0)\n\tmovaps %%xmm0, 128(%0)\n\t"
+				 "movaps %%xmm0, 144(%0)\n\tmovaps %%xmm0, 160(%0)\n\tmovaps %%xmm0, 176(%0)\n\t"
+				 "movaps %%xmm0, 192(%0)\n\tmovaps %%xmm0, 208(%0)\n\tmovaps %%xmm0, 224(%0)\n\t"
+				 "movaps %%xmm0, 240(%0)" : : "r"(at) : "memory");
+	fpu_leave();
+}

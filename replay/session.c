@@ -17,6 +17,7 @@
 #include "kernel/counter.h"
 #include "kernel/cpu.h"
 #include "kernel/floatprobe.h"
+#include "kernel/fpu.h"
 #include "kernel/kconf.h"
 #include "kernel/kfmt.h"
 #include "kernel/mm.h"
@@ -228,7 +229,10 @@ static void *big(size_t size)
 static void *chunk_of_host(void *ctx unused_arg)
 {
 	void *chunk = page_alloc_aligned(CHUNK_PAGES, CHUNK_SIZE);
-	return chunk ? memset(chunk, 0, CHUNK_SIZE) : NULL;
+
+	if (chunk)
+		fpu_clear(chunk, CHUNK_SIZE);
+	return chunk;
 }
 
 static void *pages_of_host(void *ctx unused_arg, size_t n)

@@ -173,53 +173,55 @@ static const char *value_of(const struct lines *l, const char *name)
 	return find_item(l, 0, "", name, &it, &after) ? it.value : "0";
 }
 
+/* Pages of memory that differ. */
+struct pages {
+	unsigned long long frame[SHOWN_PAGES];
+	unsigned n, more;
+	unsigned long long shown;    /* the one whose words are being shown */
+};
+
 /*
  * Calls show for what differs.  Both sides name the same things in the same
  * order, but zeros are left out of arrays and memory: what one side lacks is 0.
  */
-static void differences(const struct work *w, const char *kind,
-			void (*show)(const char *name, const char *a, const char *b))
+static void differences(const struct work *w, const char *kind, struct pages *p,
+			void (*show)(struct pages *p, const char *name, const char *a, const char *b))
 {
 	struct item a, b;
 	size_t i = 0, j = 0, after;
 
 	while (next_item(&w->side[0], &i, kind, &a)) {
 		if (!find_item(&w->side[1], j, kind, a.name, &b, &after)) {
-			show(a.name, a.value, "0");
+			show(p, a.name, a.value, "0");
 			continue;
 		}
 		for (struct item only; next_item(&w->side[1], &j, kind, &only) && j < after;)
-			show(only.name, "0", only.value);
+			show(p, only.name, "0", only.value);
 		j = after;
 		if (strcmp(a.value, b.value))
-			show(a.name, a.value, b.value);
+			show(p, a.name, a.value, b.value);
 	}
 	while (next_item(&w->side[1], &j, kind, &b))
-		show(b.name, "0", b.value);
+		show(p, b.name, "0", b.value);
 }
 
-static void show_field(const char *name, const char *a, const char *b)
+static void show_field(struct pages *p unused_arg, const char *name, const char *a, const char *b)
 {
 	if (strcmp(name, "page") && strcmp(name, "code") && strcmp(name, "bytes"))
 		printf("  %-28s %-20s %s\n", name, a, b);
 }
 
-static unsigned long long pages[SHOWN_PAGES];
-static unsigned npages, nmore;
-
-static void note_page(const char *name, const char *a unused_arg, const char *b unused_arg)
+static void note_page(struct pages *p, const char *name, const char *a unused_arg, const char *b unused_arg)
 {
-	if (npages < SHOWN_PAGES)
-		pages[npages++] = strtoull(name, NULL, 0);
+	if (p->n < SHOWN_PAGES)
+		p->frame[p->n++] = strtoull(name, NULL, 0);
 	else
-		nmore++;
+		p->more++;
 }
 
-static unsigned long long shown_page;
-
-static void show_word(const char *name, const char *a, const char *b)
+static void show_word(struct pages *p, const char *name, const char *a, const char *b)
 {
-	printf("  memory 0x%-21llx %-20s %s\n", shown_page * PAGE_SIZE + strtoull(name, NULL, 0), a, b);
+	printf("  memory 0x%-21llx %-20s %s\n", p->shown * PAGE_SIZE + strtoull(name, NULL, 0), a, b);
 }
 
 static bool dump(struct work *w, const char *page)
@@ -233,6 +235,7 @@ static bool dump(struct work *w, const char *page)
 static bool report(struct work *w)
 {
 	char count[32], page[40];
+	struct pages p = { 0 };
 
 	if (!dump(w, ""))
 		return false;
@@ -240,17 +243,17 @@ static bool report(struct work *w)
 	printf("rip after it: %s, in the replay asked for %s\n", value_of(&w->side[0], "cpu.rip"),
 	       value_of(&w->side[1], "cpu.rip"));
 	printf("  %-28s %-20s %s\n", "what", "undisturbed", "this replay");
-	differences(w, "", show_field);
-	differences(w, "page ", note_page);
-	for (unsigned i = 0; i < npages; i++) {
-		snprintf(page, sizeof(page), "dump_page=%llu\n", pages[i]);
+	differences(w, "", &p, show_field);
+	differences(w, "page ", &p, note_page);
+	for (unsigned i = 0; i < p.n; i++) {
+		snprintf(page, sizeof(page), "dump_page=%llu\n", p.frame[i]);
 		if (!dump(w, page))
 			return false;
-		shown_page = pages[i];
-		differences(w, "bytes ", show_word);
+		p.shown = p.frame[i];
+		differences(w, "bytes ", &p, show_word);
 	}
-	if (nmore)
-		printf("  and %u more pages of memory\n", nmore);
+	if (p.more)
+		printf("  and %u more pages of memory\n", p.more);
 	return true;
 }
 

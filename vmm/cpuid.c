@@ -58,6 +58,10 @@ static void basic(const struct vcpu *v, u32 leaf, u32 sub, u32 out[4])
 		out[3] = D_FPU | D_PSE | D_TSC | D_MSR | D_PAE | D_CX8 | D_APIC | D_MTRR | D_PGE | D_CMOV | D_PAT |
 			 D_CLFLUSH | D_MMX | D_FXSR | D_SSE | D_SSE2;
 		break;
+	case 2: /* the caches of leaf 4 in the old coding, which C libraries ask first, at every exec */
+		out[0] = 0x2c307c01;
+		out[3] = 0x40;
+		break;
 	case 4: /* one level of cache each, so that nobody divides by zero: 32 KiB L1d, L1i, 1 MiB L2 */
 		if (sub < 3) {
 			static const u32 type[3] = { 1 | 1 << 5, 2 | 1 << 5, 3 | 2 << 5 };

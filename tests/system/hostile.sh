@@ -5,11 +5,11 @@ elf=$(dirname "$0")/../../build/guests/hostile.elf
 KERNEL=$(realpath -m "${HOSTILE:-$elf}")
 . "$(dirname "$0")/lib.sh"
 seeds=${1:-4}
-ways=(triple badcr3 nowhere hltcli badstate wild nmi)
+ways=(triple badcr3 nowhere hltcli badstate nmi)
 
 # Recorded, with all that the hypervisor says.
 hostile() { # APPEND
-	run "$reprise" record --force -v -o "$tmp/h.rpl" --kernel "$kernel" --append "$1" --limit-insns 20G < /dev/null
+	run "$reprise" record --force -v -o "$tmp/h.rpl" --kernel "$kernel" --append "$1" --limit-insns 30M < /dev/null
 	cp "$tmp/out" "$tmp/h.out"
 	cp "$tmp/err" "$tmp/h.err"
 }
@@ -22,9 +22,9 @@ once() { # APPEND STATUS NAME
 	alive || { keep "${1// /-}" "$tmp"/h.*; false; }
 	ok "$3: the hypervisor stays up"
 	end=$(grep '^reprise: ' "$tmp/err" | tail -1 | cut -c 10-90)
-	is "$2"; ok "$3: status $status: $end"
+	[[ $status =~ ^$2$ ]]; ok "$3: status $status: $end"
 	if [ "$2" = 5 ]; then
-		grep -q '^rip ' "$tmp/err"; ok "$3: the stopped machine's state"
+		grep -q '^cpu\.rip ' "$tmp/err"; ok "$3: the stopped machine's state"
 	fi
 	cp "$tmp/h.err" "$tmp/err"
 	replays h || { keep "replay-${1// /-}" "$tmp"/h.* "$tmp/out" "$tmp/err"; false; }
@@ -38,5 +38,10 @@ done
 for way in "${ways[@]}"; do
 	draw 1000000
 	once "seed=$drawn rounds=10 $way" 5 "$way"
+done
+# Random instructions in ring 0: any end will do, the limit too.
+for ((i = 1; i <= seeds; i++)); do
+	draw 1000000
+	once "seed=$drawn wild" '[056]' "wild $drawn"
 done
 finish

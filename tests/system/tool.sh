@@ -96,7 +96,7 @@ seed=9
 rtc_epoch_s=1748736001
 ns_per_insn=1
 poll_insns=1000000
-epoch_insns=100000000
+epoch_insns=200000000
 limit_insns=5000000000
 limit_vtime_ns=60000000000
 append=a=b "c d"

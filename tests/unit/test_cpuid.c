@@ -160,6 +160,13 @@ Test(cpuid, one_tick_of_the_tsc_is_a_nanosecond)
 	cr_assert(leaf(6, 0).eax >> 2 & 1, "ARAT");
 }
 
+/* 7Ch: L2, 1 MiB; 30h: L1 code, 32 KiB; 2Ch: L1 data, 32 KiB; 40h: no L3 [SDM2 CPUID, leaf 02h]. */
+Test(cpuid, the_old_coding_of_the_caches_agrees)
+{
+	cr_assert_eq(leaf(2, 0).eax, 0x2c307c01);
+	cr_assert_eq(leaf(2, 0).edx, 0x40);
+}
+
 Test(cpuid, caches_have_the_sizes_they_say)
 {
 	static const struct { u32 type, level, bytes; } want[] = { { 1, 1, 32768 }, { 2, 1, 32768 }, { 3, 2, 1048576 } };
@@ -203,7 +210,7 @@ Test(cpuid, topology_names_this_vcpu)
 
 Test(cpuid, all_other_leaves_are_zero)
 {
-	static const u32 used[] = { 0, 1, 4, 6, 7, 0xb, 0x15, 0x16 };
+	static const u32 used[] = { 0, 1, 2, 4, 6, 7, 0xb, 0x15, 0x16 };
 
 	for (u32 i = 0; i < 0x400; i++) {
 		bool there = false;

@@ -227,7 +227,7 @@ Test(exits, a_completed_instruction_traps_with_tf_set)
 	static const struct { enum exit_reason reason; u8 bytes[8]; } cases[] = {
 		{ EXIT_CPUID, { 0x0f, 0xa2 } }, { EXIT_PORT, { 0xec } }, { EXIT_CACHE, { 0x0f, 0x09 } },
 		{ EXIT_TSC, { 0x0f, 0x31 } }, { EXIT_HLT, { 0xf4 } },
-		{ EXIT_PAGING, { 0x8b, 0x05, 0x30, 0, 0xe0, 0xfe } }, /* MOV eax, [LAPIC version] */
+		{ EXIT_PAGING, { 0x8b, 0x05, 0x30, 0, 0xe0, 0xfe } }, /* MOV eax, the LAPIC's version */
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

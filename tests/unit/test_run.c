@@ -614,3 +614,32 @@ Test(run, with_both_rights_on_a_page_one_instruction_runs_and_nothing_enters)
 	check_story("run1@0 run99!23@1 ");
 	cr_assert_eq(vm->paging.nstepping, 0);
 }
+
+/* --- what never ends --- */
+
+static void run_nothing(struct vcpu *x unused_arg, u64 budget unused_arg, struct exit *out)
+{
+	*out = (struct exit){ .reason = EXIT_STOP };
+}
+
+Test(run, a_guest_that_gets_no_instruction_done_is_ended, .timeout = 20)
+{
+	scripted_vcpu.run = run_nothing;
+	cr_assert_eq(vm_run(vm), VM_UNHANDLED);
+	cr_assert_not_null(strstr(vm->stop_reason, "no instruction completes"));
+	cr_assert_eq(vm->now.count, 0);
+}
+
+/* Exits that retire nothing, with an instruction in between: not that. */
+static void run_slowly(struct vcpu *x unused_arg, u64 budget unused_arg, struct exit *out)
+{
+	static unsigned entries;
+	*out = (struct exit){ .reason = EXIT_STOP, .retired = ++entries % 100 == 0 };
+}
+
+Test(run, a_slow_guest_goes_on)
+{
+	scripted_vcpu.run = run_slowly;
+	cr_assert_eq(go(100), VM_LIMIT);
+	cr_assert_eq(vm->now.count, 100);
+}
