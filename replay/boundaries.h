@@ -24,6 +24,10 @@ struct live_boundary {
 };
 void live_boundary_init(struct live_boundary *l, const struct host_port *host);
 
+/* After the VM ended: lets go what --sync still holds back. */
+struct record_boundary;
+void record_boundary_finish(struct record_boundary *r, const struct execpoint *now);
+
 struct record_boundary {
 	struct boundary b;
 	struct live_boundary live;
@@ -31,6 +35,8 @@ struct record_boundary {
 	u32 vm;
 	bool sync;          /* output waits until what led to it is on the disk */
 	bool pending;       /* events queued since the last commit */
+	u8 held[1024];      /* sync: output not yet let go */
+	u32 held_bytes;
 };
 void record_boundary_init(struct record_boundary *r, const struct host_port *host, struct rec_writer *w, u32 vm,
 			  bool sync);

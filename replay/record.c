@@ -23,6 +23,25 @@ static void commit(struct record_boundary *r)
 		return; /* sticks in the writer: poll reports it */
 }
 
+/*
+ * Sync: output leaves when the recording holds, on the disk, that the run came
+ * as far as where it was made.  A mark says so; without one a replay of the
+ * cut recording would end at the last input or digest, before the output.
+ */
+static void release(struct record_boundary *r, const struct execpoint *now)
+{
+	if (!r->held_bytes)
+		return;
+	r->pending = true;
+	if (rec_put_mark(r->w, r->vm, now, "output"))
+		return; /* sticks: the VM ends at its next poll, and this is lost as what led to it is */
+	commit(r);
+	if (r->w->error)
+		return;
+	r->live.b.ops->output(&r->live.b, now, r->held, r->held_bytes);
+	r->held_bytes = 0;
+}
+
 static bool record_next_input(struct boundary *b, const struct execpoint *now, u32 max_size, struct input *in)
 {
 	struct record_boundary *r = record_of(b);
@@ -37,6 +56,7 @@ static u64 record_idle(struct boundary *b, const struct execpoint *now, u64 dead
 {
 	struct record_boundary *r = record_of(b);
 
+	release(r, now);
 	commit(r);
 	if (r->w->error)
 		return VTIMER_NEVER;
@@ -46,19 +66,29 @@ static u64 record_idle(struct boundary *b, const struct execpoint *now, u64 dead
 static void record_output(struct boundary *b, const struct execpoint *now, const void *data, size_t size)
 {
 	struct record_boundary *r = record_of(b);
+	const u8 *bytes = data;
 
-	if (r->sync) {
-		commit(r);
-		if (r->w->error)
-			return; /* what led to it is lost: so is it, and the VM ends at its next poll */
+	if (!r->sync) {
+		r->live.b.ops->output(&r->live.b, now, data, size);
+		return;
 	}
-	r->live.b.ops->output(&r->live.b, now, data, size);
+	while (size--) {
+		if (r->held_bytes == sizeof(r->held))
+			release(r, now);
+		r->held[r->held_bytes++] = *bytes++;
+	}
+}
+
+void record_boundary_finish(struct record_boundary *r, const struct execpoint *now)
+{
+	release(r, now);
 }
 
 static enum vm_outcome record_poll(struct boundary *b, const struct execpoint *now)
 {
 	struct record_boundary *r = record_of(b);
 
+	release(r, now);
 	commit(r);
 	if (r->w->error)
 		return VM_HOST_FAILED;

@@ -15,13 +15,12 @@ static struct replay_boundary *replay_of(struct boundary *b)
 	return container_of(b, struct replay_boundary, b);
 }
 
-/* Marks change nothing in the machine: passed over. */
 static void advance(struct replay_boundary *p)
 {
 	do {
 		p->error = rec_next_event(p->r, &p->ev);
 		p->have = p->error == OK;
-	} while (p->have && (p->ev.kind == REC_MARK || p->ev.vm != 0));
+	} while (p->have && p->ev.vm != 0);
 }
 
 const struct rec_end *replay_recorded_end(const struct replay_boundary *p)
@@ -40,10 +39,16 @@ static void differ(struct replay_boundary *p, const struct execpoint *at, const 
 						   .expected = expected, .got = got };
 }
 
-/* An input handed out last time has been used by now: on to the next event. */
-static void refill(struct replay_boundary *p)
+/*
+ * On to the next event: an input handed out last time has been used by now.
+ * Marks change nothing in the machine, but one still ahead says that the
+ * recorded run came that far.
+ */
+static void refill(struct replay_boundary *p, const struct execpoint *now)
 {
-	if (!p->have && p->error == OK)
+	while (p->error == OK && (!p->have || (p->ev.kind == REC_MARK && (p->ev.at.count < now->count ||
+									 (p->ev.at.count == now->count &&
+									  p->ev.at.vtime_ns <= now->vtime_ns)))))
 		advance(p);
 }
 
@@ -53,7 +58,7 @@ static bool replay_next_input(struct boundary *b, const struct execpoint *now, u
 	struct replay_boundary *p = replay_of(b);
 	struct execpoint at = *now;
 
-	refill(p);
+	refill(p, now);
 	if (!p->have || p->ev.kind != REC_INPUT)
 		return false;
 	at.sequence = p->ev.at.sequence;
@@ -81,7 +86,7 @@ static u64 replay_idle(struct boundary *b, const struct execpoint *now, u64 dead
 	struct replay_boundary *p = replay_of(b);
 	const struct rec_end *e;
 
-	refill(p);
+	refill(p, now);
 	if (p->have && p->ev.kind == REC_INPUT && p->ev.at.count == now->count && p->ev.at.vtime_ns < now->vtime_ns)
 		differ(p, now, "an input's point was passed", 0, 0, 0); /* time never runs backwards to it */
 	if (p->diverged.found || p->error == ERR_IO)
@@ -110,7 +115,7 @@ static enum vm_outcome replay_poll(struct boundary *b, const struct execpoint *n
 	struct replay_boundary *p = replay_of(b);
 
 	p->host->progress(p->host->ctx, now);
-	refill(p);
+	refill(p, now);
 	if (p->have && p->ev.kind == REC_INPUT && p->ev.at.count < now->count)
 		differ(p, now, "an input's point was passed", 0, 0, 0);
 	if (p->diverged.found)
@@ -130,7 +135,7 @@ static enum vm_outcome replay_epoch(struct boundary *b, const struct execpoint *
 {
 	struct replay_boundary *p = replay_of(b);
 
-	refill(p);
+	refill(p, now);
 	p->epochs++;
 	if (p->have && p->ev.kind == REC_DIGEST && p->ev.at.count == now->count) {
 		if (execpoint_cmp(&p->ev.at, now) != 0)
@@ -171,7 +176,7 @@ void replay_check_end(struct replay_boundary *p, enum vm_outcome outcome, u32 gu
 
 	if (p->diverged.found || outcome == VM_RECORDING_END || outcome == VM_HOST_FAILED)
 		return;
-	refill(p);
+	refill(p, now);
 	e = replay_recorded_end(p);
 	if (!e) {
 		/* With nothing left the guest ended by itself before it was looked at again, as it did then. */

@@ -444,6 +444,8 @@ static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
 	u64 digest = vm_digest(vm);
 	struct rec_end end;
 
+	if (s->writer)
+		record_boundary_finish(&s->boundary.record, &vm->now);
 	flush_output(s);
 	end = (struct rec_end){ .outcome = outcome, .guest_exit = vm->guest_exit, .insns = vm->now.count,
 			       .vtime_ns = vm->now.vtime_ns, .exits = total_exits(vm), .inputs = vm->stats.inputs,

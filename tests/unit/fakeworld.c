@@ -335,6 +335,8 @@ enum vm_outcome world_run(struct world *w)
 	enum vm_outcome o = vm_run(vm);
 
 	w->digest = vm_digest(vm);
+	if (w->writer)
+		record_boundary_finish(&w->record, &vm->now);
 	if (w->writer && o != VM_HOST_FAILED) {
 		struct rec_end end = { .outcome = o, .guest_exit = vm->guest_exit, .insns = vm->now.count,
 				       .vtime_ns = vm->now.vtime_ns, .exits = total_exits(vm),
