@@ -3,6 +3,7 @@
 #
 #   check.sh run DIR/NAME COMMAND...   output into DIR/NAME.log, figures into DIR/NAME; a line on it
 #   check.sh sum DIR/NAME...           what failed, then one line "N passed, N failed"
+#   check.sh sum_of DIR                the same of all that began there
 #
 # A suite says its results as "ok ..." and "not ok ..." or "FAIL ..." lines, or is
 # Criterion; one that says nothing of the kind is one test, by its exit status.
@@ -29,7 +30,11 @@ run() { # FILE COMMAND...
 	shift
 	mkdir -p "${file%/*}"
 	began=$(date +%s)
-	timeout -k 10 "${SUITE_TIMEOUT_S:-840}" "$@" > "$file.log" 2>&1 < /dev/null
+	# In a group of its own, so that all of it ends when we are told to.
+	timeout -k 10 "${SUITE_TIMEOUT_S:-1800}" "$@" > "$file.log" 2>&1 < /dev/null &
+	suite=$!
+	trap 'kill $suite; wait $suite; exit 130' INT TERM
+	wait $suite
 	status=$?
 	# shellcheck disable=SC2046
 	set -- $(count "$file.log")
@@ -46,7 +51,7 @@ sum() { # FILE...
 	passed=0 failed=0
 	for file; do
 		if [ ! -r "$file" ]; then
-			echo "FAIL  ${file##*/}: did not run; see what make says above"
+			echo "FAIL  ${file##*/}: did not run to its end; see above, or ${file}.log"
 			failed=$((failed + 1))
 			continue
 		fi
@@ -56,6 +61,15 @@ sum() { # FILE...
 	done
 	echo "$passed passed, $failed failed"
 	[ "$failed" = 0 ]
+}
+
+sum_of() { # DIR
+	set -- "$1"/*.log
+	for log; do
+		set -- "$@" "${log%.log}"
+		shift
+	done
+	sum "$@"
 }
 
 report() { # FILE STATUS: of a suite in which something failed

@@ -264,6 +264,8 @@ enum status bisect(const struct session *first, const struct machine *m, const s
 	enum status st = ST_DIVERGED;
 	u64 where = 0, epoch = conf_u64((const char *)sum->head.data, sum->head.size, "epoch_insns", 1);
 
+	if (!first->diverged_epoch && w.hi > 1)
+		w.hi--; /* seen at the end, where no stop can look any more */
 	w.lo = (w.hi - 1) / epoch * epoch; /* the digest before agreed */
 	if (!compare(&w, w.hi, w.hi, 1, &where))
 		return ST_HOST;

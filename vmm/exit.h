@@ -16,6 +16,7 @@ enum exit_reason {
 	EXIT_CPUID,
 	EXIT_HLT,
 	EXIT_DR7,         /* MOV to DR7 */
+	EXIT_CR4,         /* MOV to CR4 */
 	EXIT_CR8,         /* MOV to CR8: the task priority */
 	EXIT_PAGING,      /* guest-physical access the second-level tables do not allow */
 	EXIT_TSC,         /* RDTSC(P), on hosts where it must exit */

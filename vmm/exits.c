@@ -14,7 +14,7 @@ const char *exit_reason_name(enum exit_reason r)
 {
 	static const char *const names[NEXIT] = {
 		[EXIT_STOP] = "stop", [EXIT_PORT] = "port", [EXIT_MSR] = "msr", [EXIT_CPUID] = "cpuid",
-		[EXIT_HLT] = "hlt", [EXIT_CR8] = "cr8", [EXIT_DR7] = "dr7", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
+		[EXIT_HLT] = "hlt", [EXIT_CR8] = "cr8", [EXIT_DR7] = "dr7", [EXIT_CR4] = "cr4", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
 		[EXIT_UNDEFINED] = "undefined", [EXIT_TRIPLE_FAULT] = "triple-fault",
 		[EXIT_TASK_SWITCH] = "task-switch", [EXIT_CACHE] = "cache", [EXIT_BAD_STATE] = "bad-state",
 		[EXIT_UNKNOWN] = "unknown",
@@ -352,6 +352,27 @@ static void exit_dr7(struct vcpu *v, const struct exit *e unused_arg)
 	single_step(v);
 }
 
+/* The bits of CR4 this machine has: those CPUID offers [APM2 3.1.3 CR4]. */
+#define CR4_OFFERED 0x7ffUL
+
+static void exit_cr4(struct vcpu *v, const struct exit *e unused_arg)
+{
+	struct insn in;
+	u64 value;
+
+	if (!decode_at_rip(v, &in))
+		return;
+	value = emu_get_reg(&v->cpu, &in.operand[1]);
+	if ((value & ~CR4_OFFERED) || ((v->cpu.efer & EFER_LMA) && !(value & CR4_PAE))) {
+		vcpu_raise(v, VEC_GP, true, 0);
+		return;
+	}
+	v->cpu.cr4 = value;
+	v->vm->virt->load(v, PART_CONTROL);
+	vcpu_retire(v, in.length);
+	single_step(v);
+}
+
 static void exit_cr8(struct vcpu *v, const struct exit *e unused_arg)
 {
 	struct insn in;
@@ -444,6 +465,7 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_HLT] = exit_hlt,
 	[EXIT_CR8] = exit_cr8,
 	[EXIT_DR7] = exit_dr7,
+	[EXIT_CR4] = exit_cr4,
 	[EXIT_PAGING] = exit_paging,
 	[EXIT_TSC] = exit_tsc,
 	[EXIT_HYPERCALL] = exit_undefined,

@@ -215,6 +215,9 @@ static void enter(struct vcpu *v, u64 n, struct exit *e)
 	 */
 	if (!e->retired && ((another && e->irq_taken) || (shadow && v->cpu.rip == rip)))
 		v->cpu.interrupt_shadow = 1;
+	/* Of instructions that follow each other only the first casts a shadow (STI; MOV SS), exit between them or not. */
+	if (shadow && !vm->host_keeps_shadow && e->retired == 1)
+		v->cpu.interrupt_shadow = 0;
 }
 
 /* A turn with the guest stopped in HLT: wakes it or lets time pass.  True if it may run. */

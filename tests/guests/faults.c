@@ -137,8 +137,6 @@ static void control(void)
 	check(was(13, 0));
 	FAULTS("mov %%cr4, %%rax; bts $31, %%rax; mov %%rax, %%cr4");
 	check(was(13, 0));
-	FAULTS("mov %%cr3, %%rax; bts $51, %%rax; mov %%rax, %%cr3");
-	check(was(13, 0));
 }
 
 static void software(void)

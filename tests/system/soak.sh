@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 n=${1:-200}
 diverged=0 broken=0 insns=0
-sizes=(64M 96M 128M 160M 256M 512M)
+sizes=(80M 96M 128M 160M 256M 512M)
 polls=(100K 500K 1M 1M 1M 2M)
 
 pick() { # VALUE...: sets $picked

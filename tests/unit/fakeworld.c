@@ -70,6 +70,8 @@ void medium_free(struct world_medium *m)
 static bool medium_works(struct world_medium *m)
 {
 	m->operations++;
+	if (m->operations == m->fail_at && m->count)
+		m->failed_count = *m->count;
 	return !m->fail_at || m->operations < m->fail_at;
 }
 
@@ -290,6 +292,7 @@ void world_record(struct world *w, const struct plan *p, struct world_medium *m)
 		cr_assert(w->writer->error);
 	record_boundary_init(&w->record, &w->host.port, w->writer, 0, p->sync);
 	make(w, &w->record.b);
+	m->count = &w->vm->now.count;
 }
 
 void world_replay(struct world *w, const struct plan *p, struct world_medium *m)

@@ -58,6 +58,8 @@ struct world_medium {
 	u64 operations;
 	u64 fail_at;               /* the n-th operation and all after it fail; 0: none */
 	bool dirty;                /* written since the last flush */
+	const u64 *count;          /* the recorded VM's instructions ... */
+	u64 failed_count;          /* ... when it first failed */
 };
 struct world_medium medium_new(u64 size);
 void medium_free(struct world_medium *m);

@@ -295,6 +295,8 @@ Test(boundary, a_failing_medium_ends_the_vm_and_what_was_written_replays)
 			failed++;
 			cr_assert_eq(o, VM_HOST_FAILED, "seed %lu: operation %lu failed, yet outcome %d", seed, m.fail_at, o);
 			cr_assert(is_prefix(&b, &a), "seed %lu: other output", seed);
+			cr_assert_leq(b.vm->now.count, m.failed_count + plan.config.poll_insns, "seed %lu: it ran on from %lu to %lu",
+				      seed, m.failed_count, b.vm->now.count);
 		}
 		world_free(&b);
 		m.fail_at = 0;
@@ -458,6 +460,48 @@ Test(boundary, synced_output_never_overtakes_what_led_to_it)
 	cr_assert((outputs > 1000 && inputs > 300) || world_runs(300) < 300, "the programs say too little");
 }
 
+/*
+ * Whenever the machine looks outside, with or without --sync: what is queued
+ * is in the recording, and what was said has been said.
+ */
+static u64 wait_and_check(void *ctx, u64 max_ns)
+{
+	struct world_host *h = ctx;
+
+	cr_assert_eq(a.writer->fill, 0, "seed %lu: asleep with an event only in the writer", plan.seed);
+	cr_assert_eq(a.record.held_bytes, 0, "seed %lu: asleep on output", plan.seed);
+	h->waits++;
+	h->waited_ns += max_ns;
+	return max_ns;
+}
+
+static void progress_and_check(void *ctx unused_arg, const struct execpoint *now unused_arg)
+{
+	cr_assert_eq(a.writer->fill, 0, "seed %lu: at a poll point an event is only in the writer", plan.seed);
+	cr_assert_eq(a.record.held_bytes, 0, "seed %lu: at a poll point output is held", plan.seed);
+}
+
+Test(boundary, before_it_waits_everything_is_written_and_said)
+{
+	u64 waits = 0;
+
+	for (u64 seed = world_first_seed(), n = world_runs(200); n; n--, seed++) {
+		struct world_medium m = medium_new(MEDIUM_SIZE);
+
+		plan_random(&plan, seed);
+		plan.sync = seed & 1;
+		plan.closes = false;
+		world_record(&a, &plan, &m);
+		a.host.port.wait = wait_and_check;
+		a.host.port.progress = progress_and_check;
+		world_run(&a);
+		waits += a.host.waits;
+		world_free(&a);
+		medium_free(&m);
+	}
+	cr_assert(waits > 100 || world_runs(200) < 200);
+}
+
 /* ---- idleness ---- */
 
 static void check_behind_host(struct world_host *h)
@@ -614,6 +658,30 @@ Test(boundary, a_wait_ends_at_its_deadline)
 				      ahead);
 		}
 	world_free(&a);
+}
+
+/* A replay that is already past an input's instant, at its very count, does not go back to it. */
+Test(boundary, time_does_not_run_backwards_to_a_missed_input)
+{
+	struct world_medium m = medium_new(MEDIUM_SIZE);
+	struct execpoint at = { .count = 5, .vtime_ns = 1000 }, late = { .count = 5, .vtime_ns = 1001 };
+	struct input in = { .kind = INPUT_CONSOLE, .data = (const u8 *)"x", .size = 1 };
+
+	plan_code("\xf4", 1);
+	world_record(&a, &plan, &m);
+	cr_assert_eq(rec_put_input(a.writer, 0, &at, &in), OK);
+	cr_assert_eq(rec_commit(a.writer, false), OK);
+	for (int i = 0; i < 2; i++) {
+		u64 to;
+
+		world_replay(&b, &plan, &m);
+		to = b.replay.b.ops->idle(&b.replay.b, i ? &late : &at, 5000);
+		cr_assert_eq(to, i ? VTIMER_NEVER : 1000);
+		cr_assert_eq(b.replay.b.ops->poll(&b.replay.b, i ? &late : &at), i ? VM_DIVERGED : VM_RUNNING);
+		world_free(&b);
+	}
+	world_free(&a);
+	medium_free(&m);
 }
 
 /* ---- the operator ---- */

@@ -156,6 +156,7 @@ struct snapshot {
 	struct world_host host;
 	struct live_boundary live;
 	u32 output_size;
+	u64 next_poll, next_epoch;
 };
 static struct snapshot snap;
 
@@ -188,6 +189,8 @@ static u64 take(struct vm *vm, void *ctx)
 	s->host = s->w->host;
 	s->live = s->w->live;
 	s->output_size = s->w->host.output_size;
+	s->next_poll = vm->next_poll;
+	s->next_epoch = (vm->now.count / vm->config.epoch_insns + 1) * vm->config.epoch_insns;
 	return NO_STOP;
 }
 
@@ -200,6 +203,8 @@ static void load_machine(struct world *w, const struct snapshot *s)
 	vm_state_walk(vm, &load);
 	cr_assert_eq(load.error, OK, "seed %lu: load failed in section %s", w->plan.seed, load.section);
 	cr_assert_eq(load.pos, s->size);
+	cr_assert_eq(vm->next_poll, s->next_poll, "seed %lu: polls elsewhere", w->plan.seed);
+	cr_assert_eq(vm->next_epoch, s->next_epoch);
 	vm->virt->load(&vm->vcpu[0], PART_ALL);
 	for (u64 at = 0; at < WORLD_MEM; at += PAGE_SIZE)
 		if (guestmem_is_ram(&vm->mem, GPA(at)))

@@ -138,7 +138,8 @@ static err_t svm_create(struct vcpu *v)
 	v->vendor = s;
 
 	b->c.intercept_dr_write = 1 << 7; /* see run_with_breakpoints */
-	b->c.intercept_cr_write = 1 << 8; /* the LAPIC must know which interrupts it may offer */
+	/* Reserved bits of CR4 would fail a later VMRUN; CR8 tells the LAPIC which interrupts it may offer. */
+	b->c.intercept_cr_write = 1 << 4 | 1 << 8;
 	b->c.intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
 			  INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_IOIO | INTERCEPT_MSR |
 			  INTERCEPT_TASK_SWITCH | INTERCEPT_INVLPGA | INTERCEPT_SHUTDOWN;
@@ -464,6 +465,9 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 		break;
 	case VMEXIT_DR7_WRITE:
 		out->reason = EXIT_DR7;
+		break;
+	case VMEXIT_CR4_WRITE:
+		out->reason = EXIT_CR4;
 		break;
 	case VMEXIT_CR8_WRITE:
 		out->reason = EXIT_CR8;
