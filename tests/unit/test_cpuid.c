@@ -180,7 +180,7 @@ Test(cpuid, caches_have_the_sizes_they_say)
 	}
 	cr_assert(is_zero(leaf(4, 3)), "the list ends");
 	cr_assert_eq(leaf(0x80000006, 0).ecx >> 16, 1024);
-	/* The old coding [SDM2 table 3-12]: 2Ch L1d and 30h L1i of 32 KiB, 7Ch L2 of 1 MiB, 40h no L3. */
+	/* The old coding [SDM2 CPUID, leaf 2]: 2Ch L1d and 30h L1i of 32 KiB, 7Ch L2 of 1 MiB, 40h no L3. */
 	cr_assert(leaf(2, 0).eax == 0x2c307c01 && !leaf(2, 0).ebx && !leaf(2, 0).ecx && leaf(2, 0).edx == 0x40);
 }
 
