@@ -18,6 +18,7 @@ enum exit_reason {
 	EXIT_DR7,         /* MOV to DR7 */
 	EXIT_CR4,         /* MOV to CR4 */
 	EXIT_CR8,         /* MOV to CR8: the task priority */
+	EXIT_EXCEPTION,   /* an exception in the wake of an injected one, not delivered yet */
 	EXIT_PAGING,      /* guest-physical access the second-level tables do not allow */
 	EXIT_TSC,         /* RDTSC(P), on hosts where it must exit */
 	EXIT_HYPERCALL,   /* VMMCALL */
@@ -49,6 +50,12 @@ struct exit {
 		struct {
 			bool write;
 		} msr;
+		struct {
+			u8 vector;
+			bool has_error;
+			u32 error;
+			u64 cr2; /* of a page fault; the register still has its old value */
+		} exception;
 		struct {
 			gpa_t gpa;
 			bool write, fetch, table_walk;

@@ -14,7 +14,7 @@ const char *exit_reason_name(enum exit_reason r)
 {
 	static const char *const names[NEXIT] = {
 		[EXIT_STOP] = "stop", [EXIT_PORT] = "port", [EXIT_MSR] = "msr", [EXIT_CPUID] = "cpuid",
-		[EXIT_HLT] = "hlt", [EXIT_CR8] = "cr8", [EXIT_DR7] = "dr7", [EXIT_CR4] = "cr4", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
+		[EXIT_HLT] = "hlt", [EXIT_CR8] = "cr8", [EXIT_DR7] = "dr7", [EXIT_CR4] = "cr4", [EXIT_EXCEPTION] = "exception", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
 		[EXIT_UNDEFINED] = "undefined", [EXIT_TRIPLE_FAULT] = "triple-fault",
 		[EXIT_TASK_SWITCH] = "task-switch", [EXIT_CACHE] = "cache", [EXIT_BAD_STATE] = "bad-state",
 		[EXIT_UNKNOWN] = "unknown",
@@ -405,6 +405,14 @@ static void reach_device(struct vcpu *v, const struct exit *e)
 		emulate_at_rip(v);
 }
 
+/* v->exception still holds the first exception if this one came out of its delivery. */
+static void exit_exception(struct vcpu *v, const struct exit *e)
+{
+	if (e->exception.vector == VEC_PF)
+		v->cpu.cr2 = e->exception.cr2;
+	vcpu_raise(v, e->exception.vector, e->exception.has_error, e->exception.error);
+}
+
 static void exit_paging(struct vcpu *v, const struct exit *e)
 {
 	switch (v->vm->paging.ops->fault(v, e)) {
@@ -466,6 +474,7 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_CR8] = exit_cr8,
 	[EXIT_DR7] = exit_dr7,
 	[EXIT_CR4] = exit_cr4,
+	[EXIT_EXCEPTION] = exit_exception,
 	[EXIT_PAGING] = exit_paging,
 	[EXIT_TSC] = exit_tsc,
 	[EXIT_HYPERCALL] = exit_undefined,

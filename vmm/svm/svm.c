@@ -297,13 +297,20 @@ static void svm_save(struct vcpu *v, unsigned parts)
 
 /* --- 3  events in --------------------------------------------------------- */
 
+/* Exceptions that on top of another may make a double fault: #DE, #TS, #NP, #SS, #GP, #PF [APM2 8.2.9]. */
+#define COMPOUNDING (BIT(VEC_DE) | BIT(VEC_TS) | BIT(VEC_NP) | BIT(VEC_SS) | BIT(VEC_GP) | BIT(VEC_PF))
+
 static void inject(struct vcpu *v, struct vmcb *b)
 {
 	struct pending_exception *p = &v->exception;
 	struct vmcb_control *c = &b->c;
 
 	c->int_ctl = v->cpu.cr8 | V_INTR_MASKING;
+	c->intercept_exceptions = 0;
 	if (p->valid) {
+		/* TCG forgets that an injected exception was the first of two: the second comes to us, to be combined. */
+		if ((COMPOUNDING | BIT(VEC_DF)) & BIT(p->vector))
+			c->intercept_exceptions = COMPOUNDING;
 		c->eventinj = EVENT_VALID | (u64)EVENT_EXCEPTION << 8 | p->vector |
 			      (p->has_error ? EVENT_HAS_ERROR | (u64)p->error << 32 : 0);
 		p->valid = false;
@@ -443,6 +450,17 @@ static void decode_npf(const struct vmcb_control *c, struct exit *out)
 	out->paging.table_walk = c->exitinfo1 & BIT(33);
 }
 
+static void decode_exception(const struct vmcb_control *c, struct exit *out)
+{
+	u8 vector = (u8)(c->exitcode - VMEXIT_EXCP0);
+
+	out->reason = EXIT_EXCEPTION; /* [APM2 15.12 Exception Intercepts] */
+	out->exception.vector = vector;
+	out->exception.has_error = vector != VEC_DE;
+	out->exception.error = (u32)c->exitinfo1;
+	out->exception.cr2 = c->exitinfo2;
+}
+
 static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exit *out)
 {
 	switch (c->exitcode) {
@@ -459,6 +477,9 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 		break;
 	case VMEXIT_NPF:
 		decode_npf(c, out);
+		break;
+	case VMEXIT_EXCP0 ... VMEXIT_EXCP0 + 31:
+		decode_exception(c, out);
 		break;
 	case VMEXIT_CPUID:
 		out->reason = EXIT_CPUID;
