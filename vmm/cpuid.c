@@ -116,8 +116,8 @@ static void extended(u32 leaf, u32 out[4])
 	case 0x80000007: /* invariant TSC */
 		out[3] = 1 << 8;
 		break;
-	case 0x80000008: /* 40 bits physical, 48 virtual */
-		out[0] = 48 << 8 | 40;
+	case 0x80000008: /* 48 bits virtual */
+		out[0] = 48 << 8 | CPUID_PHYS_BITS;
 		break;
 	}
 }

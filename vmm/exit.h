@@ -16,6 +16,7 @@ enum exit_reason {
 	EXIT_CPUID,
 	EXIT_HLT,
 	EXIT_DR7,         /* MOV to DR7 */
+	EXIT_CR0,         /* MOV to CR0, LMSW: a change of more than TS and MP */
 	EXIT_CR4,         /* MOV to CR4 */
 	EXIT_CR8,         /* MOV to CR8: the task priority */
 	EXIT_EXCEPTION,   /* an exception in the wake of an injected one, not delivered yet */

@@ -14,7 +14,7 @@ const char *exit_reason_name(enum exit_reason r)
 {
 	static const char *const names[NEXIT] = {
 		[EXIT_STOP] = "stop", [EXIT_PORT] = "port", [EXIT_MSR] = "msr", [EXIT_CPUID] = "cpuid",
-		[EXIT_HLT] = "hlt", [EXIT_CR8] = "cr8", [EXIT_DR7] = "dr7", [EXIT_CR4] = "cr4", [EXIT_EXCEPTION] = "exception", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
+		[EXIT_HLT] = "hlt", [EXIT_DR7] = "dr7", [EXIT_CR0] = "cr0", [EXIT_CR4] = "cr4", [EXIT_CR8] = "cr8", [EXIT_EXCEPTION] = "exception", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
 		[EXIT_UNDEFINED] = "undefined", [EXIT_TRIPLE_FAULT] = "triple-fault",
 		[EXIT_TASK_SWITCH] = "task-switch", [EXIT_CACHE] = "cache", [EXIT_BAD_STATE] = "bad-state",
 		[EXIT_UNKNOWN] = "unknown",
@@ -352,42 +352,104 @@ static void exit_dr7(struct vcpu *v, const struct exit *e unused_arg)
 	single_step(v);
 }
 
+/* Operand n, read from its register or from memory.  False: the guest gets a fault instead. */
+static bool source_operand(struct vcpu *v, const struct insn *in, unsigned n, u64 *value)
+{
+	const struct insn_operand *o = &in->operand[n];
+	enum emu_result r;
+	gva_t at;
+
+	if (o->kind != OPND_MEM) {
+		*value = emu_get_reg(&v->cpu, o);
+		return true;
+	}
+	v->vm->virt->save(v, PART_SEGMENTS);
+	r = emu_segment(&v->cpu, in->mem.seg, emu_offset(&v->cpu, in), o->size_bytes, EMU_READ, &at);
+	if (r == EMU_OK)
+		r = emu_read(v, at, o->size_bytes, EMU_READ, value);
+	else
+		vcpu_raise(v, r == EMU_SS ? VEC_SS : VEC_GP, true, 0);
+	return r == EMU_OK;
+}
+
+/* False: #GP [APM2 3.1.1 CR0 Register].  Bits that are not defined stay 0, ET stays 1. */
+static bool set_cr0(struct vcpu *v, u64 value)
+{
+	struct cpu_state *c = &v->cpu;
+	bool paging = value & CR0_PG, turned_on = paging && !(c->cr0 & CR0_PG);
+
+	if (value >> 32 || ((value & CR0_NW) && !(value & CR0_CD)) || (paging && !(value & CR0_PE)))
+		return false;
+	if (turned_on && (c->efer & EFER_LME) && (!(c->cr4 & CR4_PAE) || (c->seg[SEG_CS].attrib & SEG_ATTR_L)))
+		return false;
+	if (!paging && cpu_code_bits(c) == 64)
+		return false;
+	c->cr0 = (value & CR0_DEFINED) | CR0_ET;
+	c->efer = paging && (c->efer & EFER_LME) ? c->efer | EFER_LMA : c->efer & ~(u64)EFER_LMA;
+	return true;
+}
+
 /* The bits of CR4 this machine has: those CPUID offers [APM2 3.1.3 CR4]. */
 #define CR4_OFFERED 0x7ffUL
 
-static void exit_cr4(struct vcpu *v, const struct exit *e unused_arg)
+static bool set_cr4(struct vcpu *v, u64 value)
+{
+	if ((value & ~CR4_OFFERED) || ((v->cpu.efer & EFER_LMA) && !(value & CR4_PAE)))
+		return false;
+	v->cpu.cr4 = value;
+	return true;
+}
+
+static bool set_cr8(struct vcpu *v, u64 value)
+{
+	if (value & ~0xfUL)
+		return false;
+	lapic_set_tpr_from_cr8(&v->lapic, (u8)value);
+	return true;
+}
+
+static void exit_control_register(struct vcpu *v, const struct exit *e)
 {
 	struct insn in;
 	u64 value;
+	bool good;
 
-	if (!decode_at_rip(v, &in))
+	if (!decode_at_rip(v, &in) || !source_operand(v, &in, in.op == INSN_LMSW ? 0 : 1, &value))
 		return;
-	value = emu_get_reg(&v->cpu, &in.operand[1]);
-	if ((value & ~CR4_OFFERED) || ((v->cpu.efer & EFER_LMA) && !(value & CR4_PAE))) {
+	if (in.op == INSN_LMSW) /* sets PE, never clears it */
+		value = (v->cpu.cr0 & ~(u64)LMSW_BITS) | (value & LMSW_BITS) | (v->cpu.cr0 & CR0_PE);
+	good = e->reason == EXIT_CR0 ? set_cr0(v, value) : e->reason == EXIT_CR4 ? set_cr4(v, value) : set_cr8(v, value);
+	if (!good) {
 		vcpu_raise(v, VEC_GP, true, 0);
 		return;
 	}
-	v->cpu.cr4 = value;
 	v->vm->virt->load(v, PART_CONTROL);
 	vcpu_retire(v, in.length);
 	single_step(v);
 }
 
-static void exit_cr8(struct vcpu *v, const struct exit *e unused_arg)
+static void exit_fatal(struct vcpu *v, const struct exit *e)
+{
+	if (e->reason == EXIT_TRIPLE_FAULT)
+		vm_stop(v->vm, VM_TRIPLE_FAULT, "triple fault at rip 0x%lx", v->cpu.rip);
+	else
+		vm_stop(v->vm, VM_UNHANDLED, "exit %s (0x%lx) at rip 0x%lx", exit_reason_name(e->reason), e->raw_code,
+			v->cpu.rip);
+}
+
+/*
+ * The processor refuses the guest's state.  TCG says so, too, of a MOV to CR3
+ * whose value has address bits beyond the processor's: that is #GP.
+ */
+static void exit_bad_state(struct vcpu *v, const struct exit *e)
 {
 	struct insn in;
-	u64 value;
 
-	if (!decode_at_rip(v, &in))
-		return;
-	value = emu_get_reg(&v->cpu, &in.operand[1]);
-	if (value & ~0xfUL) {
+	if (decode_at_rip(v, &in) && in.op == INSN_MOV_TO_CR && in.operand[0].reg == 3 &&
+	    emu_get_reg(&v->cpu, &in.operand[1]) >> CPUID_PHYS_BITS)
 		vcpu_raise(v, VEC_GP, true, 0);
-		return;
-	}
-	lapic_set_tpr_from_cr8(&v->lapic, (u8)value);
-	vcpu_retire(v, in.length);
-	single_step(v);
+	else
+		exit_fatal(v, e);
 }
 
 /* An access to what is no memory: a device register, or nothing. */
@@ -452,15 +514,6 @@ static void exit_undefined(struct vcpu *v, const struct exit *e unused_arg)
 	vcpu_raise(v, VEC_UD, false, 0);
 }
 
-static void exit_fatal(struct vcpu *v, const struct exit *e)
-{
-	if (e->reason == EXIT_TRIPLE_FAULT)
-		vm_stop(v->vm, VM_TRIPLE_FAULT, "triple fault at rip 0x%lx", v->cpu.rip);
-	else
-		vm_stop(v->vm, VM_UNHANDLED, "exit %s (0x%lx) at rip 0x%lx", exit_reason_name(e->reason), e->raw_code,
-			v->cpu.rip);
-}
-
 static void exit_stop(struct vcpu *v unused_arg, const struct exit *e unused_arg)
 {
 }
@@ -471,9 +524,10 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_MSR] = exit_msr,
 	[EXIT_CPUID] = exit_cpuid,
 	[EXIT_HLT] = exit_hlt,
-	[EXIT_CR8] = exit_cr8,
 	[EXIT_DR7] = exit_dr7,
-	[EXIT_CR4] = exit_cr4,
+	[EXIT_CR0] = exit_control_register,
+	[EXIT_CR4] = exit_control_register,
+	[EXIT_CR8] = exit_control_register,
 	[EXIT_EXCEPTION] = exit_exception,
 	[EXIT_PAGING] = exit_paging,
 	[EXIT_TSC] = exit_tsc,
@@ -482,7 +536,7 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_CACHE] = complete,
 	[EXIT_TRIPLE_FAULT] = exit_fatal,
 	[EXIT_TASK_SWITCH] = exit_fatal,
-	[EXIT_BAD_STATE] = exit_fatal,
+	[EXIT_BAD_STATE] = exit_bad_state,
 	[EXIT_UNKNOWN] = exit_fatal,
 };
 

@@ -133,6 +133,8 @@ void vcpu_retire(struct vcpu *v, unsigned insn_bytes);
 /* The same where RIP has been moved already, or stays (one iteration of a REP string). */
 void vcpu_count_one(struct vcpu *v);
 
+#define CPUID_PHYS_BITS 40 /* of a guest-physical address */
+
 /* CPUID and MSRs of the machine [cpuid.c, msr.c]. */
 void cpuid_read(const struct vcpu *v, u32 leaf, u32 subleaf, u32 out[4]);
 err_t msr_read(struct vcpu *v, u32 index, u64 *value) must_check;  /* ERR_INVALID: #GP */

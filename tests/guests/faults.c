@@ -128,7 +128,7 @@ static void protection(void)
 	check(was(13, 0x58));
 }
 
-/* Plain QEMU has every MSR, ignores bits of CR8, and hangs at reserved bits of CR3 and CR4. */
+/* Plain QEMU has every MSR, ignores bits of CR8, and hangs at reserved bits of CR3, CR4 and CR0. */
 static void control(void)
 {
 	FAULTS("mov $0x12345, %%ecx; rdmsr");
@@ -137,6 +137,18 @@ static void control(void)
 	check(was(13, 0));
 	FAULTS("mov %%cr4, %%rax; bts $31, %%rax; mov %%rax, %%cr4");
 	check(was(13, 0));
+	FAULTS("mov %%cr4, %%rax; btr $5, %%rax; mov %%rax, %%cr4"); /* long mode without PAE */
+	check(was(13, 0));
+	FAULTS("mov %%cr3, %%rax; bts $51, %%rax; mov %%rax, %%cr3");
+	check(was(13, 0));
+	FAULTS("mov %%cr0, %%rax; bts $29, %%rax; mov %%rax, %%cr0"); /* NW without CD */
+	check(was(13, 0));
+	FAULTS("mov %%cr0, %%rax; btr $31, %%rax; mov %%rax, %%cr0"); /* 64-bit code without paging */
+	check(was(13, 0));
+	FAULTS("mov %%cr0, %%rax; btr $0, %%rax; mov %%rax, %%cr0"); /* paging without protection */
+	check(was(13, 0));
+	FAULTS("smsw %%ax; xor $4, %%eax; lmsw %%ax; xor $4, %%eax; lmsw %%ax"); /* EM, and back */
+	check(last.n == 0);
 }
 
 static void software(void)

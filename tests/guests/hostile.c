@@ -344,10 +344,8 @@ static void end_by_word(void)
 	if (arg_word("hltcli"))
 		__asm__ volatile("cli; hlt");
 	if (arg_word("badstate")) {
-		if (random(2)) /* NW without CD */
-			write_cr0((read_cr0() & ~0x40000000UL) | 0x20000000);
-		else
-			write_cr4(read_cr4() & ~0x20UL); /* long mode without PAE */
+		gdt[SEL_FREE / 8] = 0x00ef9b000000ffff; /* code of 64 and of 32 bits: plain QEMU takes it */
+		__asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq\n1:" : : "i"(SEL_FREE) : "rax", "memory");
 		for (volatile unsigned i = 0; i < 100000; i++)
 			;
 		outb(0x80, 0);

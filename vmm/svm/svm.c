@@ -138,9 +138,9 @@ static err_t svm_create(struct vcpu *v)
 	v->vendor = s;
 
 	b->c.intercept_dr_write = 1 << 7; /* see run_with_breakpoints */
-	/* Reserved bits of CR4 would fail a later VMRUN; CR8 tells the LAPIC which interrupts it may offer. */
+	/* CR0 that cannot be, and reserved bits of CR4, would fail a later VMRUN.  CR8 tells the LAPIC which interrupts it may offer. */
 	b->c.intercept_cr_write = 1 << 4 | 1 << 8;
-	b->c.intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_RDPMC |
+	b->c.intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_CR0_SELECTIVE | INTERCEPT_RDPMC |
 			  INTERCEPT_CPUID | INTERCEPT_INVD | INTERCEPT_HLT | INTERCEPT_IOIO | INTERCEPT_MSR |
 			  INTERCEPT_TASK_SWITCH | INTERCEPT_INVLPGA | INTERCEPT_SHUTDOWN;
 	b->c.intercept2 = INTERCEPT_VMRUN | INTERCEPT_VMMCALL | INTERCEPT_VMLOAD | INTERCEPT_VMSAVE | INTERCEPT_STGI |
@@ -384,6 +384,11 @@ static void enter_with_breakpoints(struct vcpu *v, struct svm_vcpu *s)
 		vm_stop(v->vm, VM_UNHANDLED, "a hardware breakpoint of the guest lies on addresses the hypervisor uses");
 }
 
+static bool refused(const struct vmcb_control *c)
+{
+	return (u32)c->exitcode == VMEXIT_INVALID; /* 64 bits of ones; QEMU writes 32 */
+}
+
 static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exit *out);
 
 static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
@@ -415,12 +420,14 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	v->cpu.gpr[RAX] = b->s.rax;
 	v->cpu.gpr[RSP] = b->s.rsp;
 	v->cpu.rip = b->s.rip;
-	v->cpu.rflags = (b->s.rflags & RFLAGS_DEFINED) | RFLAGS_RESERVED1;
 	v->cpu.interrupt_shadow = b->c.interrupt_shadow & 1;
 	save_control(b, &v->cpu);
 	save_segment(&v->cpu.seg[SEG_CS], &b->s.cs);
 	*out = (struct exit){ .raw_code = b->c.exitcode };
 	out->retired = s->entry.after - s->entry.before - counter->entry_cost;
+	/* When TCG refuses to enter, the flags in the VMCB are the hypervisor's; the guest's have not changed. */
+	if (out->retired || !refused(&b->c))
+		v->cpu.rflags = (b->s.rflags & RFLAGS_DEFINED) | RFLAGS_RESERVED1;
 	out->irq_taken = v->irq_vector >= 0 && !(b->c.int_ctl & V_IRQ);
 	reinject(v, &b->c, out);
 	b->c.eventinj = 0;
@@ -487,6 +494,9 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 	case VMEXIT_DR7_WRITE:
 		out->reason = EXIT_DR7;
 		break;
+	case VMEXIT_CR0_SELECTIVE:
+		out->reason = EXIT_CR0;
+		break;
 	case VMEXIT_CR4_WRITE:
 		out->reason = EXIT_CR4;
 		break;
@@ -522,12 +532,8 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 	case VMEXIT_VMLOAD ... VMEXIT_SKINIT:
 		out->reason = EXIT_UNDEFINED;
 		break;
-	case (u64)-1:      /* VMEXIT_INVALID; QEMU writes 32 bits of it */
-	case 0xffffffffU:
-		out->reason = EXIT_BAD_STATE;
-		break;
 	default:
-		out->reason = EXIT_UNKNOWN;
+		out->reason = refused(c) ? EXIT_BAD_STATE : EXIT_UNKNOWN;
 		break;
 	}
 }
