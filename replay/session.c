@@ -282,7 +282,7 @@ static void load_guest(struct session *s)
 	struct guest_loader loader = { .write = load_write, .zero = load_zero, .ctx = vm, .ram_size = vm->config.mem_bytes };
 	struct blob kernel = file(s, "kernel"), initrd = file(s, "initrd");
 	char *append = big(s->machine.size + 1); /* longer it cannot be */
-	const char *why = "it is neither a Linux bzImage nor an ELF kernel with a PVH entry";
+	const char *why = "kernel: neither a Linux bzImage nor an ELF kernel with a PVH entry";
 	struct guest_range acpi;
 	gpa_t rsdp;
 	err_t err = ERR_UNSUPPORTED;
@@ -300,11 +300,8 @@ static void load_guest(struct session *s)
 					.initrd_size = initrd.size, .cmdline = append, .acpi = acpi, .rsdp = rsdp };
 		err = elf_load(&c, &loader, &vm->vcpu[0].cpu, &why);
 	}
-	if (err) {
-		control_printf("error kernel: %s\n", why);
-		console_flush();
-		machine_exit(1);
-	}
+	if (err)
+		fail(why);
 	vm->virt->load(&vm->vcpu[0], PART_ALL);
 }
 

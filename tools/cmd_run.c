@@ -56,7 +56,7 @@ static enum status finish_recording(const struct options *o, int fd, const struc
 	*bytes = sum.intact_bytes;
 	if (ftruncate(fd, (off_t)sum.intact_bytes) || (o->sync && fsync(fd)))
 		st = complain(ST_HOST, "%s: %s; check the disk", o->output, strerror(errno));
-	else if (!sum.host.size && !s->ready)
+	else if (!sum.ended && !sum.last.count && s->failure[0])
 		unlink(o->output); /* the machine never started: nothing was recorded */
 	else if (summary_trouble(&sum, text, sizeof(text)))
 		remark("%s: %s; 'reprise replay %s' runs that much", o->output, text, o->output);

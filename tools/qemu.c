@@ -78,7 +78,7 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, int c
 		snprintf(drive, sizeof(drive), "file=/proc/self/fd/%d,format=raw,if=none,id=rec,cache=%s%s", c->recording_fd,
 			 c->durable ? "writeback" : "unsafe", c->recording_readonly ? ",readonly=on" : "");
 		ARG("-drive"), ARG(drive);
-		ARG("-device"), ARG("virtio-blk-pci,drive=rec,serial=recording");
+		ARG("-device"), ARG("virtio-blk-pci,drive=rec,serial=recording,werror=report,rerror=report");
 	}
 	ARG(NULL);
 #undef ARG

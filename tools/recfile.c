@@ -161,6 +161,17 @@ static enum status unreadable(const char *path, err_t e)
 	}
 }
 
+/* A directory opens, too.  Sets errno. */
+static bool is_directory(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) || !S_ISDIR(st.st_mode))
+		return false;
+	errno = EISDIR;
+	return true;
+}
+
 enum status summarise(struct summary *s, const char *path)
 {
 	struct rec_reader *r = need(malloc(sizeof(*r)));
@@ -170,7 +181,7 @@ enum status summarise(struct summary *s, const char *path)
 
 	*s = (struct summary){ .path = path };
 	s->fd = open(path, O_RDONLY | O_CLOEXEC);
-	size = s->fd < 0 ? -1 : lseek(s->fd, 0, SEEK_END);
+	size = s->fd < 0 || is_directory(s->fd) ? -1 : lseek(s->fd, 0, SEEK_END);
 	if (size < 0) {
 		enum status st = complain(ST_USAGE, "%s: %s; give the file of a recording", path, strerror(errno));
 
