@@ -51,6 +51,7 @@ typedef struct { u64 v; } hpa_t; /* host-physical */
 
 #define must_check __attribute__((warn_unused_result))
 #define noreturn_fn __attribute__((noreturn))
+#define inline_always inline __attribute__((always_inline)) /* for the sake of constant arguments */
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
 #define packed_struct __attribute__((packed))
 #define aligned_to(n) __attribute__((aligned(n)))

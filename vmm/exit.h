@@ -35,6 +35,7 @@ enum exit_reason {
 /* Name for reports and statistics, e.g. "port". */
 const char *exit_reason_name(enum exit_reason r);
 
+/* Filled by vendor code; of the union only what belongs to the reason. */
 struct exit {
 	enum exit_reason reason;
 	u64 retired;     /* instructions the guest completed since entry */
@@ -46,7 +47,7 @@ struct exit {
 		struct {
 			u16 port;
 			u8 size_bytes;
-			bool in, string, rep;
+			bool in, string;
 		} port;
 		struct {
 			bool write;

@@ -238,15 +238,11 @@ static const struct emu_ops emu_surroundings = {
 	.read = emu_read, .write = emu_write, .check = emu_check, .in = emu_in, .out = emu_out,
 };
 
-/* Executes the instruction at RIP, which reaches a device. */
-static void emulate_at_rip(struct vcpu *v)
+/* Executes an instruction that reaches a device. */
+static void emulate_insn(struct vcpu *v, const struct insn *in)
 {
-	struct insn in;
-
 	v->vm->virt->save(v, PART_SEGMENTS);
-	if (!decode_at_rip(v, &in))
-		return;
-	switch (emulate(&v->cpu, &in, &emu_surroundings, v)) {
+	switch (emulate(&v->cpu, in, &emu_surroundings, v)) {
 	case EMU_DONE:
 	case EMU_REPEAT:
 		vcpu_count_one(v);
@@ -271,15 +267,40 @@ static void emulate_at_rip(struct vcpu *v)
 	}
 }
 
+/*
+ * A MOV between a register and one page of device registers, in 64-bit code:
+ * nearly all there are.  The processor has checked the access and says where
+ * it goes, so the emulator's own segmentation and walk can be left out.
+ */
+static bool move_device(struct vcpu *v, const struct insn *in, gpa_t gpa)
+{
+	bool load = in->operand[0].kind == OPND_REG;
+	unsigned n = in->operand[load].size_bytes;
+
+	if (in->op != INSN_MOV || cpu_code_bits(&v->cpu) != 64 || in->mem.seg == SEG_FS || in->mem.seg == SEG_GS ||
+	    (emu_offset(&v->cpu, in) ^ gpa.v) % PAGE_SIZE || gpa.v % PAGE_SIZE + n > PAGE_SIZE)
+		return false;
+	if (load)
+		emu_set_reg(&v->cpu, &in->operand[0], board_read(v, IO_MEMORY, gpa.v, n));
+	else
+		board_write(v, IO_MEMORY, gpa.v, n,
+			    in->operand[1].kind == OPND_IMM ? in->imm : emu_get_reg(&v->cpu, &in->operand[1]));
+	vcpu_retire(v, in->length);
+	single_step(v);
+	return true;
+}
+
 /* --- one handler a reason ----------------------------------------------------- */
 
 static void exit_port(struct vcpu *v, const struct exit *e)
 {
 	unsigned n = e->port.size_bytes;
 	u64 *rax = &v->cpu.gpr[RAX];
+	struct insn in;
 
 	if (e->port.string) {
-		emulate_at_rip(v);
+		if (decode_at_rip(v, &in))
+			emulate_insn(v, &in);
 		return;
 	}
 	/* Time stands at the instruction while the device works; then it retires. */
@@ -458,13 +479,14 @@ static void reach_device(struct vcpu *v, const struct exit *e)
 	const char *what = e->in_delivery ? "delivery of an interrupt or exception"
 			   : e->paging.fetch ? "instruction fetch"
 			   : e->paging.table_walk ? "page table walk" : NULL;
+	struct insn in;
 
 	v->vm->paging.ops->step_done(v->vm);
 	if (what)
 		vm_stop(v->vm, VM_UNHANDLED, "%s reaches guest-physical 0x%lx, where there is no memory; rip 0x%lx", what,
 			e->paging.gpa.v, v->cpu.rip);
-	else
-		emulate_at_rip(v);
+	else if (decode_at_rip(v, &in) && !move_device(v, &in, e->paging.gpa))
+		emulate_insn(v, &in);
 }
 
 /* v->exception still holds the first exception if this one came out of its delivery. */

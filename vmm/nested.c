@@ -56,7 +56,14 @@ static u64 *chunk_entry(struct vm *vm, gpa_t gpa)
 
 static u64 leaf(struct vm *vm, const struct chunk_info *c, unsigned page, unsigned rights)
 {
-	return vm->virt->pte_leaf(HPA((u64)c->data + page * PAGE_SIZE), rights, false);
+	return vm->virt->pte_leaf(HPA((u64)c->data + page * PAGE_SIZE), rights);
+}
+
+/* The entries of what is RAM in a chunk.  In every vendor's format the page's address is where it is in the entry. */
+static void map_chunk(struct vm *vm, u64 chunk, u64 first, u64 pages[CHUNK_PAGES])
+{
+	for (u64 at = 0; at < CHUNK_SIZE; at += PAGE_SIZE, pages++)
+		*pages = guestmem_is_ram(&vm->mem, GPA(chunk + at)) ? first + at : 0;
 }
 
 /* A page of RAM the guest has not reached before, or reached with other rights. */
@@ -75,9 +82,8 @@ static enum paging_verdict set_rights(struct vm *vm, gpa_t gpa, unsigned rights)
 		if (!pages)
 			return PAGING_FAILED;
 		*entry = vm->virt->pte_table(HPA((u64)pages));
-		for (unsigned i = 0; vm->paging.variant != PAGING_ONE_BY_ONE && i < CHUNK_PAGES; i++)
-			if (guestmem_is_ram(&vm->mem, GPA((gpa.v & ~(CHUNK_SIZE - 1)) + i * PAGE_SIZE)))
-				pages[i] = leaf(vm, c, i, others);
+		if (vm->paging.variant == PAGING_NORMAL)
+			map_chunk(vm, gpa.v & ~(CHUNK_SIZE - 1), leaf(vm, c, 0, others), pages);
 	}
 	pages = table_at(entry_address(*entry));
 	if (pages[page] & vm->virt->pte_dirty)

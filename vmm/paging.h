@@ -36,7 +36,6 @@ struct paging_ops {
 enum paging_variant {
 	PAGING_NORMAL,       /* a touched chunk is mapped as 512 small pages */
 	PAGING_ONE_BY_ONE,   /* small pages, each mapped when first touched */
-	PAGING_LARGE,        /* a chunk never executed from is one 2 MiB page */
 };
 
 /* An instruction lies in two pages at most, and with its operands and table entries touches few more. */

@@ -115,10 +115,11 @@ static void accept_interrupt(struct vcpu *v)
  */
 static bool another_waits(const struct vcpu *v)
 {
-	struct pic after = v->vm->board.pic;
+	struct pic after;
 
 	if (v->irq_vector < 0 || !v->irq_from_pic)
 		return false;
+	after = v->vm->board.pic;
 	pic_acknowledge(&after);
 	return pic_has_interrupt(&after) || lapic_pending_vector(&v->lapic) >= 0;
 }
@@ -270,7 +271,7 @@ static void turn(struct vcpu *v)
 		n = 1;
 	}
 	enter(v, n, &e);
-	if (e.reason != EXIT_PAGING)
+	if (vm->paging.nstepping && e.reason != EXIT_PAGING)
 		vm->paging.ops->step_done(vm);
 	exit_dispatch(v, &e);
 	vm->stats.exits[e.reason]++;

@@ -39,7 +39,7 @@ struct virt_ops {
 	void (*run)(struct vcpu *v, u64 budget, struct exit *out);
 
 	/* Second-level page-table entries in the vendor's format [paging.h]. */
-	u64 (*pte_leaf)(hpa_t at, unsigned rights, bool large);
+	u64 (*pte_leaf)(hpa_t at, unsigned rights);
 	u64 (*pte_table)(hpa_t at);
 	unsigned (*pte_rights)(u64 pte); /* 0: not present */
 	u64 pte_accessed; /* bit the hardware sets in every entry it walks through */

@@ -6,7 +6,7 @@
  *   1  devices: ports, MMIO of every size and alignment, the ICR; their interrupts
  *   2  the processor: MSRs, control registers, descriptors
  *   3  random instructions in ring 3
- *   4  ways to end: triple, badcr3, nowhere, hltcli, badstate, wild, nmi
+ *   4  ways to end: triple, badcr3, nowhere, hltcli, wild, nmi
  *
  * What would end the run by design is left out: reset, power-off, INIT.
  */
@@ -278,6 +278,10 @@ static void descriptors(void)
 	u64 *free = &gdt[SEL_FREE / 8];
 	u32 sel = (u32)(SEL_FREE + random(22) * 8);
 
+	free[0] = 0x00ef9b000000ffff; /* code of 64 and of 32 bits, which plain QEMU loads */
+	__asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq\n"
+			 "1:	outb %%al, $0x80; pushq %1; leaq 2f(%%rip), %%rax; pushq %%rax; lretq\n2:"
+			 : : "i"(SEL_FREE), "i"(SEL_CODE) : "rax", "memory");
 	for (unsigned i = 0; i < 22; i++)
 		free[i] = random(4) ? (any() & ~(1UL << 47)) | (random(2) ? 1UL << 47 : 0) : random64(&state);
 	sel |= (u32)random(8);
@@ -343,13 +347,6 @@ static void end_by_word(void)
 		((void (*)(void))UNASSIGNED)();
 	if (arg_word("hltcli"))
 		__asm__ volatile("cli; hlt");
-	if (arg_word("badstate")) {
-		gdt[SEL_FREE / 8] = 0x00ef9b000000ffff; /* code of 64 and of 32 bits: plain QEMU takes it */
-		__asm__ volatile("pushq %0; leaq 1f(%%rip), %%rax; pushq %%rax; lretq\n1:" : : "i"(SEL_FREE) : "rax", "memory");
-		for (volatile unsigned i = 0; i < 100000; i++)
-			;
-		outb(0x80, 0);
-	}
 	if (arg_word("nmi")) {
 		lapic_write(LAPIC_ICR_HIGH, lapic_read(LAPIC_ID));
 		lapic_write(LAPIC_ICR, 1 << 14 | 4 << 8);

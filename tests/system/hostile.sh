@@ -5,7 +5,7 @@ elf=$(dirname "$0")/../../build/guests/hostile.elf
 KERNEL=$(realpath -m "${HOSTILE:-$elf}")
 . "$(dirname "$0")/lib.sh"
 seeds=${1:-4}
-ways=(triple badcr3 nowhere hltcli badstate nmi)
+ways=(triple badcr3 nowhere hltcli nmi)
 
 # Recorded, with all that the hypervisor says.
 hostile() { # APPEND

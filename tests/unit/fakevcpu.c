@@ -40,7 +40,7 @@ struct fake {
 
 enum { PTE_R = 1, PTE_W = 2, PTE_X = 4, PTE_D = 0x40, PTE_TABLE = 0x200 };
 
-static u64 fake_pte_leaf(hpa_t at, unsigned rights, bool large unused_arg)
+static u64 fake_pte_leaf(hpa_t at, unsigned rights)
 {
 	return at.v | PTE_R | (rights & MAP_WRITE ? PTE_W : 0) | (rights & MAP_EXEC ? PTE_X : 0);
 }
@@ -306,10 +306,9 @@ static enum step port(struct fake *f, bool in, u32 number, unsigned size_bytes, 
 	return leave(f, EXIT_PORT, length);
 }
 
-static enum step string_port(struct fake *f, bool in, bool rep)
+static enum step string_port(struct fake *f, bool in)
 {
 	f->out->port.string = true;
-	f->out->port.rep = rep;
 	return port(f, in, reg(f, RDX), 1, 0);
 }
 
@@ -442,7 +441,7 @@ static enum step with_rep(struct fake *f)
 		return rep_movsb(f);
 	case 0x6c:
 	case 0x6e:
-		return string_port(f, op == 0x6c, true);
+		return string_port(f, op == 0x6c);
 	}
 	return fault(f, VEC_UD);
 }

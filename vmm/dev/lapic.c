@@ -121,11 +121,6 @@ static void end_of_interrupt(struct lapic *l)
 		l->env.eoi(l->env.ctx, (u8)vector);
 }
 
-u8 lapic_cr8(const struct lapic *l)
-{
-	return (u8)(l->tpr >> 4);
-}
-
 void lapic_set_tpr_from_cr8(struct lapic *l, u8 cr8)
 {
 	l->tpr = (u32)(cr8 & 15) << 4;

@@ -95,7 +95,11 @@ bool lapic_extint_enabled(const struct lapic *l);
 /* LINT0 (pin 0) and LINT1.  ExtINT is not acted on here: the loop polls the PIC. */
 void lapic_set_lint(struct lapic *l, unsigned pin, bool level);
 
-u8 lapic_cr8(const struct lapic *l);
+static inline u8 lapic_cr8(const struct lapic *l)
+{
+	return (u8)(l->tpr >> 4);
+}
+
 void lapic_set_tpr_from_cr8(struct lapic *l, u8 cr8);
 
 /* The guest's TSC is now virtual time + adjust: an armed TSC deadline moves with it. */

@@ -33,6 +33,8 @@ static unsigned rx_trigger(const struct uart *u)
 /* The highest-priority cause [PC16550D Table IV, Interrupt Control Functions]. */
 static u8 interrupt_cause(const struct uart *u)
 {
+	if (!u->ier)
+		return IIR_NONE;
 	if ((u->ier & IER_RLS) && u->overrun)
 		return IIR_RLS;
 	if ((u->ier & IER_RDA) && u->fifo_len >= rx_trigger(u))
@@ -262,7 +264,8 @@ static void write_fcr(struct uart *u, u8 value)
 static void transmit(struct uart *u, u8 byte)
 {
 	u->thre_pending = 0;
-	update_irq(u); /* the low half of the edge, for a handler that skips IIR */
+	if (u->ier & IER_THRE)
+		update_irq(u); /* the low half of the edge, for a handler that skips IIR */
 	if (u->mcr & MCR_LOOP)
 		receive_loopback(u, byte);
 	else
@@ -274,11 +277,15 @@ static u8 read_lsr(struct uart *u, bool again)
 {
 	u8 value;
 
+	bool changes = u->overrun || (again && u->queue_len);
+
 	if (again && !(u->mcr & MCR_LOOP)) /* rule 2 */
 		fill_fifo(u);
 	value = LSR_THRE | LSR_TEMT | (u->fifo_len ? LSR_DR : 0) | (u->overrun ? LSR_OE : 0);
 	u->overrun = 0;
 	u->lsr_was_last = 1;
+	if (changes)
+		update_irq(u);
 	return value;
 }
 
@@ -311,9 +318,8 @@ static u8 read_reg(struct uart *u, unsigned reg)
 	case REG_IIR_FCR:
 		value = read_iir(u);
 		break;
-	case REG_LSR:
-		value = read_lsr(u, again);
-		break;
+	case REG_LSR: /* what a console polls for each byte it sends */
+		return read_lsr(u, again);
 	case REG_MSR:
 		value = modem_lines(u->mcr) | u->msr_delta;
 		u->msr_delta = 0;

@@ -422,11 +422,16 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	v->cpu.rip = b->s.rip;
 	v->cpu.interrupt_shadow = b->c.interrupt_shadow & 1;
 	save_control(b, &v->cpu);
+	/* TCG loads code that is of 64 and of 32 bits, runs it as the former, and refuses it at the next entry. */
+	if ((b->s.cs.attrib & SEG_ATTR_L) && (v->cpu.efer & EFER_LMA))
+		b->s.cs.attrib &= (u16)~SEG_ATTR_DB;
 	save_segment(&v->cpu.seg[SEG_CS], &b->s.cs);
-	*out = (struct exit){ .raw_code = b->c.exitcode };
+	out->raw_code = b->c.exitcode;
+	out->insn_bytes = 0;
 	out->retired = s->entry.after - s->entry.before - counter->entry_cost;
-	/* When TCG refuses to enter, the flags in the VMCB are the hypervisor's; the guest's have not changed. */
-	if (out->retired || !refused(&b->c))
+	if (refused(&b->c) && (s64)out->retired < 0)
+		out->retired = 0; /* not even VMRUN counts, and the flags in the VMCB are the hypervisor's */
+	else
 		v->cpu.rflags = (b->s.rflags & RFLAGS_DEFINED) | RFLAGS_RESERVED1;
 	out->irq_taken = v->irq_vector >= 0 && !(b->c.int_ctl & V_IRQ);
 	reinject(v, &b->c, out);
@@ -439,12 +444,13 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 /* exitinfo1 of IOIO [APM2 15.10.2 IN and OUT Behavior]. */
 static void decode_port(const struct vcpu *v, const struct vmcb_control *c, struct exit *out)
 {
+	u64 info = c->exitinfo1;
+
 	out->reason = EXIT_PORT;
-	out->port.port = (u16)(c->exitinfo1 >> 16);
-	out->port.size_bytes = (c->exitinfo1 >> 4) & 7;
-	out->port.in = c->exitinfo1 & 1;
-	out->port.string = c->exitinfo1 & 4;
-	out->port.rep = c->exitinfo1 & 8;
+	out->port.port = (u16)(info >> 16);
+	out->port.size_bytes = (info >> 4) & 7;
+	out->port.in = info & 1;
+	out->port.string = info & 4;
 	out->insn_bytes = (u8)(c->exitinfo2 - v->cpu.rip);
 }
 
@@ -546,9 +552,9 @@ static unsigned svm_pte_rights(u64 pte)
 }
 
 /* NPT entries are long-mode page-table entries; every guest access is a user access [APM2 15.25.5]. */
-static u64 svm_pte_leaf(hpa_t at, unsigned rights, bool large)
+static u64 svm_pte_leaf(hpa_t at, unsigned rights)
 {
-	return at.v | 1 | (rights & MAP_WRITE ? 2 : 0) | 4 | (large ? 0x80 : 0) | (rights & MAP_EXEC ? 0 : BIT(63));
+	return at.v | 1 | (rights & MAP_WRITE ? 2 : 0) | 4 | (rights & MAP_EXEC ? 0 : BIT(63));
 }
 
 static u64 svm_pte_table(hpa_t at)
