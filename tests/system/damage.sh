@@ -8,7 +8,7 @@ step=${1:-97}
 cd "$tmp" || exit 1
 
 # A short run, so that replaying parts of it is quick; typed at, so that there is something in it.
-printf '\necho hello\n' > typed
+printf 'echo hello\n' > typed
 run "$reprise" record --force -o a.rpl --kernel "$kernel" --initrd "$initrd" --append "$append" --limit-insns 300M \
 	--epoch-insns 10M < typed
 size=$(bytes a.rpl)
@@ -156,7 +156,7 @@ run "$reprise" record --force -o bad.rpl --kernel other < /dev/null
 # ---- the disk is full while recording ----
 # Typed bytes are the recording: noise, too much for the room there is.
 {
-	printf '\nstty -echo; cat > /dev/null\n'
+	printf 'stty -echo; cat > /dev/null\n'
 	head -c 300000 /dev/urandom | od -An -tx1
 } > flood
 cat > full.sh <<'END'

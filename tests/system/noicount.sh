@@ -13,7 +13,7 @@ done
 exec qemu-system-x86_64 "${args[@]}"
 END
 chmod +x "$tmp/qemu"
-printf '\npoweroff -f\n' > "$tmp/typed"
+printf 'poweroff -f\n' > "$tmp/typed"
 export REPRISE_QEMU=$tmp/qemu
 run "$reprise" record -o "$tmp/a.rpl" --kernel "$kernel" --initrd "$initrd" --append "$append" < "$tmp/typed"
 is 1 icount && one_line; ok 'record refuses in one line that names icount'

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 n=${1:-3} r=${2:-3}
 
-printf '\nuname -a\nls /proc\npoweroff -f\n' > "$tmp/typed"
+printf 'uname -a\nls /proc\npoweroff -f\n' > "$tmp/typed"
 run "$reprise" record -o "$tmp/pipe.rpl" --kernel "$kernel" --initrd "$initrd" \
 	--append "$append" < "$tmp/typed"
 cp "$tmp/out" "$tmp/pipe.out"

@@ -392,8 +392,8 @@ static void device_access(struct gen *g)
 		break;
 	case 3: /* wait for input as one who polls does */
 		in_al(g, 0x3fd);
-		e8(g, 0xec);
-		e8(g, 0xec);
+		for (unsigned i = 0; i < 16; i++)
+			e8(g, 0xec);
 		in_al(g, 0x3f8);
 		break;
 	case 4:

@@ -271,19 +271,20 @@ static void transmit(struct uart *u, u8 byte)
 	else
 		u->tx.put(u->tx.ctx, &byte, 1);
 	u->thre_pending = 1;
+	update_irq(u);
 }
 
-static u8 read_lsr(struct uart *u, bool again)
+static u8 read_lsr(struct uart *u)
 {
+	bool polled = u->polls == UART_POLLS && !(u->mcr & MCR_LOOP); /* rule 2 */
+	bool changes = u->overrun || (polled && u->queue_len);
 	u8 value;
 
-	bool changes = u->overrun || (again && u->queue_len);
-
-	if (again && !(u->mcr & MCR_LOOP)) /* rule 2 */
+	u->polls += u->polls < UART_POLLS;
+	if (polled)
 		fill_fifo(u);
 	value = LSR_THRE | LSR_TEMT | (u->fifo_len ? LSR_DR : 0) | (u->overrun ? LSR_OE : 0);
 	u->overrun = 0;
-	u->lsr_was_last = 1;
 	if (changes)
 		update_irq(u);
 	return value;
@@ -300,13 +301,16 @@ static u8 read_iir(struct uart *u)
 
 static u8 read_reg(struct uart *u, unsigned reg)
 {
-	bool again = u->lsr_was_last;
 	u8 value = 0;
 
-	u->lsr_was_last = 0;
+	if (reg == REG_LSR) /* what a console polls for each byte it sends */
+		return read_lsr(u);
+	if (reg == REG_DATA && !(u->lcr & LCR_DLAB))
+		return read_rbr(u);
+	u->polls = 0;
 	switch (reg) {
 	case REG_DATA:
-		return (u->lcr & LCR_DLAB) ? (u8)u->divisor : read_rbr(u);
+		return (u8)u->divisor;
 	case REG_IER:
 		return (u->lcr & LCR_DLAB) ? (u8)(u->divisor >> 8) : u->ier;
 	case REG_LCR:
@@ -318,8 +322,6 @@ static u8 read_reg(struct uart *u, unsigned reg)
 	case REG_IIR_FCR:
 		value = read_iir(u);
 		break;
-	case REG_LSR: /* what a console polls for each byte it sends */
-		return read_lsr(u, again);
 	case REG_MSR:
 		value = modem_lines(u->mcr) | u->msr_delta;
 		u->msr_delta = 0;
@@ -331,13 +333,15 @@ static u8 read_reg(struct uart *u, unsigned reg)
 
 static void write_reg(struct uart *u, unsigned reg, u8 value)
 {
-	u->lsr_was_last = 0;
+	if (reg == REG_DATA && !(u->lcr & LCR_DLAB)) {
+		u->polls -= u->polls != 0;
+		transmit(u, value);
+		return;
+	}
+	u->polls = 0;
 	switch (reg) {
 	case REG_DATA:
-		if (u->lcr & LCR_DLAB)
-			u->divisor = (u16)((u->divisor & 0xff00) | value);
-		else
-			transmit(u, value);
+		u->divisor = (u16)((u->divisor & 0xff00) | value);
 		break;
 	case REG_IER:
 		if (u->lcr & LCR_DLAB)
@@ -396,7 +400,7 @@ static void uart_reset(void *dev)
 	u->ier = u->fcr = u->lcr = u->mcr = u->scr = 0;
 	u->divisor = 12; /* undefined on the chip; 9600 baud, as PC firmware leaves it */
 	u->overrun = u->msr_delta = u->thre_pending = u->timeout_pending = 0;
-	u->lsr_was_last = 0;
+	u->polls = 0;
 	u->open_at_ns = VTIMER_NEVER;
 	u->fifo_len = u->fifo_local = 0;
 	u->queue_start = u->queue_len = 0;
@@ -410,7 +414,7 @@ static void uart_reset(void *dev)
 static bool lengths_hold(const struct uart *u)
 {
 	return u->fifo_len <= ((u->fcr & FCR_ENABLE) ? UART_FIFO_SIZE : 1) && u->fifo_local <= u->fifo_len &&
-	       u->queue_len <= UART_QUEUE && u->queue_len + (u->fifo_len - u->fifo_local) <= UART_QUEUE;
+	       u->polls <= UART_POLLS && u->queue_len <= UART_QUEUE && u->queue_len + (u->fifo_len - u->fifo_local) <= UART_QUEUE;
 }
 
 static void uart_state(void *dev, struct state_walk *w)
@@ -427,7 +431,7 @@ static void uart_state(void *dev, struct state_walk *w)
 	STATE(w, u, msr_delta);
 	STATE(w, u, thre_pending);
 	STATE(w, u, timeout_pending);
-	STATE(w, u, lsr_was_last);
+	STATE(w, u, polls);
 	STATE(w, u, open_at_ns);
 	STATE(w, u, fifo_len);
 	STATE(w, u, fifo_local);

@@ -11,9 +11,12 @@
  * resets and dummy reads.  Rules:
  *   1. With IER.RDA set, and not in loopback, the gate opens one character
  *      time later (a real character takes that long to arrive) and stays open.
- *   2. A guest that polls opens it by reading LSR twice with no other access
- *      to the UART in between.  As the transmitter is always empty, nobody
- *      does that but to wait for input.
+ *   2. A guest that polls opens it by UART_POLLS reads of LSR in a row.  A byte
+ *      sent takes back one, the look at THRE before it; any other access but
+ *      of RBR begins anew.  As the transmitter is always empty, nobody reads
+ *      LSR so often but to wait for input: drivers that look two or three
+ *      times while they set the chip up, and then read RBR to clear it (Linux
+ *      does), must not eat what waits.
  *   3. With the gate open the FIFO is kept filled up to its trigger level, as
  *      if the sender waited for the guest: nothing from the queue is overrun,
  *      and every byte read gives INTR a new edge, so a handler that takes one
@@ -32,6 +35,7 @@
 #define UART_NPORTS 8
 #define UART_FIFO_SIZE 16
 #define UART_QUEUE 4096
+#define UART_POLLS 16
 
 struct uart {
 	struct vclock *clock;
@@ -45,7 +49,7 @@ struct uart {
 	u8 msr_delta;        /* MSR bits 3:0 */
 	u8 thre_pending;     /* THRE interrupt not yet taken by an IIR read */
 	u8 timeout_pending;  /* character timeout, until RBR is read */
-	u8 lsr_was_last;     /* rule 2: the last access read LSR */
+	u8 polls;            /* rule 2: reads of LSR, at most UART_POLLS */
 	u64 open_at_ns;      /* rule 1: the gate is open from here on; VTIMER_NEVER while nobody listens */
 
 	u8 fifo[UART_FIFO_SIZE]; /* oldest first; one byte is used when FCR.0 is 0 */
