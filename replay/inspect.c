@@ -58,7 +58,7 @@ static void print_code(struct vcpu *v, void (*print)(const char *fmt, ...) print
 	u64 from = v->cpu.rip + v->cpu.seg[SEG_CS].base - 48;
 
 	for (u64 at = from; at < from + 80; at++) {
-		struct walk_result w = paging_walk(v, GVA(at), false, false, false);
+		struct walk_result w = paging_walk(v, GVA(at), 0);
 		u8 byte;
 
 		if (w.ok && !guestmem_read(&v->vm->mem, w.gpa, &byte, 1))

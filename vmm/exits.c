@@ -32,6 +32,11 @@ static gva_t linear(const struct vcpu *v, u64 at)
 	return GVA(cpu_code_bits(&v->cpu) == 64 ? at : (u32)at);
 }
 
+static unsigned ring(const struct vcpu *v)
+{
+	return v->cpu.cpl == 3 ? WALK_USER : 0;
+}
+
 /* Fetches up to 15 bytes at RIP; returns how many.  Where that is fewer, *at and *w are of the first that is not there. */
 static size_t fetch(struct vcpu *v, u8 bytes[INSN_MAX_LENGTH], gva_t *at, struct walk_result *w)
 {
@@ -42,7 +47,7 @@ static size_t fetch(struct vcpu *v, u8 bytes[INSN_MAX_LENGTH], gva_t *at, struct
 		*at = linear(v, base + v->cpu.rip + got);
 		size_t n = MIN(INSN_MAX_LENGTH - got, PAGE_SIZE - at->v % PAGE_SIZE);
 
-		*w = paging_walk(v, *at, false, true, v->cpu.cpl == 3);
+		*w = paging_walk(v, *at, WALK_FETCH | ring(v));
 		if (!w->ok || guestmem_read(&v->vm->mem, w->gpa, bytes + got, n))
 			break;
 		got += n;
@@ -92,7 +97,7 @@ static unsigned plain_length(struct vcpu *v)
 
 	if (cpu_code_bits(&v->cpu) != 64 || at.v % PAGE_SIZE == PAGE_SIZE - 1)
 		return 0;
-	w = paging_walk(v, at, false, true, v->cpu.cpl == 3);
+	w = paging_walk(v, at, WALK_FETCH | ring(v));
 	p = w.ok ? guestmem_peek(&v->vm->mem, w.gpa) : NULL;
 	return p && p[0] == 0x0f && (p[1] == 0xa2 || p[1] == 0x32 || p[1] == 0x30 || p[1] == 0x31) ? 2 : 0;
 }
@@ -128,7 +133,7 @@ static void complete(struct vcpu *v, const struct exit *e)
 /* The gpa behind a linear address, or the page fault the access gives. */
 static bool translate(struct vcpu *v, gva_t at, unsigned access, gpa_t *gpa)
 {
-	struct walk_result w = paging_walk(v, at, access & EMU_WRITE, false, v->cpu.cpl == 3);
+	struct walk_result w = paging_walk(v, at, WALK_MARK | (access & EMU_WRITE ? WALK_WRITE : 0) | ring(v));
 
 	*gpa = w.gpa;
 	if (!w.ok) {

@@ -61,6 +61,8 @@ struct walk_result {
 	gpa_t gpa;
 	u32 error;          /* #PF error code when !ok */
 };
-struct walk_result paging_walk(struct vcpu *v, gva_t at, bool write, bool fetch, bool user);
+
+enum { WALK_WRITE = 1, WALK_FETCH = 2, WALK_USER = 4, WALK_MARK = 8 /* set accessed and dirty bits */ };
+struct walk_result paging_walk(struct vcpu *v, gva_t at, unsigned access);
 
 #endif

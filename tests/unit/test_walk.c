@@ -70,7 +70,7 @@ static void map(enum mode m, u64 at, const u64 flags[5], unsigned leaf_level, u6
 
 static struct walk_result go(u64 at, bool write, bool fetch, bool user)
 {
-	return paging_walk(v, GVA(at), write, fetch, user);
+	return paging_walk(v, GVA(at), (write ? WALK_WRITE : 0) | (fetch ? WALK_FETCH : 0) | (user ? WALK_USER : 0));
 }
 
 static void maps_to(u64 at, u64 gpa)
@@ -250,4 +250,54 @@ Test(walk, tables_are_not_written)
 	go(0x1234, true, false, true);
 	after = vm_digest(world.vm);
 	cr_assert_eq(before, after);
+}
+
+static u64 read_back(u64 at, enum mode m)
+{
+	u64 value = 0;
+
+	cr_assert_eq(guestmem_read(&world.vm->mem, GPA(at), &value, m == TWO ? 4 : 8), OK);
+	return value;
+}
+
+enum { A = 0x20, D = 0x40 };
+
+/* What the processor does to the tables when it walks them itself. */
+Test(walk, marks_what_it_reaches_when_asked)
+{
+	static const u64 flags[5] = { 0, P | W | U, P | W | U, P | W | U, P | W | U };
+
+	for (enum mode m = TWO; m <= FOUR; m++) {
+		u64 at = 0x401000, table = 0x100000;
+		unsigned levels = nlevels[m];
+
+		set_mode(m, false);
+		map(m, at, flags, 1, TARGET);
+		cr_assert(paging_walk(v, GVA(at), WALK_WRITE).ok);
+		for (unsigned level = levels; level; level--, table += 0x1000)
+			cr_assert_eq(read_back(table + (at >> shift_of(m, level) & (m == TWO ? 1023 : 511)) * (m == TWO ? 4 : 8), m) &
+				     (A | D), 0, "marked unasked");
+		for (unsigned write = 0; write < 2; write++) {
+			cr_assert(paging_walk(v, GVA(at), WALK_MARK | (write ? WALK_WRITE : 0)).ok);
+			table = 0x100000;
+			for (unsigned level = levels; level; level--, table += 0x1000) {
+				u64 got = read_back(table + (at >> shift_of(m, level) & (m == TWO ? 1023 : 511)) *
+							    (m == TWO ? 4 : 8), m) & (A | D);
+				u64 want = m == THREE && level == 3 ? 0 : A | (level == 1 && write ? D : 0);
+
+				cr_assert_eq(got, want, "mode %d level %u write %u: %lx, not %lx", m, level, write, got, want);
+			}
+		}
+	}
+}
+
+Test(walk, a_refused_access_marks_nothing)
+{
+	static const u64 flags[5] = { 0, P | U, P | W | U, P | W | U, P | W | U };
+	u64 at = 0x401000;
+
+	set_mode(FOUR, false);
+	map(FOUR, at, flags, 1, TARGET);
+	cr_assert(!paging_walk(v, GVA(at), WALK_MARK | WALK_WRITE).ok);
+	cr_assert_eq(read_back(0x103000 + 8, FOUR) & (A | D), 0);
 }
