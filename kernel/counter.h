@@ -10,7 +10,7 @@
  * by exactly one for every retired instruction and the LAPIC timer counts the
  * same ticks, so a timer armed before VMRUN stops the guest on an exact
  * instruction.  Two constants depend only on our own straight-line code and
- * are measured at boot (counter_calibrate):
+ * are measured at boot (vmm/selftest.c):
  *
  *   entry_cost   TSC ticks between the two readings that are not the guest's
  *   stop_cost    ticks from arming the timer to the guest's first instruction

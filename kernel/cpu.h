@@ -29,6 +29,15 @@ static inline struct cpuid_regs cpuid(u32 leaf, u32 subleaf)
 	return r;
 }
 
+/* On QEMU's own processor emulation. */
+static inline bool cpu_is_tcg(void)
+{
+	struct cpuid_regs r = cpuid(0x40000000, 0);
+
+	return (cpuid(1, 0).ecx & BIT(31)) && r.ebx == 0x54474354 && r.ecx == 0x43544743 &&
+	       r.edx == 0x47435447; /* "TCGTCGTCGTCG" */
+}
+
 static inline u64 rdtsc(void)
 {
 	u32 lo, hi;

@@ -14,6 +14,9 @@ struct trap_frame;
 noreturn_fn void panic(const char *fmt, ...) printf_like(1, 2);
 noreturn_fn void panic_trap(const struct trap_frame *f, const char *fmt, ...) printf_like(2, 3);
 
+/* Called once before a panic says why: for output that still waits somewhere. */
+void panic_set_hook(void (*fn)(void *ctx), void *ctx);
+
 /* Ends the machine: QEMU's status is code * 2 + 1. On a machine without that port, halts. */
 noreturn_fn void machine_exit(u8 code);
 

@@ -44,16 +44,6 @@ static void measure(u16 pit_ticks)
 	clocks.lapic_hz = lapic * PIT_HZ / pit_ticks;
 }
 
-static bool under_tcg(void)
-{
-	struct cpuid_regs r;
-
-	if (!(cpuid(1, 0).ecx & BIT(31)))
-		return false;
-	r = cpuid(0x40000000, 0);
-	return r.ebx == 0x54474354 && r.ecx == 0x43544743 && r.edx == 0x47435447; /* "TCGTCGTCGTCG" */
-}
-
 /* A measured GHz is a GHz: under -icount one tick is one nanosecond. */
 static void round_to_ghz(u64 *hz)
 {
@@ -66,7 +56,7 @@ void time_init(void)
 	u32 max = cpuid(0, 0).eax;
 	struct cpuid_regs r;
 
-	if (under_tcg()) {
+	if (cpu_is_tcg()) {
 		measure(PIT_HZ / 4000);
 		round_to_ghz(&clocks.tsc_hz);
 		round_to_ghz(&clocks.lapic_hz);

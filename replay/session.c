@@ -169,8 +169,15 @@ static void port_progress(void *ctx, const struct execpoint *now)
 	control_printf("progress insns=%lu vtime_ns=%lu\n", now->count, now->vtime_ns);
 }
 
+/* What the guest had printed is not lost with the hypervisor. */
+static void last_output(void *ctx)
+{
+	flush_output(ctx);
+}
+
 static void port_init(struct session *s)
 {
+	panic_set_hook(last_output, s);
 	s->port = (struct host_port){ port_read, port_write, port_ended, port_quit, port_wait, port_progress, s };
 	serial_rx_irq_enable(&com1);
 	serial_rx_irq_enable(&com2);

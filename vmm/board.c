@@ -7,6 +7,21 @@
  */
 #include "vmm/vm.h"
 
+/* Every device of the board, in the order in which state is walked. */
+static const struct {
+	const struct device_ops *ops;
+	size_t offset; /* in struct board */
+} devices[] = {
+	{ &pic_ops, offsetof(struct board, pic) },
+	{ &ioapic_ops, offsetof(struct board, ioapic) },
+	{ &pit_ops, offsetof(struct board, pit) },
+	{ &uart_ops, offsetof(struct board, com1) },
+	{ &rtc_ops, offsetof(struct board, rtc) },
+	{ &i8042_ops, offsetof(struct board, i8042) },
+	{ &acpipm_ops, offsetof(struct board, acpipm) },
+	{ &debugexit_ops, offsetof(struct board, debugexit) },
+};
+
 /* One port range answered by one device. */
 struct port_range {
 	u16 first, last;
@@ -38,7 +53,7 @@ static void set_isa_line(void *ctx, unsigned irq, bool level)
 	struct board *b = ctx;
 	unsigned pin = irq == 0 ? 2 : irq;
 
-	if ((b->ioapic.lines >> pin & 1) == level)
+	if (ioapic_line(&b->ioapic, pin) == level)
 		return; /* devices say their level often; only changes matter */
 	pic_set_line(&b->pic, irq, level);
 	ioapic_set_line(&b->ioapic, pin, level);
@@ -216,14 +231,8 @@ static void walk_device(const struct device_ops *ops, void *dev, struct state_wa
 
 void board_state_walk(struct board *b, struct state_walk *w)
 {
-	walk_device(&pic_ops, &b->pic, w);
-	walk_device(&ioapic_ops, &b->ioapic, w);
-	walk_device(&pit_ops, &b->pit, w);
-	walk_device(&uart_ops, &b->com1, w);
-	walk_device(&rtc_ops, &b->rtc, w);
-	walk_device(&i8042_ops, &b->i8042, w);
-	walk_device(&acpipm_ops, &b->acpipm, w);
-	walk_device(&debugexit_ops, &b->debugexit, w);
+	for (unsigned i = 0; i < ARRAY_SIZE(devices); i++)
+		walk_device(devices[i].ops, (u8 *)b + devices[i].offset, w);
 }
 
 void board_vcpu_state_walk(struct vcpu *v, struct state_walk *w)

@@ -20,7 +20,7 @@ void cpu_state_reset(struct cpu_state *s)
 	s->pat = 0x0007040600070406UL;
 	s->misc_enable = 1; /* fast strings, as Linux expects to find it */
 	s->gpr[RDX] = 0x600; /* family, model, stepping: CPUID tells the rest */
-	/* FXSAVE image after FNINIT: control word, MXCSR and its mask [APM1 6.5.3] */
+	/* FXSAVE image after RESET: control word, MXCSR and its mask [APM2 Table 14-1, Initial Processor State] */
 	s->fx[0] = 0x40;
 	write_bytes_le(s->fx + 24, 4, 0x1f80);
 	write_bytes_le(s->fx + 28, 4, 0xffff);

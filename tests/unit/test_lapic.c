@@ -712,33 +712,6 @@ Test(lapic, lint0_extint)
 	cr_assert(lapic_extint_enabled(&r.l), "no APIC: straight through");
 }
 
-Test(lapic, lint_pins)
-{
-	struct rig r;
-
-	rig_init(&r);
-	lapic_set_lint(&r.l, 1, true);
-	cr_assert_eq(r.nevents, 0);
-	put(&r, LINT1, 0x400);
-	lapic_set_lint(&r.l, 1, true);
-	cr_assert_eq(r.nevents, 0, "no rise");
-	lapic_set_lint(&r.l, 1, false);
-	lapic_set_lint(&r.l, 1, true);
-	cr_assert_eq(r.nevents, 1);
-	cr_assert_eq(r.event, LAPIC_EVENT_NMI);
-	put(&r, LINT0, 0x55); /* the PIC as an ordinary vector */
-	lapic_set_lint(&r.l, 0, true);
-	cr_assert(consume(&r, 0x55));
-	put(&r, LINT0, 0x700);
-	lapic_set_lint(&r.l, 0, false);
-	lapic_set_lint(&r.l, 0, true);
-	cr_assert_eq(lapic_pending_vector(&r.l), -1);
-	put_msr(&r, MSR_APIC_BASE, BASE);
-	lapic_set_lint(&r.l, 1, false);
-	lapic_set_lint(&r.l, 1, true);
-	cr_assert_eq(r.nevents, 2, "no APIC: LINT1 is the NMI pin");
-}
-
 Test(lapic, apic_base_transitions)
 {
 	struct rig r;
@@ -946,7 +919,6 @@ static void scramble(struct rig *r)
 	put(r, 0x2f0, 0);
 	put(r, ESR, 0);
 	put(r, 0x2f0, 0);
-	lapic_set_lint(&r->l, 1, true);
 	lapic_set_tsc_adjust(&r->l, 0x123456789);
 	put(r, DIVIDE, DIV_16);
 	put(r, TIMER, PERIODIC | 0x31);
@@ -1005,7 +977,7 @@ Test(lapic, state_is_complete_and_checked)
 	struct state_walk w;
 
 	rig_init(&r);
-	check_device_visits_all(&lapic_ops, &r.l, sizeof(r.l), wiring + 2 /* derived */ + 6 /* padding */);
+	check_device_visits_all(&lapic_ops, &r.l, sizeof(r.l), wiring + 2 /* derived */ + 10 /* padding */);
 	put(&r, INITIAL, 100);
 	r.l.timer_initial = 0; /* a running count with no period */
 	s = device_save(&lapic_ops, &r.l);
@@ -1048,9 +1020,6 @@ static u64 other(void *dev, u64 random)
 		seen = (u64)lapic_read_msr(&r->l, msr, &value) ^ value;
 		break;
 	case 4:
-		lapic_set_lint(&r->l, random & 1, random & 2);
-		break;
-	case 5:
 		lapic_set_tsc_adjust(&r->l, random);
 		break;
 	default:

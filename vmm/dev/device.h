@@ -6,8 +6,7 @@
  * board wired it, and nothing else: no VM, no vCPU, no host.  So each one
  * runs under a unit test as it is.
  *
- * Registration refuses a missing hook; a device without inputs says so with
- * device_no_input, which stops the VM if an input ever arrives.
+ * A device that takes nothing from outside says so with device_no_input.
  */
 #ifndef VMM_DEV_DEVICE_H
 #define VMM_DEV_DEVICE_H

@@ -36,6 +36,11 @@ void ioapic_init(struct ioapic *io, struct vclock *clock, u8 id,
  */
 void ioapic_set_line(struct ioapic *io, unsigned pin, bool level);
 
+static inline bool ioapic_line(const struct ioapic *io, unsigned pin)
+{
+	return io->lines >> pin & 1;
+}
+
 /* A LAPIC ends a level-triggered interrupt; a pin still asserted asks again at once. */
 void ioapic_eoi(struct ioapic *io, u8 vector);
 

@@ -173,29 +173,6 @@ bool lapic_extint_enabled(const struct lapic *l)
 	return !hw_enabled(l) || (!(lvt & LVT_MASKED) && lvt_delivery(lvt) == APIC_EXTINT);
 }
 
-/*
- * Fixed mode acts on the rise only: a level-triggered LINT0, which would need
- * a remote IRR, is nowhere used.  Without an APIC, LINT1 is the NMI pin.
- */
-void lapic_set_lint(struct lapic *l, unsigned pin, bool level)
-{
-	u32 bit = 1U << (pin & 1), lvt = l->lvt[LVT_LINT0 + (pin & 1)];
-	bool rise = level && !(l->lint & bit);
-
-	l->lint = level ? l->lint | bit : l->lint & ~bit;
-	if (!rise)
-		return;
-	if (!hw_enabled(l)) {
-		if (pin)
-			l->env.cpu_event(l->env.ctx, LAPIC_EVENT_NMI, 0);
-	} else if (!(lvt & LVT_MASKED)) {
-		if (lvt_delivery(lvt) == APIC_FIXED)
-			take_fixed(l, (u8)lvt, APIC_EDGE);
-		else if (lvt_delivery(lvt) == APIC_NMI)
-			l->env.cpu_event(l->env.ctx, LAPIC_EVENT_NMI, 0);
-	}
-}
-
 /* --- the timer [SDM3 10.5.4 APIC Timer] --- */
 
 static unsigned timer_mode(const struct lapic *l)
@@ -800,7 +777,6 @@ static void lapic_reset(void *dev)
 
 	l->apic_base = LAPIC_DEFAULT_BASE | BASE_EN | (l->bsp ? BASE_BSP : 0);
 	l->tsc_adjust = 0;
-	l->lint = 0;
 	reset_registers(l);
 }
 
@@ -820,7 +796,6 @@ static void lapic_state(void *dev, struct state_walk *w)
 	STATE(w, l, irr);
 	STATE(w, l, isr);
 	STATE(w, l, tmr);
-	STATE(w, l, lint);
 	STATE(w, l, timer_initial);
 	STATE(w, l, timer_divide);
 	STATE(w, l, timer_count);

@@ -59,7 +59,6 @@ struct lapic {
 	u32 esr, esr_pending;  /* as read; logged since the last write */
 	u32 lvt[NLVT];
 	u32 irr[8], isr[8], tmr[8];
-	u32 lint;              /* levels of LINT0 and LINT1 */
 
 	u32 timer_initial;
 	u32 timer_divide;      /* the register; lapic.c decodes it */
@@ -91,9 +90,6 @@ void lapic_accept(struct lapic *l, u8 vector);
 
 /* Whether the PIC's INT reaches the CPU: LINT0 in ExtINT mode, or no APIC at all. */
 bool lapic_extint_enabled(const struct lapic *l);
-
-/* LINT0 (pin 0) and LINT1.  ExtINT is not acted on here: the loop polls the PIC. */
-void lapic_set_lint(struct lapic *l, unsigned pin, bool level);
 
 static inline u8 lapic_cr8(const struct lapic *l)
 {

@@ -71,14 +71,6 @@ static void pass_msr(u32 msr)
 	svm.msrpm[bit / 8] &= (u8)~(3 << bit % 8);
 }
 
-/* QEMU's TCG flushes its software TLB at every VMRUN and #VMEXIT; asking again costs 2 us. */
-static bool host_is_tcg(void)
-{
-	struct cpuid_regs r = cpuid(0x40000000, 0);
-
-	return r.ebx == 0x54474354 && r.ecx == 0x43544743 && r.edx == 0x47435447; /* "TCGTCGTCGTCG" */
-}
-
 err_t svm_enable(const char **why)
 {
 	u8 *hsave;
@@ -106,7 +98,7 @@ err_t svm_enable(const char **why)
 	wrmsr(MSR_EFER, rdmsr(MSR_EFER) | EFER_SVME);
 	wrmsr(MSR_VM_HSAVE_PA, (u64)hsave);
 	__asm__ volatile("vmsave %%rax" : : "a"(svm.host) : "memory");
-	svm.entry_flushes = host_is_tcg();
+	svm.entry_flushes = cpu_is_tcg(); /* its software TLB, at every VMRUN and #VMEXIT; asking again costs 2 us */
 	svm.has_tsc_aux = cpuid(0x80000001, 0).edx & BIT(27); /* RDTSCP */
 	/*
 	 * VMRUN and #VMEXIT flush once more when CR4's paging bits change, so
@@ -355,10 +347,13 @@ static void reinject(struct vcpu *v, const struct vmcb_control *c, struct exit *
 
 /* --- 4  one entry, counted ------------------------------------------------ */
 
+/* Ticks from here to where a new timer is armed are fewer. */
+#define SETTLE_TICKS 512
+
 /* The timer of an earlier entry may be about to fire in the hypervisor: put it out first. */
 static void settle_timer(struct svm_vcpu *s)
 {
-	if (s->timer_due && rdtsc() + 512 >= s->timer_due) {
+	if (s->timer_due && rdtsc() + SETTLE_TICKS >= s->timer_due) {
 		*s->entry.timer = 0;
 		trap_drain();
 	}
@@ -526,7 +521,7 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 		out->reason = EXIT_TSC;
 		break;
 	case VMEXIT_INVD:
-	case 0x89: /* WBINVD */
+	case VMEXIT_WBINVD:
 		out->reason = EXIT_CACHE;
 		break;
 	case VMEXIT_RDPMC:
