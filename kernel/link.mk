@@ -1,7 +1,7 @@
 # link.mk - the hypervisor's image, linked twice: the second link carries the
 # first one's symbol table, for backtraces.  Adding it must move no function.
 
-KLINK = $(CC) -nostdlib -static -Wl,-T,kernel/reprise.ld -Wl,--build-id=none \
+KLINK = $(CC) -nostdlib -static -Wl,-T,kernel/reprise.ld -Wl,--build-id=sha1 \
 	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
 # Asked for when it is needed: before that there may be no compiler.
 LIBS = $$($(CC) -print-file-name=liblz4.a) -lgcc

@@ -79,13 +79,15 @@ static void print_registers(const struct trap_frame *f)
 	kprintf("cr0 %lx cr2 %lx cr3 %lx cr4 %lx\n", read_cr0(), read_cr2(), read_cr3(), read_cr4());
 }
 
-static void (*hook)(void *ctx);
-static void *hook_ctx;
+static struct {
+	void (*fn)(void *ctx);
+	void *ctx;
+} panic_hook;
 
 void panic_set_hook(void (*fn)(void *ctx), void *ctx)
 {
-	hook = fn;
-	hook_ctx = ctx;
+	panic_hook.ctx = ctx;
+	panic_hook.fn = fn;
 }
 
 static noreturn_fn void die(const struct trap_frame *f, u64 rip, u64 rbp, const char *fmt, va_list args)
@@ -96,8 +98,8 @@ static noreturn_fn void die(const struct trap_frame *f, u64 rip, u64 rbp, const 
 	if (dying) /* the panic itself failed: nothing more can be trusted */
 		machine_exit(PANIC_EXIT_CODE);
 	dying = true;
-	if (hook)
-		hook(hook_ctx);
+	if (panic_hook.fn)
+		panic_hook.fn(panic_hook.ctx);
 	kprintf("panic: ");
 	kvprintf(fmt, args);
 	kprintf("\n");

@@ -363,6 +363,18 @@ static struct rec_medium recording_disk(struct session *s)
 	return (struct rec_medium){ disk_read, disk_write, disk_flush, s->disk, blk_sectors(s->disk) * REC_SECTOR };
 }
 
+extern const u8 __build_id[]; /* kernel/reprise.ld */
+
+/* The first bytes of the linker's build ID: the same sources and compiler give the same. */
+static u64 build_id(void)
+{
+	u64 id = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		id = id << 8 | __build_id[16 + i];
+	return id;
+}
+
 static struct boundary *start_record(struct session *s)
 {
 	struct rec_medium m = recording_disk(s);
@@ -370,8 +382,8 @@ static struct boundary *start_record(struct session *s)
 	int n;
 
 	s->writer = big(sizeof(*s->writer));
-	n = ksnprintf(host, sizeof(host), "counter=%s\nhost_probe=%016lx\nbuild=%s\n", host_counter()->kind,
-		      s->float_probe, "1");
+	n = ksnprintf(host, sizeof(host), "counter=%s\nhost_probe=%016lx\nbuild=%016lx\n", host_counter()->kind,
+		      s->float_probe, build_id());
 	if (rec_writer_open(s->writer, &m, number(s->session, "append_offset", 0), number(s->session, "append_chain", 0)) ||
 	    rec_put_chunk(s->writer, REC_HOST, host, (size_t)n))
 		fail("the recording cannot be written");
@@ -511,10 +523,10 @@ void hypervisor_main(const struct boot_info *bi)
 	prepare_host(s);
 	port_init(s);
 	control_printf("ready boot_insns=%lu selftest=ok counter=%s entry_cost=%lu stop_cost=%lu tsc_lead=%lu "
-		       "shadow_lost=%d stale_code=%d host_probe=%016lx\n",
+		       "shadow_lost=%d stale_code=%d host_probe=%016lx build=%016lx\n",
 		       rdtsc() - bi->entry_tsc, host_counter()->kind, host_counter()->entry_cost,
 		       host_counter()->stop_cost, host_counter()->tsc_lead, s->quirks.shadow_lost,
-		       s->quirks.stale_code, s->float_probe);
+		       s->quirks.stale_code, s->float_probe, build_id());
 	if (!strcmp(s->mode, "selftest")) {
 		control_printf("end outcome=poweroff guest_exit=0 insns=0 vtime_ns=0 exits=0 inputs=0 input_bytes=0 "
 			       "digest=0 reason=\"\"\n");

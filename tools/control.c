@@ -141,6 +141,16 @@ static void on_end(struct session *s, const char *line)
 	control_get(line, "reason", s->end.reason, sizeof(s->end.reason));
 }
 
+/* Another build of the hypervisor should replay the same; when it does not, that is the first thing to know. */
+static void remark_other_build(const struct session *s)
+{
+	char recorded[64], here[64];
+
+	if (s->recorded_host && conf_get((const char *)s->recorded_host->data, s->recorded_host->size, "build", recorded, sizeof(recorded)) &&
+	    control_get(s->ready_line, "build", here, sizeof(here)) && strcmp(recorded, here))
+		remark("replay: recorded by another build of the hypervisor, %s; this is %s", recorded, here);
+}
+
 static void on_diverged(struct session *s, const char *line)
 {
 	char what[256], buf[32];
@@ -149,6 +159,8 @@ static void on_diverged(struct session *s, const char *line)
 	unsigned long long got = number(line, "got", 16);
 
 	s->diverged = true;
+	if (!s->muted)
+		remark_other_build(s);
 	s->diverged_epoch = epoch;
 	s->diverged_insns = number(line, "insns", 10);
 	if (s->muted)
