@@ -1,19 +1,18 @@
 /*
  * lapic.c - the local APIC.  See lapic.h.
  *
- * Reads: the virtual clock.  Changes: its own registers and its one timer, and
- * calls its env.  Never: another LAPIC, except to hand it a message in
+ * Changes: its own registers and, by lapic_timer.c, its one timer; calls its
+ * env.  Never: another LAPIC, except to hand it a message in
  * lapic_route.
  *
- * Parts: vectors and priority - errors and local delivery - the timer - ICR -
- * registers - memory and MSR faces - messages - the hooks.
+ * Parts: vectors and priority - errors and local delivery - ICR - registers -
+ * memory and MSR faces - messages - the hooks.
  */
-#include "vmm/dev/lapic.h"
+#include "vmm/dev/lapic_impl.h"
 
 enum {
 	BASE_BSP = 1 << 8, BASE_EXTD = 1 << 10, BASE_EN = 1 << 11,
 	SVR_ENABLE = 1 << 8,
-	LVT_MASKED = 1 << 16,
 	LVT_READ_ONLY = 1 << 12 | 1 << 14, /* delivery status, remote IRR: always 0 here */
 	ESR_SEND_ILLEGAL = 1 << 5, ESR_RECEIVE_ILLEGAL = 1 << 6, ESR_ILLEGAL_REGISTER = 1 << 7,
 };
@@ -26,8 +25,6 @@ enum {
 	REG_ICR_HIGH = 0x31, REG_LVT = 0x32, REG_INITIAL = 0x38, REG_CURRENT = 0x39,
 	REG_DIVIDE = 0x3e, REG_SELF_IPI = 0x3f,
 };
-
-enum { TIMER_ONE_SHOT, TIMER_PERIODIC, TIMER_TSC_DEADLINE };
 
 static bool hw_enabled(const struct lapic *l)
 {
@@ -146,7 +143,7 @@ static void log_error(struct lapic *l, u32 bit)
 }
 
 /* Vectors 0-15 are the exceptions' and are refused. [SDM3 10.5.2 Valid Interrupt Vectors] */
-static void take_fixed(struct lapic *l, u8 vector, u8 trigger)
+void lapic_take_fixed(struct lapic *l, u8 vector, u8 trigger)
 {
 	if (!sw_enabled(l))
 		return;
@@ -171,163 +168,6 @@ bool lapic_extint_enabled(const struct lapic *l)
 	u32 lvt = l->lvt[LVT_LINT0];
 
 	return !hw_enabled(l) || (!(lvt & LVT_MASKED) && lvt_delivery(lvt) == APIC_EXTINT);
-}
-
-/* --- the timer [SDM3 10.5.4 APIC Timer] --- */
-
-static unsigned timer_mode(const struct lapic *l)
-{
-	return l->lvt[LVT_TIMER] >> 17 & 3;
-}
-
-/* Modes 2 and 3 (reserved) do not use the counter. */
-static bool counts(const struct lapic *l)
-{
-	return timer_mode(l) <= TIMER_PERIODIC && l->timer_count;
-}
-
-/* Bits 3, 1, 0: 2, 4, ... 128, then 1. [SDM3 Figure 10-10] */
-static u64 divisor(const struct lapic *l)
-{
-	return 1UL << (((l->timer_divide & 3) + (l->timer_divide >> 1 & 4) + 1) & 7);
-}
-
-static u64 guest_tsc(const struct lapic *l)
-{
-	return l->clock->now_ns + l->tsc_adjust;
-}
-
-/*
- * A count of c reads c for `divisor` nanoseconds, and 0 (one-shot) or the
- * initial count again (periodic) from the very instant at which the timer fires.
- */
-static u32 current_count(const struct lapic *l)
-{
-	u64 div = divisor(l), elapsed_ns = l->clock->now_ns - l->timer_start_ns;
-	u64 first_ns = l->timer_count * div;
-
-	if (!counts(l))
-		return 0;
-	if (elapsed_ns < first_ns)
-		return l->timer_count - (u32)(elapsed_ns / div);
-	if (timer_mode(l) == TIMER_ONE_SHOT)
-		return 0;
-	return l->timer_initial - (u32)((elapsed_ns - first_ns) % (l->timer_initial * div) / div);
-}
-
-/* The next expiry after now, VTIMER_NEVER if there is none. */
-static u64 next_expiry_ns(const struct lapic *l)
-{
-	u64 now_ns = l->clock->now_ns, next_ns, period_ns;
-
-	if (timer_mode(l) == TIMER_TSC_DEADLINE && l->tsc_deadline) {
-		u64 ahead_ns = l->tsc_deadline - guest_tsc(l);
-
-		return ahead_ns < VTIMER_NEVER - now_ns ? now_ns + ahead_ns : VTIMER_NEVER;
-	}
-	if (!counts(l))
-		return VTIMER_NEVER;
-	next_ns = l->timer_start_ns + l->timer_count * divisor(l);
-	if (next_ns > now_ns)
-		return next_ns;
-	if (timer_mode(l) == TIMER_ONE_SHOT)
-		return VTIMER_NEVER;
-	period_ns = l->timer_initial * divisor(l);
-	return next_ns + ((now_ns - next_ns) / period_ns + 1) * period_ns;
-}
-
-/*
- * Masked, an expiry shows nowhere but in the count, which is computed: no
- * timer is armed, so it costs the guest no exit.  A TSC deadline disarms
- * itself when it is reached, masked or not, which a read shows.
- */
-static void arm_timer(struct lapic *l)
-{
-	if (timer_mode(l) != TIMER_TSC_DEADLINE && l->lvt[LVT_TIMER] & LVT_MASKED)
-		vtimer_cancel(&l->timer);
-	else
-		vtimer_arm(&l->timer, next_expiry_ns(l));
-}
-
-static void timer_fires(void *owner)
-{
-	struct lapic *l = owner;
-
-	if (timer_mode(l) == TIMER_TSC_DEADLINE)
-		l->tsc_deadline = 0;
-	if (!(l->lvt[LVT_TIMER] & LVT_MASKED))
-		take_fixed(l, (u8)l->lvt[LVT_TIMER], APIC_EDGE);
-	arm_timer(l);
-}
-
-/* An expiry due by now comes before the access that could change it. */
-static void catch_up(struct lapic *l)
-{
-	if (l->timer.deadline_ns <= l->clock->now_ns)
-		timer_fires(l);
-}
-
-static void set_tsc_deadline(struct lapic *l, u64 deadline)
-{
-	l->tsc_deadline = deadline;
-	if (deadline && deadline <= guest_tsc(l))
-		timer_fires(l);
-	else
-		arm_timer(l);
-}
-
-void lapic_set_tsc_adjust(struct lapic *l, u64 adjust)
-{
-	catch_up(l);
-	l->tsc_adjust = adjust;
-	if (timer_mode(l) == TIMER_TSC_DEADLINE)
-		set_tsc_deadline(l, l->tsc_deadline);
-}
-
-static void set_initial_count(struct lapic *l, u32 value)
-{
-	if (timer_mode(l) == TIMER_TSC_DEADLINE)
-		return; /* ignored there [SDM3 10.5.4.1 TSC-Deadline Mode] */
-	l->timer_initial = l->timer_count = value;
-	l->timer_start_ns = l->clock->now_ns;
-	arm_timer(l);
-}
-
-/* The count goes on from where it is, at the new rate; the prescaler starts over. */
-static void set_divide(struct lapic *l, u32 value)
-{
-	if (value == l->timer_divide)
-		return;
-	l->timer_count = current_count(l);
-	l->timer_start_ns = l->clock->now_ns;
-	l->timer_divide = value;
-	arm_timer(l);
-}
-
-/*
- * One-shot and periodic share the running count: only what happens at zero
- * changes.  To and from TSC-deadline mode disarms [SDM3 10.5.4.1].
- */
-static void set_lvt_timer(struct lapic *l, u32 value)
-{
-	unsigned from = timer_mode(l), to = value >> 17 & 3;
-
-	if (from != to && MAX(from, to) >= TIMER_TSC_DEADLINE) {
-		l->timer_initial = l->timer_count = 0;
-		l->tsc_deadline = 0;
-	} else if (from != to && counts(l)) {
-		u64 elapsed_ns = l->clock->now_ns - l->timer_start_ns;
-		u64 first_ns = l->timer_count * divisor(l), period_ns = l->timer_initial * divisor(l);
-
-		if (elapsed_ns >= first_ns && from == TIMER_ONE_SHOT) {
-			l->timer_count = 0;
-		} else if (elapsed_ns >= first_ns) {
-			l->timer_start_ns += first_ns + (elapsed_ns - first_ns) / period_ns * period_ns;
-			l->timer_count = l->timer_initial;
-		}
-	}
-	l->lvt[LVT_TIMER] = value;
-	arm_timer(l);
 }
 
 /* --- the interrupt command register [SDM3 10.6.1] --- */
@@ -377,7 +217,7 @@ static void self_ipi(struct lapic *l, u8 vector)
 	if (vector < 16)
 		log_error(l, ESR_SEND_ILLEGAL);
 	else
-		take_fixed(l, vector, APIC_EDGE);
+		lapic_take_fixed(l, vector, APIC_EDGE);
 }
 
 /* --- registers, alike in memory and MSRs --- */
@@ -427,7 +267,7 @@ static s64 read_register(const struct lapic *l, unsigned reg)
 	case REG_INITIAL:
 		return l->timer_initial;
 	case REG_CURRENT:
-		return current_count(l);
+		return lapic_timer_count(l);
 	case REG_DIVIDE:
 		return l->timer_divide;
 	default:
@@ -478,7 +318,7 @@ static void set_svr(struct lapic *l, u32 value)
 		return;
 	for (unsigned i = 0; i < NLVT; i++)
 		l->lvt[i] |= LVT_MASKED;
-	arm_timer(l);
+	lapic_timer_arm(l);
 }
 
 static void set_lvt(struct lapic *l, unsigned i, u32 value)
@@ -487,7 +327,7 @@ static void set_lvt(struct lapic *l, unsigned i, u32 value)
 	if (!(l->svr & SVR_ENABLE))
 		value |= LVT_MASKED;
 	if (i == LVT_TIMER)
-		set_lvt_timer(l, value);
+		lapic_timer_set_lvt(l, value);
 	else
 		l->lvt[i] = value;
 }
@@ -495,7 +335,7 @@ static void set_lvt(struct lapic *l, unsigned i, u32 value)
 /* value holds writable bits only.  False: there is no such register to write. */
 static bool write_register(struct lapic *l, unsigned reg, u32 value)
 {
-	catch_up(l);
+	lapic_timer_catch_up(l);
 	switch (reg) {
 	case REG_TPR:
 		l->tpr = value;
@@ -520,10 +360,10 @@ static bool write_register(struct lapic *l, unsigned reg, u32 value)
 		set_lvt(l, reg - REG_LVT, value);
 		return true;
 	case REG_INITIAL:
-		set_initial_count(l, value);
+		lapic_timer_set_initial(l, value);
 		return true;
 	case REG_DIVIDE:
-		set_divide(l, value);
+		lapic_timer_set_divide(l, value);
 		return true;
 	default:
 		return false;
@@ -548,7 +388,7 @@ static u64 lapic_read(void *dev, enum io_space space, u64 addr, unsigned size_by
 		return ~0UL;
 	if (size_bytes != 4 || addr & 15)
 		return 0;
-	catch_up(l);
+	lapic_timer_catch_up(l);
 	value = read_register(l, (addr & 0xfff) >> 4);
 	if (value >= 0)
 		return (u64)value;
@@ -565,7 +405,7 @@ static void lapic_write(void *dev, enum io_space space, u64 addr, unsigned size_
 		return;
 	value &= writable_bits(reg);
 	if (reg == REG_ICR) {
-		catch_up(l);
+		lapic_timer_catch_up(l);
 		l->icr = (l->icr & ~0xffffffffUL) | (value & ~0x1000UL); /* delivery status: idle */
 		send_ipi(l);
 	} else if (reg == REG_ICR_HIGH) {
@@ -588,7 +428,7 @@ err_t lapic_read_msr(struct lapic *l, u32 msr, u64 *value)
 	unsigned reg = msr - MSR_X2APIC_FIRST;
 	s64 low;
 
-	catch_up(l);
+	lapic_timer_catch_up(l);
 	*value = 0;
 	if (msr == MSR_APIC_BASE) {
 		*value = l->apic_base;
@@ -675,12 +515,12 @@ static err_t write_apic_base(struct lapic *l, u64 value)
 
 err_t lapic_write_msr(struct lapic *l, u32 msr, u64 value)
 {
-	catch_up(l);
+	lapic_timer_catch_up(l);
 	if (msr == MSR_APIC_BASE)
 		return write_apic_base(l, value);
 	if (msr == MSR_TSC_DEADLINE) {
-		if (timer_mode(l) == TIMER_TSC_DEADLINE)
-			set_tsc_deadline(l, value);
+		if (lapic_timer_mode(l) == TIMER_TSC_DEADLINE)
+			lapic_timer_set_deadline(l, value);
 		return OK;
 	}
 	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !x2apic(l))
@@ -719,7 +559,7 @@ void lapic_deliver(struct lapic *l, const struct apic_message *m)
 	switch (m->delivery_mode) {
 	case APIC_FIXED:
 	case APIC_LOWEST:
-		take_fixed(l, m->vector, m->trigger);
+		lapic_take_fixed(l, m->vector, m->trigger);
 		break;
 	case APIC_NMI:
 		l->env.cpu_event(l->env.ctx, LAPIC_EVENT_NMI, 0);
@@ -765,7 +605,7 @@ void lapic_route(struct lapic *const *lapics, unsigned n, int source, const stru
 
 void lapic_set_virtual_wire(struct lapic *l)
 {
-	catch_up(l);
+	lapic_timer_catch_up(l);
 	set_svr(l, SVR_ENABLE | 0xff);
 	set_lvt(l, LVT_LINT0, APIC_EXTINT << 8);
 	set_lvt(l, LVT_LINT1, APIC_NMI << 8);
@@ -830,6 +670,6 @@ void lapic_init(struct lapic *l, struct vclock *clock, u32 apic_id, bool bsp, co
 	l->apic_id = apic_id;
 	l->bsp = bsp;
 	l->env = *env;
-	vtimer_add(clock, &l->timer, timer_fires, l);
+	vtimer_add(clock, &l->timer, lapic_timer_fires, l);
 	lapic_reset(l);
 }
