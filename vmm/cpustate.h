@@ -123,4 +123,14 @@ static inline unsigned cpu_code_bits(const struct cpu_state *s)
 	return (s->seg[SEG_CS].attrib & SEG_ATTR_DB) ? 32 : 16;
 }
 
+/* Past an instruction: RIP moves on, RF and the interrupt shadow end. */
+static inline void cpu_retire(struct cpu_state *s, unsigned insn_bytes)
+{
+	s->rip += insn_bytes;
+	if (cpu_code_bits(s) != 64)
+		s->rip &= 0xffffffff;
+	s->rflags &= ~(u64)RFLAGS_RF;
+	s->interrupt_shadow = 0;
+}
+
 #endif

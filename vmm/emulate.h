@@ -83,7 +83,4 @@ enum emu_result emu_segment(const struct cpu_state *s, unsigned seg, u64 offset,
 u64 emu_get_reg(const struct cpu_state *s, const struct insn_operand *o);
 void emu_set_reg(struct cpu_state *s, const struct insn_operand *o, u64 value);
 
-/* Goes on to the next instruction: rip, RF, interrupt shadow.  Also for intercepted ones. */
-void emu_retire(struct cpu_state *s, const struct insn *in);
-
 #endif

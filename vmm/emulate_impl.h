@@ -34,7 +34,7 @@ enum emu_result emu_finish(struct emu *e, u64 result, u64 flags) must_check;
 
 static inline enum emu_result emu_done(struct emu *e)
 {
-	emu_retire(e->s, e->in);
+	cpu_retire(e->s, e->in->length);
 	return EMU_DONE;
 }
 

@@ -37,15 +37,6 @@ void emu_set_reg(struct cpu_state *s, const struct insn_operand *o, u64 value)
 		emu_set_gpr(s, o->reg, o->size_bytes, value);
 }
 
-void emu_retire(struct cpu_state *s, const struct insn *in)
-{
-	u64 mask = in->code_bits == 64 ? ~0UL : 0xffffffffUL;
-
-	s->rip = (s->rip + in->length) & mask;
-	s->rflags &= ~(u64)RFLAGS_RF;
-	s->interrupt_shadow = 0;
-}
-
 /* --- addresses --- */
 
 u64 emu_offset(const struct cpu_state *s, const struct insn *in)

@@ -37,11 +37,7 @@ void vcpu_count_one(struct vcpu *v)
 
 void vcpu_retire(struct vcpu *v, unsigned insn_bytes)
 {
-	v->cpu.rip += insn_bytes;
-	if (cpu_code_bits(&v->cpu) != 64)
-		v->cpu.rip &= 0xffffffff;
-	v->cpu.interrupt_shadow = 0;
-	v->cpu.rflags &= ~(u64)RFLAGS_RF;
+	cpu_retire(&v->cpu, insn_bytes);
 	vcpu_count_one(v);
 }
 
