@@ -1,7 +1,7 @@
 #!/bin/sh
 # bench.sh [N] [OPTIONS] - Reprise beside its peers, in turn, on the same guest.
 #
-# N rounds (5), each: QEMU plain, under icount, recording, replaying; Reprise running,
+# N rounds (3), each: QEMU plain, under icount, recording, replaying; Reprise running,
 # recording, replaying.  Two tables: times, as ratios to a peer of the same round; and
 # figures of the instruction counter, which host load does not move.
 # Status 0 whatever the figures; 1 when something did not run.
@@ -13,7 +13,7 @@ root=$(cd "$here/../.." && pwd)
 usage() {
 	cat << 'END'
 bench.sh [N] [--quick] [--no-rr] [--tsv FILE]
-  N            rounds (5)
+  N            rounds (3)
   --quick      one round
   --no-rr      without QEMU's own record and replay, the slowest of all
   --tsv FILE   everything measured, for programs
@@ -21,7 +21,7 @@ bench.sh [N] [--quick] [--no-rr] [--tsv FILE]
 Environment:
   BENCH_KERNEL BENCH_INITRD BENCH_APPEND   the guest (build/guests/, console=ttyS0 workload=bench)
   BENCH_MARKER BENCH_END   lines of its console: booted; finished ('' for none)
-  BENCH_RR_SHIFTS          icount shifts for QEMU's record and replay (auto; or "auto 0")
+  BENCH_RR_SHIFTS          icount shifts for QEMU's record and replay (auto 0: QEMU's way, and ours)
   BENCH_TIMEOUT_S          when a run counts as hung (180)
   REPRISE REPRISE_QEMU     the programs (build/host/reprise, qemu-system-x86_64)
 END
@@ -31,7 +31,7 @@ die() {
 	exit 2
 }
 
-rounds=5 rr=yes tsv=
+rounds=3 rr=yes tsv=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--quick) rounds=1 ;;
@@ -51,7 +51,7 @@ initrd=${BENCH_INITRD:-$root/build/guests/initrd.cpio}
 append=${BENCH_APPEND-console=ttyS0 workload=bench}
 marker=${BENCH_MARKER-workload bench: start}
 end=${BENCH_END-workload bench: end 0}
-shifts=${BENCH_RR_SHIFTS-auto}
+shifts=${BENCH_RR_SHIFTS-auto 0}
 timeout_s=${BENCH_TIMEOUT_S:-180}
 for file in "$reprise" "$kernel" "$initrd"; do
 	[ -r "$file" ] || die "$file: not there; run 'make' and 'make linux-guest'"
