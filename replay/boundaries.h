@@ -59,12 +59,16 @@ struct replay_boundary {
 	err_t error;           /* ERR_END: no more events; else why the recording cannot be read on */
 	u64 epochs;
 	u64 show_from;         /* no output before this count */
+	u64 left_vtime_ns;     /* where the operator left the recorded run */
 	struct divergence diverged;
 };
 void replay_boundary_init(struct replay_boundary *p, const struct host_port *host, struct rec_reader *r);
 
 /* The recorded end of the VM, NULL if the recording was cut. */
 const struct rec_end *replay_recorded_end(const struct replay_boundary *p);
+
+/* The recorded run was left by its operator at this point, which need not be a poll point: leave it there. */
+void replay_leave_at(struct replay_boundary *p, struct vm *vm, u64 insns, u64 vtime_ns);
 
 /* After the VM ended: compares outcome, point and digest with the recorded end. */
 void replay_check_end(struct replay_boundary *p, enum vm_outcome outcome, u32 guest_exit,

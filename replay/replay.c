@@ -9,6 +9,7 @@
  * after is not known, an input may have been among it.
  */
 #include "replay/boundaries.h"
+#include "vmm/vm.h"
 
 static struct replay_boundary *replay_of(struct boundary *b)
 {
@@ -167,6 +168,26 @@ void replay_boundary_init(struct replay_boundary *p, const struct host_port *hos
 {
 	*p = (struct replay_boundary){ .b.ops = &replay_ops, .host = host, .r = r };
 	advance(p);
+}
+
+/*
+ * A halted machine comes to the recorded time by idling, and is asked again;
+ * one that runs at that count has come too early, and replay_check_end says so.
+ */
+static u64 left_here(struct vm *vm, void *ctx)
+{
+	struct replay_boundary *p = ctx;
+
+	if (vm->vcpu[0].cpu.halted && vm->now.vtime_ns < p->left_vtime_ns)
+		return vm->now.count;
+	vm_stop(vm, VM_QUIT, "%s", "");
+	return NO_STOP;
+}
+
+void replay_leave_at(struct replay_boundary *p, struct vm *vm, u64 insns, u64 vtime_ns)
+{
+	p->left_vtime_ns = vtime_ns;
+	vm_add_stop(vm, insns, left_here, p);
 }
 
 void replay_check_end(struct replay_boundary *p, enum vm_outcome outcome, u32 guest_exit,

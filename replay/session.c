@@ -334,6 +334,9 @@ static void make_vm(struct session *s, struct boundary *boundary)
 	s->vm->host_keeps_shadow = !s->quirks.shadow_lost;
 	s->vm->host_counter = rdtsc;
 	load_guest(s);
+	if (s->reader && number(s->session, "left_insns", NO_STOP) != NO_STOP)
+		replay_leave_at(&s->boundary.replay, s->vm, number(s->session, "left_insns", 0),
+				number(s->session, "left_vtime", 0));
 	inspect_start(&s->inspect, s->vm, s->session.data, s->session.size, control_printf);
 	perturb_start(&s->perturb, s->vm, s->session.data, s->session.size);
 }

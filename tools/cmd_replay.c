@@ -12,6 +12,9 @@ static void describe_pass(struct buf *conf, const struct summary *sum, const str
 {
 	buf_printf(conf, "mode=replay\nrun_offset=%llu\nrun_chain=0x%016llx\n", (unsigned long long)sum->run_offset,
 		   (unsigned long long)sum->run_chain);
+	if (sum->ended && sum->end.outcome == VM_QUIT)
+		buf_printf(conf, "left_insns=%llu\nleft_vtime=%llu\n", (unsigned long long)sum->end.insns,
+			   (unsigned long long)sum->end.vtime_ns);
 	if (o->has_from)
 		buf_printf(conf, "from=%llu\n", (unsigned long long)o->from);
 	if (o->has_until)

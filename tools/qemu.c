@@ -22,13 +22,26 @@ const char *qemu_program(void)
 	return name && *name ? name : "qemu-system-x86_64";
 }
 
+/* In the build tree or installed, from where this program lies; NULL: neither can be read, path is the first. */
+static const char *find_beside(const char *const places[2], char path[4096])
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n < 0)
+		n = 0;
+	self[n] = 0;
+	*(strrchr(self, '/') ? strrchr(self, '/') : self) = 0;
+	for (int i = 1; i >= 0; i--) /* the build tree's last: its name is the one to complain of */
+		if (snprintf(path, 4096, "%s/%s", self, places[i]) < 4096 && !access(path, R_OK))
+			return path;
+	return NULL;
+}
+
 const char *qemu_hypervisor(char path[4096])
 {
-	/* In the build tree, and installed. */
-	static const char *const places[] = { "../kernel/reprise.elf", "../lib/reprise/reprise.elf" };
+	static const char *const places[2] = { "../kernel/reprise.elf", "../lib/reprise/reprise.elf" };
 	const char *given = getenv("REPRISE_KERNEL");
-	char self[PATH_MAX];
-	ssize_t n;
 
 	if (given && *given) {
 		if (!access(given, R_OK))
@@ -36,16 +49,32 @@ const char *qemu_hypervisor(char path[4096])
 		remark("%s: %s; set REPRISE_KERNEL to the hypervisor, or unset it", given, strerror(errno));
 		return NULL;
 	}
-	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	if (n < 0)
-		n = 0;
-	self[n] = 0;
-	*(strrchr(self, '/') ? strrchr(self, '/') : self) = 0;
-	for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
-		if (snprintf(path, 4096, "%s/%s", self, places[i]) < 4096 && !access(path, R_OK))
-			return path;
-	remark("%s/%s: the hypervisor is not there; run 'make', or set REPRISE_KERNEL", self, places[0]);
+	if (find_beside(places, path))
+		return path;
+	remark("%s: the hypervisor is not there; run 'make', or set REPRISE_KERNEL", path);
 	return NULL;
+}
+
+/* An open file of tools/steady.c's object, or -1 after a complaint. */
+static int open_steady(void)
+{
+	static const char *const places[2] = { "steady.so", "../lib/reprise/steady.so" };
+	char path[4096];
+	int fd = find_beside(places, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+	if (fd < 0)
+		remark("%s: QEMU's time of day is not there; run 'make'", path);
+	return fd;
+}
+
+/* Our object first, then whatever else was to be loaded.  By number: LD_PRELOAD cannot quote a name. */
+static void preload(int fd)
+{
+	const char *more = getenv("LD_PRELOAD");
+	char list[8192];
+
+	snprintf(list, sizeof(list), "/proc/self/fd/%d%s%s", fd, more && *more ? ":" : "", more ? more : "");
+	setenv("LD_PRELOAD", list, 1);
 }
 
 static void exec_qemu(const struct qemu_config *c, const char *hypervisor, int console, int control)
@@ -91,7 +120,7 @@ static bool hand_over(int fd)
 	return fd < 0 || !fcntl(fd, F_SETFD, 0);
 }
 
-static noreturn_fn void child(const struct qemu_config *c, const char *hypervisor, pid_t parent, int console,
+static noreturn_fn void child(const struct qemu_config *c, const char *hypervisor, pid_t parent, int steady, int console,
 			      int control, int errors, const sigset_t *signals)
 {
 	int null = open("/dev/null", O_RDONLY);
@@ -104,8 +133,11 @@ static noreturn_fn void child(const struct qemu_config *c, const char *hyperviso
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, signals, NULL);
 	if (dup2(null, STDIN_FILENO) >= 0 && dup2(errors, STDOUT_FILENO) >= 0 && dup2(errors, STDERR_FILENO) >= 0 &&
-	    hand_over(console) && hand_over(control) && hand_over(c->bundle_fd) && hand_over(c->recording_fd))
+	    hand_over(console) && hand_over(control) && hand_over(c->bundle_fd) && hand_over(c->recording_fd) &&
+	    hand_over(steady)) {
+		preload(steady);
 		exec_qemu(c, hypervisor, console, control);
+	}
 	dprintf(STDERR_FILENO, "%s\n", strerror(errno));
 	_exit(127);
 }
@@ -122,9 +154,10 @@ bool qemu_start(struct qemu *q, const struct qemu_config *c, const void *signals
 	char path[4096];
 	const char *hypervisor = qemu_hypervisor(path);
 	pid_t parent = getpid();
+	int steady = hypervisor ? open_steady() : -1;
 	bool good;
 
-	if (!hypervisor)
+	if (steady < 0)
 		return false;
 	good = !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) &&
 	       !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) &&
@@ -137,10 +170,12 @@ bool qemu_start(struct qemu *q, const struct qemu_config *c, const void *signals
 		close_pair(console);
 		close_pair(control);
 		close_pair(errors);
+		close(steady);
 		return false;
 	}
 	if (!q->pid)
-		child(c, hypervisor, parent, console[1], control[1], errors[1], signals);
+		child(c, hypervisor, parent, steady, console[1], control[1], errors[1], signals);
+	close(steady);
 	close(console[1]);
 	close(control[1]);
 	close(errors[1]);

@@ -6,6 +6,7 @@
  *   append_offset, append_chain   record: where to append (rec_writer_open)
  *   run_offset, run_chain         replay: where to read (rec_reader_open_at)
  *   sync=1          record: flush at each commit
+ *   left_insns, left_vtime        replay: where the operator left the recorded run
  *   perturb, from, until          replay: as the options of these names
  *   plant_at, plant_gpa           replay: flip a bit of memory, to see it found
  *   trace_*, dump_*               a closer look [replay/inspect.h]

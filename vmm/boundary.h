@@ -77,7 +77,10 @@ struct boundary_ops {
 	 */
 	enum vm_outcome (*epoch)(struct boundary *b, const struct execpoint *now, u64 digest);
 
-	/* Asked at each poll point, after the inputs: VM_RUNNING, or why the VM must stop now. */
+	/*
+	 * Asked at each poll point, after the inputs, and now and then between
+	 * them: VM_RUNNING, or why the VM must stop now.
+	 */
 	enum vm_outcome (*poll)(struct boundary *b, const struct execpoint *now);
 };
 

@@ -89,6 +89,7 @@ struct vm {
 	u64 next_poll, next_epoch;   /* counts */
 	bool host_keeps_shadow;      /* a saved interrupt shadow is honoured at entry */
 	unsigned stalled;            /* entries since the count last moved */
+	unsigned unasked_exits;      /* since the boundary was last asked */
 	struct vm_stop stops[VM_MAX_STOPS];
 	unsigned nstops;
 
