@@ -4,7 +4,7 @@
  * A shared object of its own (steady.so) that the QEMU which hosts the
  * hypervisor is started with, by LD_PRELOAD.  QEMU sizes its software TLB in
  * windows of 100 ms of the time of day, which it asks for at every flush
- * [QEMU 7.2, accel/tcg/cputlb.c, tlb_mmu_resize_locked].  A guest can tell the
+ * (QEMU 7.2, accel/tcg/cputlb.c, tlb_mmu_resize_locked).  A guest can tell the
  * sizes apart: it clears an accessed bit without a flush, as Linux does when
  * it ages pages, and whether the bit comes back depends on which translations
  * are still held.  So that time must be a function of the run alone: here it
