@@ -2,6 +2,7 @@
  * cmd_run.c - `reprise run` and `reprise record`: a live machine, kept or not.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -96,9 +97,39 @@ static enum status run_machine(const struct options *o, const struct machine *m,
 	return kept ? kept : st;
 }
 
+/* For a boot loader: the machine in one file, to be the hypervisor's module. */
+static enum status write_bundle(const struct options *o, const struct machine *m)
+{
+	static const char mode[] = "mode=run\n";
+	struct buf conf = { 0 };
+	enum status st = ST_OK;
+	char buf[65536];
+	ssize_t n = 0;
+	u64 size;
+	int from, to;
+
+	buf_add(&conf, mode, sizeof(mode) - 1);
+	from = machine_bundle(m, &conf, &size);
+	buf_free(&conf);
+	if (from < 0)
+		return ST_HOST;
+	to = open(o->bundle, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (to < 0 || lseek(from, 0, SEEK_SET))
+		st = complain(ST_USAGE, "%s: %s; give --bundle a place that can be written", o->bundle, strerror(errno));
+	while (!st && (n = read(from, buf, sizeof(buf))) > 0)
+		if (!write_all(to, buf, (size_t)n))
+			st = complain(ST_HOST, "%s: %s; make room on the disk", o->bundle, strerror(errno));
+	if (!st && n < 0)
+		st = complain(ST_HOST, "%s: %s", o->bundle, strerror(errno));
+	close(from);
+	if (to >= 0)
+		close(to);
+	return st;
+}
+
 static enum status command(int argc, char **argv, bool recording)
 {
-	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | (recording ? OPT_RECORD | OPT_OUTPUT : 0);
+	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | (recording ? OPT_RECORD | OPT_OUTPUT : OPT_BUNDLE);
 	struct options o;
 	struct machine m;
 	enum status st = options_parse(&o, groups, argc, argv);
@@ -113,7 +144,7 @@ static enum status command(int argc, char **argv, bool recording)
 	st = machine_from_options(&m, &o);
 	if (st)
 		return st;
-	st = run_machine(&o, &m, recording);
+	st = o.bundle ? write_bundle(&o, &m) : run_machine(&o, &m, recording);
 	machine_free(&m);
 	return st;
 }
@@ -135,6 +166,8 @@ const struct command cmd_run = {
 		"Starts a virtual machine with this terminal as its console, and ends when it ends.\n"
 		"The same images, seed and input give the same run, instruction for instruction.\n\n"
 		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_CONSOLE "\n"
+		"  --bundle FILE       do not run it: write what a boot loader must give the hypervisor\n"
+		"                      as its module, to boot it from a disk or CD ('make iso')\n\n"
 		"  reprise run --kernel bzImage --root ./rootfs --append 'console=ttyS0 rdinit=/bin/sh'\n"
 		"  echo 'ls; poweroff -f' | reprise run --kernel bzImage --initrd initrd.cpio\n",
 	.run = run,

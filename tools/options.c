@@ -9,7 +9,7 @@
 enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
-	O_NO_EOF, O_STATS, O_JSON,
+	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -46,6 +46,7 @@ static const struct {
 	{ OPT_REPLAY, { "bisect", no_argument, NULL, O_BISECT } },
 	{ OPT_REPLAY, { "from", required_argument, NULL, O_FROM } },
 	{ OPT_REPLAY, { "until", required_argument, NULL, O_UNTIL } },
+	{ OPT_BUNDLE, { "bundle", required_argument, NULL, O_BUNDLE } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
 
@@ -152,6 +153,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_QUIET: o->quiet = true; break;
 	case O_STATS: o->stats = true; break;
 	case O_JSON: o->json = true; break;
+	case O_BUNDLE: o->bundle = arg; break;
 	}
 	return st;
 }

@@ -17,6 +17,7 @@ enum {
 	OPT_IMAGES = 64,  /* where a recording's images are now */
 	OPT_JSON = 128,
 	OPT_RUN = 256,    /* --timeout, --verbose, --quiet, --stats */
+	OPT_BUNDLE = 512, /* --bundle */
 };
 
 struct options {
@@ -28,6 +29,8 @@ struct options {
 	/* recording */
 	const char *output;
 	bool sync, pack, force;
+	/* what a boot loader is to give the hypervisor goes here; NULL: it runs now */
+	const char *bundle;
 	/* replay; POINTs are instruction counts */
 	bool has_perturb, has_from, has_until, has_plant, bisect;
 	u64 perturb, from, until, plant_at, plant_gpa;

@@ -105,6 +105,9 @@ head -12 dump/machine.conf | cmp -s - want && [ "$(cat dump/session.conf)" = mod
 ok 'machine.conf and session.conf'
 cmp -s dump/kernel kernel && cmp -s dump/initrd initrd && grep -q "^kernel=$tmp/kernel$" dump/machine.conf; ok 'images in the bundle'
 grep -qx -- '-icount' dump/argv && grep -qx 'shift=0,sleep=on' dump/argv && ! grep -qx -- -drive dump/argv; ok "QEMU's arguments"
+run "$reprise" run $VM --bundle b.cpio < /dev/null
+is 0 && [ "$(cpio -it --quiet < b.cpio | tr '\n' ' ')" = 'machine.conf session.conf kernel initrd ' ]; ok '--bundle writes it for a boot loader'
+run "$reprise" run $VM --bundle /nowhere/b.cpio < /dev/null; is 2 'nowhere' && one_line; ok '--bundle where nothing can be written'
 mkdir root root/bin && echo hello > root/bin/sh && chmod 755 root/bin/sh && ln -s sh root/bin/ls && mkfifo root/pipe
 run "$reprise" run --kernel kernel --root root < /dev/null && cp dump/initrd one
 cp -r root root2 && touch -d 2001-01-01 root2 root2/bin/sh && run "$reprise" run --kernel kernel --root root2 < /dev/null
