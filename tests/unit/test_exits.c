@@ -220,6 +220,97 @@ Test(exits, mov_to_cr8_sets_the_task_priority_or_faults)
 	world_free(&w);
 }
 
+/* What the values of CR0 give, in the mode named [APM2 3.1.1 CR0 Register]. */
+Test(exits, mov_to_cr0_is_checked_and_turns_long_mode_on_and_off)
+{
+	enum { B32, B64 };
+	static const struct { u8 bits; u64 before, efer, cr4, value; bool good; u64 cr0, efer_after; } cases[] = {
+		{ B32, CR0_PE | CR0_ET, 0, 0, CR0_PE | CR0_NW, false, 0, 0 },
+		{ B32, CR0_PE | CR0_ET, 0, 0, CR0_PE | CR0_NW | CR0_CD, true, CR0_PE | CR0_ET | CR0_NW | CR0_CD, 0 },
+		{ B32, CR0_PE | CR0_ET, 0, 0, CR0_PG, false, 0, 0 },
+		{ B32, CR0_PE | CR0_ET, 0, 0, CR0_PE | 0x7fc0, true, CR0_PE | CR0_ET, 0 },
+		{ B32, CR0_PE | CR0_ET, EFER_LME, 0, CR0_PG | CR0_PE, false, 0, 0 },
+		{ B32, CR0_PE | CR0_ET, EFER_LME, CR4_PAE, CR0_PG | CR0_PE, true, CR0_PG | CR0_PE | CR0_ET, EFER_LME | EFER_LMA },
+		{ B32, CR0_PE | CR0_PG, EFER_LME | EFER_LMA, CR4_PAE, CR0_PE, true, CR0_PE | CR0_ET, EFER_LME },
+		{ B64, CR0_PE | CR0_PG, EFER_LME | EFER_LMA, CR4_PAE, CR0_PE, false, 0, 0 },
+		{ B64, CR0_PE | CR0_PG, EFER_LME | EFER_LMA, CR4_PAE, CR0_PE | CR0_PG | 1UL << 40, false, 0, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vcpu *v = fresh();
+
+		code("\x0f\x22\xc0", 3); /* MOV CR0, rAX */
+		v->cpu.cr0 = cases[i].before & ~CR0_PG; /* the code has no page tables */
+		v->cpu.efer = cases[i].efer;
+		v->cpu.cr4 = cases[i].cr4;
+		v->cpu.gpr[RAX] = cases[i].value;
+		if (cases[i].bits == B64)
+			v->cpu.seg[SEG_CS].attrib |= SEG_ATTR_L;
+		dispatch(v, (struct exit){ .reason = EXIT_CR0 });
+		if (cases[i].good) {
+			check_retired(v, 3);
+			cr_assert_eq(v->cpu.cr0, cases[i].cr0, "case %zu: CR0 %lx", i, v->cpu.cr0);
+			cr_assert_eq(v->cpu.efer, cases[i].efer_after, "case %zu: EFER %lx", i, v->cpu.efer);
+		} else {
+			check_raised(v, VEC_GP, true, 0);
+		}
+		world_free(&w);
+	}
+}
+
+Test(exits, lmsw_sets_pe_and_never_clears_it)
+{
+	struct vcpu *v = fresh();
+
+	code("\x0f\x01\xf0", 3); /* LMSW AX */
+	v->cpu.gpr[RAX] = 0xfff4; /* EM, and bits that are not LMSW's */
+	dispatch(v, (struct exit){ .reason = EXIT_CR0 });
+	check_retired(v, 3);
+	cr_assert_eq(v->cpu.cr0 & (CR0_DEFINED & ~CR0_ET), CR0_PE | CR0_EM);
+	world_free(&w);
+}
+
+/* TCG's word for a MOV to CR3 with bits no address has; all else it refuses is the end. */
+Test(exits, a_refused_cr3_is_gp)
+{
+	struct vcpu *v = fresh();
+
+	v->cpu.efer |= EFER_LMA;
+	v->cpu.seg[SEG_CS].attrib |= SEG_ATTR_L;
+	code("\x0f\x22\xd8", 3); /* MOV CR3, RAX */
+	v->cpu.gpr[RAX] = 1UL << 51;
+	dispatch(v, (struct exit){ .reason = EXIT_BAD_STATE });
+	check_raised(v, VEC_GP, true, 0);
+	v->exception.valid = false;
+	v->cpu.gpr[RAX] = 0x1000;
+	dispatch(v, (struct exit){ .reason = EXIT_BAD_STATE });
+	cr_assert_eq(v->vm->outcome, VM_UNHANDLED);
+	world_free(&w);
+}
+
+/* The first exception still waits: its delivery was cut short by the second. */
+Test(exits, an_exception_in_the_wake_of_another_is_combined)
+{
+	static const struct { bool first; u8 one, two, want; bool has_error; u32 error; } cases[] = {
+		{ false, 0, VEC_GP, VEC_GP, true, 0x50 }, { true, VEC_DE, VEC_GP, VEC_DF, true, 0 },
+		{ true, VEC_PF, VEC_PF, VEC_DF, true, 0 }, { true, VEC_GP, VEC_PF, VEC_PF, true, 0x50 },
+		{ true, VEC_UD, VEC_NP, VEC_NP, true, 0x50 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct vcpu *v = fresh();
+
+		v->exception = (struct pending_exception){ .valid = cases[i].first, .vector = cases[i].one };
+		v->cpu.cr2 = 0x1111;
+		dispatch(v, (struct exit){ .reason = EXIT_EXCEPTION,
+					   .exception = { .vector = cases[i].two, .has_error = true, .error = 0x50,
+							  .cr2 = 0x2222 } });
+		check_raised(v, cases[i].want, cases[i].has_error, cases[i].error);
+		cr_assert_eq(v->cpu.cr2, cases[i].two == VEC_PF ? 0x2222 : 0x1111);
+		world_free(&w);
+	}
+}
+
 /* --- single-stepping over what exits --- */
 
 Test(exits, a_completed_instruction_traps_with_tf_set)
