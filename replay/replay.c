@@ -172,14 +172,17 @@ void replay_boundary_init(struct replay_boundary *p, const struct host_port *hos
 
 /*
  * A halted machine comes to the recorded time by idling, and is asked again;
- * one that runs at that count has come too early, and replay_check_end says so.
+ * one that runs at that count has come too early.
  */
 static u64 left_here(struct vm *vm, void *ctx)
 {
 	struct replay_boundary *p = ctx;
 
-	if (vm->vcpu[0].cpu.halted && vm->now.vtime_ns < p->left_vtime_ns)
-		return vm->now.count;
+	if (vm->now.vtime_ns < p->left_vtime_ns) {
+		if (vm->vcpu[0].cpu.halted)
+			return vm->now.count;
+		differ(p, &vm->now, "the run ended at another point", 0, 0, 0);
+	}
 	vm_stop(vm, VM_QUIT, "%s", "");
 	return NO_STOP;
 }

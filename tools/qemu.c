@@ -60,10 +60,12 @@ static int open_steady(void)
 {
 	static const char *const places[2] = { "steady.so", "../lib/reprise/steady.so" };
 	char path[4096];
-	int fd = find_beside(places, path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	int fd;
 
+	find_beside(places, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		remark("%s: QEMU's time of day is not there; run 'make'", path);
+		remark("%s: %s; it is QEMU's time of day: run 'make', or install again", path, strerror(errno));
 	return fd;
 }
 
@@ -71,10 +73,11 @@ static int open_steady(void)
 static void preload(int fd)
 {
 	const char *more = getenv("LD_PRELOAD");
-	char list[8192];
+	struct buf list = { 0 };
 
-	snprintf(list, sizeof(list), "/proc/self/fd/%d%s%s", fd, more && *more ? ":" : "", more ? more : "");
-	setenv("LD_PRELOAD", list, 1);
+	buf_printf(&list, "/proc/self/fd/%d%s%s", fd, more && *more ? ":" : "", more ? more : "");
+	buf_add(&list, "", 1);
+	setenv("LD_PRELOAD", (const char *)list.data, 1);
 }
 
 static void exec_qemu(const struct qemu_config *c, const char *hypervisor, int console, int control)

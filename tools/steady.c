@@ -8,8 +8,8 @@
  * sizes apart: it clears an accessed bit without a flush, as Linux does when
  * it ages pages, and whether the bit comes back depends on which translations
  * are still held.  So that time must be a function of the run alone: here it
- * is the number of flushes so far.  QEMU measures everything else by other
- * clocks.
+ * is the number of flushes so far.  What else QEMU asks the time of day for is
+ * the date in its RTC, which the hypervisor does not read.
  *
  * One count a thread, so that nobody else's questions move the processor's.
  */

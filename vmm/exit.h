@@ -17,6 +17,7 @@ enum exit_reason {
 	EXIT_HLT,
 	EXIT_DR7,         /* MOV to DR7 */
 	EXIT_CR0,         /* MOV to CR0, LMSW: a change of more than TS and MP */
+	EXIT_CR3,         /* MOV to CR3 that the processor refused */
 	EXIT_CR4,         /* MOV to CR4 */
 	EXIT_CR8,         /* MOV to CR8: the task priority */
 	EXIT_EXCEPTION,   /* an exception in the wake of an injected one, not delivered yet */
@@ -56,7 +57,7 @@ struct exit {
 			u8 vector;
 			bool has_error;
 			u32 error;
-			u64 cr2; /* of a page fault; the register still has its old value */
+			u64 cr2; /* of a page fault; the register still has its old value.  Others: 0, or what goes there */
 		} exception;
 		struct {
 			gpa_t gpa;

@@ -14,7 +14,7 @@ const char *exit_reason_name(enum exit_reason r)
 {
 	static const char *const names[NEXIT] = {
 		[EXIT_STOP] = "stop", [EXIT_PORT] = "port", [EXIT_MSR] = "msr", [EXIT_CPUID] = "cpuid",
-		[EXIT_HLT] = "hlt", [EXIT_DR7] = "dr7", [EXIT_CR0] = "cr0", [EXIT_CR4] = "cr4", [EXIT_CR8] = "cr8", [EXIT_EXCEPTION] = "exception", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
+		[EXIT_HLT] = "hlt", [EXIT_DR7] = "dr7", [EXIT_CR0] = "cr0", [EXIT_CR3] = "cr3", [EXIT_CR4] = "cr4", [EXIT_CR8] = "cr8", [EXIT_EXCEPTION] = "exception", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
 		[EXIT_UNDEFINED] = "undefined", [EXIT_TRIPLE_FAULT] = "triple-fault",
 		[EXIT_TASK_SWITCH] = "task-switch", [EXIT_CACHE] = "cache", [EXIT_BAD_STATE] = "bad-state",
 		[EXIT_UNKNOWN] = "unknown",
@@ -463,19 +463,9 @@ static void exit_fatal(struct vcpu *v, const struct exit *e)
 			v->cpu.rip);
 }
 
-/*
- * The processor refuses the guest's state.  TCG says so, too, of a MOV to CR3
- * whose value has address bits beyond the processor's: that is #GP.
- */
-static void exit_bad_state(struct vcpu *v, const struct exit *e)
+static void exit_cr3(struct vcpu *v, const struct exit *e unused_arg)
 {
-	struct insn in;
-
-	if (decode_at_rip(v, &in) && in.op == INSN_MOV_TO_CR && in.operand[0].reg == 3 &&
-	    emu_get_reg(&v->cpu, &in.operand[1]) >> CPUID_PHYS_BITS)
-		vcpu_raise(v, VEC_GP, true, 0);
-	else
-		exit_fatal(v, e);
+	vcpu_raise(v, VEC_GP, true, 0);
 }
 
 /* An access to what is no memory: a device register, or nothing. */
@@ -497,7 +487,8 @@ static void reach_device(struct vcpu *v, const struct exit *e)
 /* v->exception still holds the first exception if this one came out of its delivery. */
 static void exit_exception(struct vcpu *v, const struct exit *e)
 {
-	if (e->exception.vector == VEC_PF)
+	/* TCG sets CR2 for a #GP by an address that is not canonical, too, when it delivers one itself. */
+	if (e->exception.vector == VEC_PF || e->exception.cr2)
 		v->cpu.cr2 = e->exception.cr2;
 	vcpu_raise(v, e->exception.vector, e->exception.has_error, e->exception.error);
 }
@@ -553,6 +544,7 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_HLT] = exit_hlt,
 	[EXIT_DR7] = exit_dr7,
 	[EXIT_CR0] = exit_control_register,
+	[EXIT_CR3] = exit_cr3,
 	[EXIT_CR4] = exit_control_register,
 	[EXIT_CR8] = exit_control_register,
 	[EXIT_EXCEPTION] = exit_exception,
@@ -563,7 +555,7 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_CACHE] = complete,
 	[EXIT_TRIPLE_FAULT] = exit_fatal,
 	[EXIT_TASK_SWITCH] = exit_fatal,
-	[EXIT_BAD_STATE] = exit_bad_state,
+	[EXIT_BAD_STATE] = exit_fatal,
 	[EXIT_UNKNOWN] = exit_fatal,
 };
 

@@ -58,21 +58,31 @@ static void take_inputs(struct vm *vm)
 	}
 }
 
-/* Lets the boundary do what is due and end the run; the machine does not notice. */
-static void ask_boundary(struct vm *vm)
+static void poll(struct vm *vm)
 {
-	enum vm_outcome o = vm->boundary->ops->poll(vm->boundary, &vm->now);
+	enum vm_outcome o;
 
+	vm->next_poll = (vm->now.count / vm->config.poll_insns + 1) * vm->config.poll_insns;
 	vm->unasked_exits = 0;
+	take_inputs(vm);
+	o = vm->boundary->ops->poll(vm->boundary, &vm->now);
 	if (o != VM_RUNNING)
 		vm_stop(vm, o, "%s", "");
 }
 
-static void poll(struct vm *vm)
+/*
+ * Between poll points the boundary may end the run, too, but not just here: the
+ * last exit may have left an instruction half done, which a replay that stops
+ * at this count has not begun.  One instruction on, both have done the same.
+ */
+static void ask_boundary(struct vm *vm)
 {
-	vm->next_poll = (vm->now.count / vm->config.poll_insns + 1) * vm->config.poll_insns;
-	take_inputs(vm);
-	ask_boundary(vm);
+	vm->unasked_exits = 0;
+	if (vm->leave_at != NO_STOP)
+		return;
+	vm->leave_as = vm->boundary->ops->poll(vm->boundary, &vm->now);
+	if (vm->leave_as != VM_RUNNING)
+		vm->leave_at = vm->now.count + 1;
 }
 
 static void end_epoch(struct vm *vm)
@@ -166,7 +176,7 @@ static u64 insns_until(const struct vm *vm, u64 t)
 /* How far the guest may run before the loop must look again; 0: it must look now. */
 static u64 budget(struct vm *vm)
 {
-	u64 stop = MIN(MIN(vm->next_poll, vm->next_epoch), vm->config.limit_insns);
+	u64 stop = MIN(MIN(vm->next_poll, vm->next_epoch), MIN(vm->config.limit_insns, vm->leave_at));
 	u64 t = MIN(vclock_next(&vm->clock), vm->config.limit_vtime_ns), left;
 
 	for (unsigned i = 0; i < vm->nstops; i++)
@@ -253,6 +263,8 @@ static void turn(struct vcpu *v)
 		poll(vm);
 	else if (++vm->unasked_exits >= MAX_UNASKED_EXITS)
 		ask_boundary(vm);
+	if (vm->now.count >= vm->leave_at)
+		vm_stop(vm, vm->leave_as, "%s", "");
 	for (unsigned i = 0; i < vm->nstops; i++)
 		if (vm->now.count >= vm->stops[i].at)
 			vm->stops[i].at = vm->stops[i].hit(vm, vm->stops[i].ctx);

@@ -19,6 +19,7 @@ err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops 
 	vm->boundary = boundary;
 	vm->next_poll = c->poll_insns;
 	vm->next_epoch = c->epoch_insns;
+	vm->leave_at = NO_STOP;
 	err = guestmem_init(&vm->mem, c->mem_bytes, chunks);
 	if (err)
 		return err;

@@ -72,7 +72,7 @@ struct vm_stop {
 	u64 (*hit)(struct vm *vm, void *ctx);
 	void *ctx;
 };
-#define VM_MAX_STOPS 6
+#define VM_MAX_STOPS 8
 
 struct vm {
 	struct vm_config config;
@@ -90,6 +90,8 @@ struct vm {
 	bool host_keeps_shadow;      /* a saved interrupt shadow is honoured at entry */
 	unsigned stalled;            /* entries since the count last moved */
 	unsigned unasked_exits;      /* since the boundary was last asked */
+	u64 leave_at;                /* the count at which the run ends as the boundary said; NO_STOP */
+	enum vm_outcome leave_as;
 	struct vm_stop stops[VM_MAX_STOPS];
 	unsigned nstops;
 

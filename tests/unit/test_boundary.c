@@ -707,3 +707,42 @@ Test(boundary, a_run_left_by_its_operator_replays_to_that_point)
 	}
 	cr_assert(left > 50 || world_runs(300) < 300);
 }
+
+/*
+ * A guest that exits at every instruction, long before the first poll point:
+ * the operator is heard, and the replay leaves where the recorded run was left.
+ */
+Test(boundary, left_between_poll_points_it_replays)
+{
+	static const u8 loop[] = { 0xec, 0xeb, 0xfd }; /* IN al, dx; JMP back */
+
+	for (u64 seed = 1; seed <= 5; seed++) {
+		struct world_medium m = medium_new(1 << 20);
+		struct world recorded, replayed;
+		const struct rec_end *e;
+
+		plan_random(&plan, seed);
+		memcpy(plan.program.code, loop, sizeof(loop));
+		plan.program.size = sizeof(loop);
+		plan.config.poll_insns = plan.config.epoch_insns = 10000000;
+		plan.config.limit_insns = plan.config.limit_vtime_ns = NO_STOP;
+		plan.supply = 0;
+		plan.patience = plan.quit_at_look = 0; /* leaves when first asked */
+		world_record(&recorded, &plan, &m);
+		cr_assert_eq(world_run(&recorded), VM_QUIT);
+		cr_assert_gt(recorded.vm->now.count, 0);
+		cr_assert_lt(recorded.vm->now.count, 100000);
+		world_replay(&replayed, &plan, &m);
+		while (!(e = replay_recorded_end(&replayed.replay)))
+			cr_assert(replayed.replay.error == OK, "the recording has no end");
+		replay_leave_at(&replayed.replay, replayed.vm, e->insns, e->vtime_ns);
+		world_perturb(&replayed, seed);
+		cr_assert_eq(world_run(&replayed), VM_QUIT);
+		cr_assert(!replayed.replay.diverged.found, "seed %lu: %s", seed, replayed.replay.diverged.what);
+		cr_assert_eq(replayed.vm->now.count, recorded.vm->now.count);
+		cr_assert_eq(replayed.digest, recorded.digest);
+		world_free(&recorded);
+		world_free(&replayed);
+		medium_free(&m);
+	}
+}

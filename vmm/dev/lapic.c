@@ -655,7 +655,7 @@ static void lapic_state(void *dev, struct state_walk *w)
 
 const struct device_ops lapic_ops = {
 	.name = "lapic",
-	.version = 1,
+	.version = 2,
 	.read = lapic_read,
 	.write = lapic_write,
 	.reset = lapic_reset,

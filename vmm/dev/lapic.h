@@ -61,7 +61,7 @@ struct lapic {
 	u32 irr[8], isr[8], tmr[8];
 
 	u32 timer_initial;
-	u32 timer_divide;      /* the register; lapic.c decodes it */
+	u32 timer_divide;      /* the register; lapic_timer.c decodes it */
 	u32 timer_count;       /* current count at timer_start_ns; 0: not running */
 	u64 timer_start_ns;
 	u64 tsc_deadline;      /* 0: not armed */

@@ -463,7 +463,7 @@ void uart_init(struct uart *u, struct vclock *clock, u16 base_port, struct irq_l
 
 const struct device_ops uart_ops = {
 	.name = "uart",
-	.version = 1,
+	.version = 2,
 	.read = uart_read,
 	.write = uart_write,
 	.reset = uart_reset,

@@ -11,7 +11,8 @@
  * resets and dummy reads.  Rules:
  *   1. With IER.RDA set, and not in loopback, the gate opens one character
  *      time later (a real character takes that long to arrive) and stays open.
- *   2. A guest that polls opens it by UART_POLLS reads of LSR in a row.  A byte
+ *   2. A guest that polls opens it by UART_POLLS reads of LSR in a row:
+ *      the next one shows what waits.  A byte
  *      sent takes back one, the look at THRE before it; any other access but
  *      of RBR begins anew.  As the transmitter is always empty, nobody reads
  *      LSR so often but to wait for input: drivers that look two or three

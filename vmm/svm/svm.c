@@ -129,7 +129,7 @@ static err_t svm_create(struct vcpu *v)
 	s->entry.timer = &host_lapic[LAPIC_TIMER_INITIAL / 4];
 	v->vendor = s;
 
-	b->c.intercept_dr_write = 1 << 7; /* see run_with_breakpoints */
+	b->c.intercept_dr_write = 1 << 7; /* see enter_with_breakpoints */
 	/* CR0 that cannot be, and reserved bits of CR4, would fail a later VMRUN.  CR8 tells the LAPIC which interrupts it may offer. */
 	b->c.intercept_cr_write = 1 << 4 | 1 << 8;
 	b->c.intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_CR0_SELECTIVE | INTERCEPT_RDPMC |
@@ -326,7 +326,9 @@ static void reinject(struct vcpu *v, const struct vmcb_control *c, struct exit *
 	if (!out->in_delivery)
 		return;
 	if (EVENT_TYPE(e) == EVENT_SOFTWARE || (EVENT_TYPE(e) == EVENT_EXCEPTION && EVENT_VECTOR(e) == VEC_BP)) {
-		out->retired -= out->retired != 0; /* INT n runs again, and was counted */
+		/* INT n was counted and runs again; but not when it is its own fault that comes to us. */
+		if (c->exitcode - VMEXIT_EXCP0 > 31)
+			out->retired -= out->retired != 0;
 		return;
 	}
 	/*
@@ -379,11 +381,6 @@ static void enter_with_breakpoints(struct vcpu *v, struct svm_vcpu *s)
 		vm_stop(v->vm, VM_UNHANDLED, "a hardware breakpoint of the guest lies on addresses the hypervisor uses");
 }
 
-static bool refused(const struct vmcb_control *c)
-{
-	return (u32)c->exitcode == VMEXIT_INVALID; /* 64 bits of ones; QEMU writes 32 */
-}
-
 static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exit *out);
 
 static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
@@ -424,10 +421,7 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	out->raw_code = b->c.exitcode;
 	out->insn_bytes = 0;
 	out->retired = s->entry.after - s->entry.before - counter->entry_cost;
-	if (refused(&b->c) && (s64)out->retired < 0)
-		out->retired = 0; /* not even VMRUN counts, and the flags in the VMCB are the hypervisor's */
-	else
-		v->cpu.rflags = (b->s.rflags & RFLAGS_DEFINED) | RFLAGS_RESERVED1;
+	v->cpu.rflags = (b->s.rflags & RFLAGS_DEFINED) | RFLAGS_RESERVED1;
 	out->irq_taken = v->irq_vector >= 0 && !(b->c.int_ctl & V_IRQ);
 	reinject(v, &b->c, out);
 	b->c.eventinj = 0;
@@ -467,6 +461,20 @@ static void decode_exception(const struct vmcb_control *c, struct exit *out)
 	out->exception.has_error = vector != VEC_DE;
 	out->exception.error = (u32)c->exitinfo1;
 	out->exception.cr2 = c->exitinfo2;
+}
+
+/*
+ * The entry was refused: then not even VMRUN was counted.  Else TCG says it of
+ * a MOV to CR3 in the guest with address bits that are none
+ * (QEMU 7.2, helper_write_crN), which is #GP.
+ */
+static void decode_invalid(struct exit *out)
+{
+	bool entered = (s64)out->retired >= 0;
+
+	out->reason = entered ? EXIT_CR3 : EXIT_BAD_STATE;
+	if (!entered)
+		out->retired = 0;
 }
 
 static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exit *out)
@@ -534,7 +542,10 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 		out->reason = EXIT_UNDEFINED;
 		break;
 	default:
-		out->reason = refused(c) ? EXIT_BAD_STATE : EXIT_UNKNOWN;
+		if ((u32)c->exitcode == VMEXIT_INVALID) /* 64 bits of ones; QEMU writes 32 */
+			decode_invalid(out);
+		else
+			out->reason = EXIT_UNKNOWN;
 		break;
 	}
 }
