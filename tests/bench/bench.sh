@@ -67,6 +67,7 @@ if [ -r "$(dirname "$reprise")/../kernel/reprise.elf" ]; then
 	mkdir "$tmp/host" "$tmp/kernel"
 	cp "$(dirname "$reprise")/../kernel/reprise.elf" "$tmp/kernel/"
 	cp "$reprise" "$tmp/host/reprise"
+	cp "$(dirname "$reprise")/steady.so" "$tmp/host/"
 	reprise=$tmp/host/reprise
 fi
 raw=$tmp/raw
