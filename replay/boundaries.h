@@ -24,10 +24,6 @@ struct live_boundary {
 };
 void live_boundary_init(struct live_boundary *l, const struct host_port *host);
 
-/* After the VM ended: lets go what --sync still holds back. */
-struct record_boundary;
-void record_boundary_finish(struct record_boundary *r, const struct execpoint *now);
-
 struct record_boundary {
 	struct boundary b;
 	struct live_boundary live;
@@ -40,6 +36,9 @@ struct record_boundary {
 };
 void record_boundary_init(struct record_boundary *r, const struct host_port *host, struct rec_writer *w, u32 vm,
 			  bool sync);
+
+/* After the VM ended: lets go what --sync still holds back. */
+void record_boundary_finish(struct record_boundary *r, const struct execpoint *now);
 
 /* Where and how a replay first differed. */
 struct divergence {

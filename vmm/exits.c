@@ -355,29 +355,6 @@ static void exit_hlt(struct vcpu *v, const struct exit *e)
 	v->cpu.halted = !v->exception.valid; /* a single-step trap goes on behind it */
 }
 
-/* The bits of DR7 that are; bit 10 reads 1 [APM2 13.1.1.4 Debug-Control Register]. */
-#define DR7_DEFINED 0xffff2bffUL
-#define DR7_FIXED 0x400UL
-
-static void exit_dr7(struct vcpu *v, const struct exit *e unused_arg)
-{
-	struct insn in;
-	u64 value;
-
-	if (!decode_at_rip(v, &in))
-		return;
-	value = emu_get_reg(&v->cpu, &in.operand[1]);
-	if (value >> 32) {
-		vcpu_raise(v, VEC_GP, true, 0);
-		return;
-	}
-	v->vm->virt->save(v, PART_REST);
-	v->cpu.dr7 = (value & DR7_DEFINED) | DR7_FIXED;
-	v->vm->virt->load(v, PART_REST);
-	vcpu_retire(v, in.length);
-	single_step(v);
-}
-
 /* Operand n, read from its register or from memory.  False: the guest gets a fault instead. */
 static bool source_operand(struct vcpu *v, const struct insn *in, unsigned n, u64 *value)
 {
@@ -434,18 +411,41 @@ static bool set_cr8(struct vcpu *v, u64 value)
 	return true;
 }
 
+/* The bits of DR7 that are; bit 10 reads 1 [APM2 13.1.1.4 Debug-Control Register]. */
+#define DR7_DEFINED 0xffff2bffUL
+#define DR7_FIXED 0x400UL
+
+static bool set_dr7(struct vcpu *v, u64 value)
+{
+	if (value >> 32)
+		return false;
+	v->vm->virt->save(v, PART_REST);
+	v->cpu.dr7 = (value & DR7_DEFINED) | DR7_FIXED;
+	v->vm->virt->load(v, PART_REST);
+	return true;
+}
+
+static bool set_register(struct vcpu *v, enum exit_reason which, u64 value)
+{
+	switch (which) {
+	case EXIT_CR0: return set_cr0(v, value);
+	case EXIT_CR4: return set_cr4(v, value);
+	case EXIT_CR8: return set_cr8(v, value);
+	default: return set_dr7(v, value);
+	}
+}
+
+/* MOV to a control register or DR7, and LMSW. */
 static void exit_control_register(struct vcpu *v, const struct exit *e)
 {
 	struct insn in;
 	u64 value;
-	bool good;
 
 	if (!decode_at_rip(v, &in) || !source_operand(v, &in, in.op == INSN_LMSW ? 0 : 1, &value))
 		return;
 	if (in.op == INSN_LMSW) /* sets PE, never clears it */
 		value = (v->cpu.cr0 & ~(u64)LMSW_BITS) | (value & LMSW_BITS) | (v->cpu.cr0 & CR0_PE);
-	good = e->reason == EXIT_CR0 ? set_cr0(v, value) : e->reason == EXIT_CR4 ? set_cr4(v, value) : set_cr8(v, value);
-	if (!good) {
+	if (!set_register(v, e->reason, value)) {
 		vcpu_raise(v, VEC_GP, true, 0);
 		return;
 	}
@@ -542,7 +542,7 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_MSR] = exit_msr,
 	[EXIT_CPUID] = exit_cpuid,
 	[EXIT_HLT] = exit_hlt,
-	[EXIT_DR7] = exit_dr7,
+	[EXIT_DR7] = exit_control_register,
 	[EXIT_CR0] = exit_control_register,
 	[EXIT_CR3] = exit_cr3,
 	[EXIT_CR4] = exit_control_register,

@@ -412,6 +412,7 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	v->cpu.gpr[RAX] = b->s.rax;
 	v->cpu.gpr[RSP] = b->s.rsp;
 	v->cpu.rip = b->s.rip;
+	v->cpu.rflags = (b->s.rflags & RFLAGS_DEFINED) | RFLAGS_RESERVED1;
 	v->cpu.interrupt_shadow = b->c.interrupt_shadow & 1;
 	save_control(b, &v->cpu);
 	/* TCG loads code that is of 64 and of 32 bits, runs it as the former, and refuses it at the next entry. */
@@ -421,7 +422,6 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	out->raw_code = b->c.exitcode;
 	out->insn_bytes = 0;
 	out->retired = s->entry.after - s->entry.before - counter->entry_cost;
-	v->cpu.rflags = (b->s.rflags & RFLAGS_DEFINED) | RFLAGS_RESERVED1;
 	out->irq_taken = v->irq_vector >= 0 && !(b->c.int_ctl & V_IRQ);
 	reinject(v, &b->c, out);
 	b->c.eventinj = 0;
