@@ -52,6 +52,9 @@ static void costs(void)
 	COSTS(2, "mov $1, %%eax; nop");
 	COSTS(2, "mov %%cr8, %%rax; mov %%rax, %%cr8");
 	COSTS(2, "mov %%cr3, %%rax; mov %%rax, %%cr3");
+	COSTS(6, "mov %%cr0, %%rax; xor $4, %%al; mov %%rax, %%cr0; xor $4, %%al; mov %%rax, %%cr0; nop");
+	COSTS(2, "mov %%cr4, %%rax; mov %%rax, %%cr4");
+	COSTS(2, "mov %%dr7, %%rax; mov %%rax, %%dr7");
 	COSTS(2, "sti; cli");
 	COSTS(2, "mov %%ss, %%eax; mov %%eax, %%ss");
 	COSTS(1, "wbinvd");

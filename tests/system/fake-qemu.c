@@ -26,6 +26,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/time.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -324,6 +325,7 @@ static void open_recording(void)
 
 int main(int argc, char **argv)
 {
+	struct timeval now;
 	char word[64];
 	static char named[64];
 
@@ -336,6 +338,8 @@ int main(int argc, char **argv)
 		fault = named;
 	}
 	arguments(argc, argv);
+	gettimeofday(&now, NULL); /* tools/steady.c's, if it was loaded: it begins in 1970 */
+	dump("clock", now.tv_sec < 1000 ? "steady" : "host", now.tv_sec < 1000 ? 6 : 4);
 	snprintf(word, sizeof(word), "%d", (int)getpid());
 	dump("pid", word, strlen(word));
 	if (is("die")) {

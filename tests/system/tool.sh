@@ -108,6 +108,7 @@ grep -qx -- '-icount' dump/argv && grep -qx 'shift=0,sleep=on' dump/argv && ! gr
 run "$reprise" run $VM --bundle b.cpio < /dev/null
 is 0 && [ "$(cpio -it --quiet < b.cpio | tr '\n' ' ')" = 'machine.conf session.conf kernel initrd ' ]; ok '--bundle writes it for a boot loader'
 run "$reprise" run $VM --bundle /nowhere/b.cpio < /dev/null; is 2 'nowhere' && one_line; ok '--bundle where nothing can be written'
+[ "$(cat dump/clock)" = steady ]; ok "QEMU's time of day is ours"
 mkdir root root/bin && echo hello > root/bin/sh && chmod 755 root/bin/sh && ln -s sh root/bin/ls && mkfifo root/pipe
 run "$reprise" run --kernel kernel --root root < /dev/null && cp dump/initrd one
 cp -r root root2 && touch -d 2001-01-01 root2 root2/bin/sh && run "$reprise" run --kernel kernel --root root2 < /dev/null

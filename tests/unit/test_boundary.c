@@ -714,22 +714,26 @@ Test(boundary, a_run_left_by_its_operator_replays_to_that_point)
  */
 Test(boundary, left_between_poll_points_it_replays)
 {
-	static const u8 loop[] = { 0xec, 0xeb, 0xfd }; /* IN al, dx; JMP back */
+	/* IN al, dx; JMP back; and MOV ecx, none; RDMSR, whose exit leaves a #GP to be delivered (its handler skips three bytes) */
+	static const u8 loops[2][10] = {
+		{ 0xec, 0xeb, 0xfd }, { 0xb9, 0x78, 0x56, 0x34, 0x12, 0x0f, 0x32, 0x90, 0xeb, 0xf6 }
+	};
 
-	for (u64 seed = 1; seed <= 5; seed++) {
+	for (u64 seed = 0; seed < 10; seed++) {
 		struct world_medium m = medium_new(1 << 20);
 		struct world recorded, replayed;
 		const struct rec_end *e;
 
-		plan_random(&plan, seed);
-		memcpy(plan.program.code, loop, sizeof(loop));
-		plan.program.size = sizeof(loop);
+		plan_random(&plan, seed / 2 + 1);
+		memcpy(plan.program.code, loops[seed % 2], sizeof(loops[0]));
+		plan.program.size = sizeof(loops[0]);
 		plan.config.poll_insns = plan.config.epoch_insns = 10000000;
 		plan.config.limit_insns = plan.config.limit_vtime_ns = NO_STOP;
 		plan.supply = 0;
 		plan.patience = plan.quit_at_look = 0; /* leaves when first asked */
 		world_record(&recorded, &plan, &m);
-		cr_assert_eq(world_run(&recorded), VM_QUIT);
+		if (world_run(&recorded) != VM_QUIT)
+			cr_assert_fail("seed %lu: %d %s after %lu", seed, (int)recorded.vm->outcome, recorded.vm->stop_reason, recorded.vm->now.count);
 		cr_assert_gt(recorded.vm->now.count, 0);
 		cr_assert_lt(recorded.vm->now.count, 100000);
 		world_replay(&replayed, &plan, &m);

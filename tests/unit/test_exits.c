@@ -350,6 +350,40 @@ Test(exits, an_access_to_a_register_is_emulated)
 	world_free(&w);
 }
 
+/* In 64-bit code a plain MOV takes a path of its own; with a segment of its own it is emulated.  Both do the same. */
+Test(exits, a_mov_in_64_bit_code_reaches_the_register_either_way)
+{
+	for (unsigned gs = 0; gs < 2; gs++) {
+		static const u8 load[] = { 0x65, 0x8b, 0x43, 0x30 };                           /* MOV eax, gs:[rbx + 30h] */
+		static const u8 store[] = { 0x65, 0x89, 0x83, 0x80, 0, 0, 0 };                 /* MOV gs:[rbx + 80h], eax */
+		static const u8 immediate[] = { 0x65, 0xc7, 0x83, 0x80, 0, 0, 0, 0x30, 0, 0, 0 }; /* ..., 30h */
+		struct vcpu *v = fresh();
+
+		v->cpu.efer |= EFER_LMA;
+		v->cpu.seg[SEG_CS].attrib |= SEG_ATTR_L;
+		v->cpu.gpr[RBX] = LAPIC_DEFAULT_BASE;
+		v->cpu.gpr[RAX] = ~0UL;
+		code(load + !gs, sizeof(load) - !gs);
+		dispatch(v, mmio(LAPIC_DEFAULT_BASE + 0x30, false));
+		check_retired(v, (unsigned)sizeof(load) - !gs);
+		cr_assert_eq(v->cpu.gpr[RAX] >> 32, 0);
+		cr_assert_eq(v->cpu.gpr[RAX], board_read(v, IO_MEMORY, LAPIC_DEFAULT_BASE + 0x30, 4));
+
+		v->cpu.rip = WORLD_CODE;
+		v->cpu.gpr[RAX] = 0x50;
+		code(store + !gs, sizeof(store) - !gs);
+		dispatch(v, mmio(LAPIC_DEFAULT_BASE + 0x80, true));
+		cr_assert_eq(lapic_cr8(&v->lapic), 5);
+		v->cpu.rip = WORLD_CODE;
+		code(immediate + !gs, sizeof(immediate) - !gs);
+		dispatch(v, mmio(LAPIC_DEFAULT_BASE + 0x80, true));
+		cr_assert_eq(lapic_cr8(&v->lapic), 3);
+		cr_assert_eq(v->cpu.rip, WORLD_CODE + sizeof(immediate) - !gs);
+		cr_assert_eq(v->vm->now.count, 3);
+		world_free(&w);
+	}
+}
+
 /* The IOAPIC's page lies between nothing and nothing: reads beyond are all ones. */
 Test(exits, an_access_across_a_page_reaches_both_sides)
 {
