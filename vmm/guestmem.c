@@ -31,8 +31,10 @@ void guestmem_mark(struct guest_memory *m, gpa_t at)
 	struct chunk_info *c = m->chunk[at.v >> CHUNK_SHIFT];
 	unsigned page = (at.v >> PAGE_SHIFT) % CHUNK_PAGES;
 
-	if (c)
+	if (c) {
 		c->stale[page / 64] |= BIT(page % 64);
+		c->changed[page / 64] |= BIT(page % 64);
+	}
 }
 
 /* Copies page by page; `write` tells the direction. */

@@ -26,7 +26,8 @@ struct chunk_source {
 /* Per chunk: hashes of its pages and which of them must be hashed again. */
 struct chunk_info {
 	u8 *data;                    /* NULL: never touched, all zero */
-	u64 stale[CHUNK_PAGES / 64]; /* bit set: changed by us since last hashed */
+	u64 stale[CHUNK_PAGES / 64]; /* bit set: changed since last hashed */
+	u64 changed[CHUNK_PAGES / 64]; /* bit set: changed since an image was last taken or restored [image.h] */
 	u64 hash[CHUNK_PAGES];       /* this page's term of the sum; 0 for a zero page */
 };
 

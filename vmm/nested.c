@@ -187,6 +187,7 @@ static void nested_harvest_dirty(struct vm *vm)
 			if (pages[i] & dirty) {
 				pages[i] &= ~dirty;
 				vm->mem.chunk[n]->stale[i / 64] |= BIT(i % 64);
+				vm->mem.chunk[n]->changed[i / 64] |= BIT(i % 64);
 			}
 	}
 }
