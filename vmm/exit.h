@@ -21,6 +21,8 @@ enum exit_reason {
 	EXIT_CR4,         /* MOV to CR4 */
 	EXIT_CR8,         /* MOV to CR8: the task priority */
 	EXIT_EXCEPTION,   /* an exception in the wake of an injected one, not delivered yet */
+	EXIT_WATCH,       /* a watch slot's place was reached; or a #DB of the guest's own */
+	EXIT_DEBUG_REG,   /* the guest reached for its debug registers while watches are in them */
 	EXIT_PAGING,      /* guest-physical access the second-level tables do not allow */
 	EXIT_TSC,         /* RDTSC(P), on hosts where it must exit */
 	EXIT_HYPERCALL,   /* VMMCALL */
@@ -42,6 +44,7 @@ struct exit {
 	u64 retired;     /* instructions the guest completed since entry */
 	bool irq_taken;  /* the offered interrupt was delivered */
 	bool in_delivery; /* the exit cut the delivery of an interrupt or exception short */
+	bool blind;      /* watch slots were armed, but this entry may have missed or miscounted something */
 	u8 insn_bytes;   /* length of the exiting instruction; 0: the vendor did not say */
 	u64 raw_code;    /* vendor's own, for reports only */
 	union {
@@ -63,6 +66,11 @@ struct exit {
 			gpa_t gpa;
 			bool write, fetch, table_walk;
 		} paging;
+		struct {
+			u8 slots;     /* bits: watch slots that were hit */
+			bool guest;   /* a debug exception for the guest, too: */
+			u64 dr6;      /*   bits it finds in DR6 */
+		} watch;
 	};
 };
 

@@ -14,7 +14,7 @@ const char *exit_reason_name(enum exit_reason r)
 {
 	static const char *const names[NEXIT] = {
 		[EXIT_STOP] = "stop", [EXIT_PORT] = "port", [EXIT_MSR] = "msr", [EXIT_CPUID] = "cpuid",
-		[EXIT_HLT] = "hlt", [EXIT_DR7] = "dr7", [EXIT_CR0] = "cr0", [EXIT_CR3] = "cr3", [EXIT_CR4] = "cr4", [EXIT_CR8] = "cr8", [EXIT_EXCEPTION] = "exception", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
+		[EXIT_HLT] = "hlt", [EXIT_DR7] = "dr7", [EXIT_CR0] = "cr0", [EXIT_CR3] = "cr3", [EXIT_CR4] = "cr4", [EXIT_CR8] = "cr8", [EXIT_EXCEPTION] = "exception", [EXIT_WATCH] = "watch", [EXIT_DEBUG_REG] = "debug-reg", [EXIT_PAGING] = "paging", [EXIT_TSC] = "tsc", [EXIT_HYPERCALL] = "hypercall",
 		[EXIT_UNDEFINED] = "undefined", [EXIT_TRIPLE_FAULT] = "triple-fault",
 		[EXIT_TASK_SWITCH] = "task-switch", [EXIT_CACHE] = "cache", [EXIT_BAD_STATE] = "bad-state",
 		[EXIT_UNKNOWN] = "unknown",
@@ -198,6 +198,18 @@ static enum emu_result write_physical(struct vcpu *v, gpa_t at, unsigned n, u64 
 	return EMU_OK;
 }
 
+/* An access we make for the guest, which the debug registers do not see. */
+static void touch_watches(struct vcpu *v, gva_t at, unsigned n, bool write)
+{
+	for (unsigned i = 0; i < v->nwatches; i++) {
+		const struct watch_slot *w = &v->watch[i];
+
+		if (w->kind != SLOT_EXEC && (write || w->kind == SLOT_ACCESS) && at.v < w->linear + w->size_bytes &&
+		    w->linear < at.v + n)
+			v->watch_touched |= 1U << i;
+	}
+}
+
 static enum emu_result emu_read(void *ctx, gva_t at, unsigned n, unsigned access, u64 *value)
 {
 	gpa_t first, second;
@@ -207,6 +219,7 @@ static enum emu_result emu_read(void *ctx, gva_t at, unsigned n, unsigned access
 
 	if (!translate_both(ctx, at, n, access, &first, &second))
 		return EMU_FAULT;
+	touch_watches(ctx, at, n, false);
 	r = read_physical(ctx, first, head, value);
 	if (r != EMU_OK || head == n)
 		return r;
@@ -223,6 +236,7 @@ static enum emu_result emu_write(void *ctx, gva_t at, unsigned n, u64 value)
 
 	if (!translate_both(ctx, at, n, EMU_WRITE, &first, &second))
 		return EMU_FAULT;
+	touch_watches(ctx, at, n, true);
 	r = write_physical(ctx, first, head, value);
 	return r != EMU_OK || head == n ? r : write_physical(ctx, second, n - head, value >> (8 * head));
 }
@@ -532,6 +546,23 @@ static void exit_undefined(struct vcpu *v, const struct exit *e unused_arg)
 	vcpu_raise(v, VEC_UD, false, 0);
 }
 
+/* The loop reports the slots; what of the exception is the guest's goes to the guest. */
+static void exit_watch(struct vcpu *v, const struct exit *e)
+{
+	if (!e->watch.guest)
+		return;
+	v->vm->virt->save(v, PART_REST);
+	v->cpu.dr6 = e->watch.dr6;
+	v->vm->virt->load(v, PART_REST);
+	vcpu_raise(v, VEC_DB, false, 0);
+}
+
+/* Once more, with the guest's own values in them. */
+static void exit_debug_reg(struct vcpu *v, const struct exit *e unused_arg)
+{
+	v->watch_off = v->vm->now.count;
+}
+
 static void exit_stop(struct vcpu *v unused_arg, const struct exit *e unused_arg)
 {
 }
@@ -548,6 +579,8 @@ static void (*const handlers[NEXIT])(struct vcpu *, const struct exit *) = {
 	[EXIT_CR4] = exit_control_register,
 	[EXIT_CR8] = exit_control_register,
 	[EXIT_EXCEPTION] = exit_exception,
+	[EXIT_WATCH] = exit_watch,
+	[EXIT_DEBUG_REG] = exit_debug_reg,
 	[EXIT_PAGING] = exit_paging,
 	[EXIT_TSC] = exit_tsc,
 	[EXIT_HYPERCALL] = exit_undefined,

@@ -196,6 +196,42 @@ static bool at_limit(struct vm *vm)
 	return vm->outcome != VM_RUNNING;
 }
 
+/*
+ * Which watches this entry has.  One that has stopped the guest before an
+ * instruction lets it pass now; and where the guest reaches for the debug
+ * registers itself it has them for that instruction.
+ */
+static void arm_watches(struct vcpu *v, u64 *n)
+{
+	u64 count = v->vm->now.count;
+
+	v->watch_armed = 0;
+	if (!v->nwatches)
+		return;
+	if (count == v->watch_past || count == v->watch_off)
+		*n = 1;
+	for (unsigned i = 0; i < v->nwatches && count != v->watch_off; i++)
+		if (v->watch[i].kind != SLOT_EXEC || count != v->watch_past)
+			v->watch_armed |= 1U << i;
+}
+
+/*
+ * Tells who watches.  The instruction that an EXEC slot stopped has not been
+ * executed yet; and what the emulator reached counts only when it was done.
+ */
+static void report_watches(struct vcpu *v, const struct exit *e, bool done)
+{
+	unsigned slots = (done ? v->watch_touched : 0) | (e->reason == EXIT_WATCH ? e->watch.slots : 0);
+
+	v->watch_touched = 0;
+	if (!slots)
+		return;
+	for (unsigned i = 0; i < v->nwatches; i++)
+		if (slots >> i & 1 && v->watch[i].kind == SLOT_EXEC)
+			v->watch_past = v->vm->now.count;
+	v->vm->watch_hit(v, slots, v->vm->watch_ctx);
+}
+
 /* Runs one vCPU to its next exit, for at most n instructions, and accounts for it. */
 static void enter(struct vcpu *v, u64 n, struct exit *e)
 {
@@ -215,11 +251,15 @@ static void enter(struct vcpu *v, u64 n, struct exit *e)
 	if (in_shadow || another)
 		n = 1;
 	v->cpu.cr8 = lapic_cr8(&v->lapic);
+	arm_watches(v, &n);
 	vm->virt->run(v, n, e);
+	vm->watch_blind |= e->blind;
 	vm->stats.guest_insns += e->retired;
 	set_now(vm, vm->now.count + e->retired);
-	if (e->irq_taken)
+	if (e->irq_taken) {
+		vm->stats.irqs++;
 		accept_interrupt(v);
+	}
 	/* What was delivered leaves no trace: whether a fault cut its delivery short is not the run's. */
 	if (!v->exception.valid)
 		v->exception = (struct pending_exception){ 0 };
@@ -270,7 +310,7 @@ static void turn(struct vcpu *v)
 			vm->stops[i].at = vm->stops[i].hit(vm, vm->stops[i].ctx);
 	if (vm->outcome == VM_RUNNING && vm->now.count >= vm->next_epoch)
 		end_epoch(vm);
-	if (vm->outcome != VM_RUNNING || at_limit(vm))
+	if (vm->outcome != VM_RUNNING || at_limit(vm) || vm->pause)
 		return;
 	offer_interrupt(v);
 	if (!may_run(v))
@@ -291,14 +331,17 @@ static void turn(struct vcpu *v)
 	enter(v, n, &e);
 	if (vm->paging.nstepping && e.reason != EXIT_PAGING)
 		vm->paging.ops->step_done(vm);
+	n = vm->now.count;
 	exit_dispatch(v, &e);
+	if (v->nwatches)
+		report_watches(v, &e, vm->now.count != n);
 	vm->stats.exits[e.reason]++;
 	vm->stats.host_insns[e.reason] += vm->host_counter() - start - e.retired;
 }
 
 enum vm_outcome vm_run(struct vm *vm)
 {
-	while (vm->outcome == VM_RUNNING)
+	while (vm->outcome == VM_RUNNING && !vm->pause)
 		turn(&vm->vcpu[0]); /* one vCPU now; a schedule in instructions picks among several */
 	return vm->outcome;
 }

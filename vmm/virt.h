@@ -12,6 +12,18 @@
 
 struct vcpu;
 
+/*
+ * A place at which a guest stops: the debugger's, held in the processor's
+ * debug registers while the guest runs.  The guest sees its own values there.
+ */
+#define WATCH_SLOTS 4
+enum watch_slot_kind { SLOT_EXEC = 0, SLOT_WRITE = 1, SLOT_ACCESS = 3 }; /* as DR7 has them [APM2 13.1.1.4] */
+struct watch_slot {
+	enum watch_slot_kind kind;
+	u64 linear;     /* a multiple of size_bytes */
+	u8 size_bytes;  /* 1, 2, 4, 8; EXEC: 1 */
+};
+
 /* Parts of a cpu_state. */
 enum {
 	PART_SEGMENTS = 1, /* segment and table registers */
@@ -34,7 +46,9 @@ struct virt_ops {
 	 * Runs the guest until an exit, at most `budget` instructions (>= 1).
 	 * Takes gpr, rip, rflags from v->cpu and leaves them, with the interrupt
 	 * shadow, CPL, CS, the control registers and EFER, current there.  Delivers v->exception first; offers
-	 * v->irq_vector (-1: none), taken as soon as the guest allows it.
+	 * v->irq_vector (-1: none), taken as soon as the guest allows it.  Stops
+	 * at the watch slots of v->watch_armed with EXIT_WATCH: EXEC before the
+	 * instruction, the others behind it.
 	 */
 	void (*run)(struct vcpu *v, u64 budget, struct exit *out);
 

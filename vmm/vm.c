@@ -34,6 +34,7 @@ err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops 
 		v->vm = vm;
 		v->index = i;
 		v->irq_vector = -1;
+		v->watch_past = v->watch_off = NO_STOP;
 		cpu_state_reset(&v->cpu);
 		board_wire_vcpu(vm, v);
 		err = virt->create(v);
@@ -55,11 +56,12 @@ void vm_stop(struct vm *vm, enum vm_outcome why, const char *fmt, ...)
 	va_end(ap);
 }
 
-void vm_add_stop(struct vm *vm, u64 at, u64 (*hit)(struct vm *vm, void *ctx), void *ctx)
+struct vm_stop *vm_add_stop(struct vm *vm, u64 at, u64 (*hit)(struct vm *vm, void *ctx), void *ctx)
 {
 	if (vm->nstops == VM_MAX_STOPS)
 		__builtin_trap(); /* a fixed set, chosen when the VM is made */
-	vm->stops[vm->nstops++] = (struct vm_stop){ at, hit, ctx };
+	vm->stops[vm->nstops] = (struct vm_stop){ at, hit, ctx };
+	return &vm->stops[vm->nstops++];
 }
 
 void vm_state_walk(struct vm *vm, struct state_walk *w)

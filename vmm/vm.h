@@ -52,13 +52,20 @@ struct vcpu {
 	int irq_vector;      /* offered at the next entry; -1 none.  Derived, never saved */
 	bool irq_from_pic;
 	void *vendor;        /* the control block; virt_ops only */
+
+	struct watch_slot watch[WATCH_SLOTS]; /* the debugger's, never saved */
+	unsigned nwatches;
+	unsigned watch_armed;   /* bits: those of this entry; by the loop */
+	unsigned watch_touched; /* bits: those that the emulator has reached in this instruction */
+	u64 watch_past;         /* the count whose EXEC hit has been looked at; NO_STOP */
+	u64 watch_off;          /* the count at which none is armed: the guest uses the registers; NO_STOP */
 };
 
 /* Counted by the loop, per VM; never guest-visible. */
 struct vm_stats {
 	u64 exits[NEXIT];
 	u64 host_insns[NEXIT];   /* spent handling them, where the host counts */
-	u64 guest_insns, idle_jumps, inputs, input_bytes, output_bytes, epochs;
+	u64 guest_insns, idle_jumps, irqs, inputs, input_bytes, output_bytes, epochs;
 	u64 digest_insns, digest_pages;
 };
 
@@ -94,6 +101,10 @@ struct vm {
 	enum vm_outcome leave_as;
 	struct vm_stop stops[VM_MAX_STOPS];
 	unsigned nstops;
+	bool pause;                  /* vm_run returns at the next turn; whoever asked for it clears it */
+	void (*watch_hit)(struct vcpu *v, unsigned slots, void *ctx);
+	void *watch_ctx;
+	bool watch_blind;            /* some entry may have missed a watch, or counted it wrong */
 
 	enum vm_outcome outcome;     /* VM_RUNNING until something ends it */
 	u32 guest_exit;
@@ -109,14 +120,14 @@ struct vm {
 err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops *virt,
 		struct boundary *boundary, const struct chunk_source *chunks) must_check;
 
-/* Runs until something ends the VM; returns vm->outcome. */
+/* Runs until something ends or pauses the VM; returns vm->outcome, VM_RUNNING if it was paused. */
 enum vm_outcome vm_run(struct vm *vm);
 
 /* Ends the VM; the first reason given is kept. */
 void vm_stop(struct vm *vm, enum vm_outcome why, const char *fmt, ...) printf_like(3, 4);
 
-/* Adds a stop for the life of the VM. */
-void vm_add_stop(struct vm *vm, u64 at, u64 (*hit)(struct vm *vm, void *ctx), void *ctx);
+/* Adds a stop for the life of the VM; the caller may set its `at` anew while the VM does not run. */
+struct vm_stop *vm_add_stop(struct vm *vm, u64 at, u64 (*hit)(struct vm *vm, void *ctx), void *ctx);
 
 /* Every piece of guest-visible state but memory, in one walk. */
 void vm_state_walk(struct vm *vm, struct state_walk *w);
