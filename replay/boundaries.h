@@ -58,10 +58,26 @@ struct replay_boundary {
 	err_t error;           /* ERR_END: no more events; else why the recording cannot be read on */
 	u64 epochs;
 	u64 show_from;         /* no output before this count */
-	u64 left_vtime_ns;     /* where the operator left the recorded run */
+	u64 left_insns, left_vtime_ns; /* where the operator left the recorded run; NO_STOP: nowhere special */
+	struct vm_stop *left;
+	struct rec_place before; /* where `ev`, or the end, was read */
 	struct divergence diverged;
 };
+
+/* How far a replay has read, to come back to. */
+struct replay_place {
+	struct rec_place at;
+	bool ready;            /* the event behind `at` was held ready */
+	u64 epochs;
+};
 void replay_boundary_init(struct replay_boundary *p, const struct host_port *host, struct rec_reader *r);
+
+/*
+ * A checkpoint's part of a replay; and back to it, with vm->now restored
+ * before.  ERR_IO and such: the recording can no longer be read.
+ */
+void replay_tell(const struct replay_boundary *p, struct replay_place *at);
+err_t replay_seek(struct replay_boundary *p, const struct vm *vm, const struct replay_place *at) must_check;
 
 /* The recorded end of the VM, NULL if the recording was cut. */
 const struct rec_end *replay_recorded_end(const struct replay_boundary *p);

@@ -163,6 +163,7 @@ struct rec_reader {
 	bool started;        /* HEAD was read: another one is damage */
 	struct rec_base base[REC_MAX_VMS];
 	struct rec_chunk chunk;
+	u64 chunk_chain;     /* chain before this chunk */
 	u32 pos;             /* of the next event in an EVENTS chunk */
 	u32 nends;           /* after END */
 	struct rec_end ends[REC_MAX_VMS];
@@ -198,6 +199,17 @@ err_t rec_chunk_event(struct rec_reader *r, struct rec_event *ev) must_check;
 
 /* The next event, across chunks; everything else is verified and passed over. Errors as rec_next_chunk. */
 err_t rec_next_event(struct rec_reader *r, struct rec_event *ev) must_check;
+
+/* A place between two events, to come back to. */
+struct rec_place {
+	u64 offset, chain;   /* of the chunk whose events are being read, or of the next one */
+	bool inside;         /* the chunk had been read: `pos` is within it */
+	u32 pos;
+	struct rec_base base[REC_MAX_VMS];
+};
+void rec_tell(const struct rec_reader *r, struct rec_place *at);
+/* The reader stands there again, whatever it met since; errors as rec_next_chunk. */
+err_t rec_seek(struct rec_reader *r, const struct rec_place *at) must_check;
 
 /* An IMAGE chunk's parts. */
 struct rec_image_part {

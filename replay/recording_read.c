@@ -203,6 +203,7 @@ err_t rec_next_chunk(struct rec_reader *r)
 		return stop(r, r->stop);
 	if (r->chunk.type == REC_END)
 		return stop(r, REC_STOP_COMPLETE);
+	r->chunk_chain = chain;
 	e = take_chunk(r, &r->chunk, &stored, &stored_size);
 	if (!e && r->chunk.lz4) {
 		e = rec_lz4_expand(stored, stored_size, r->expanded, r->chunk.size);
@@ -362,6 +363,36 @@ err_t rec_next_event(struct rec_reader *r, struct rec_event *ev)
 		if (e)
 			return e;
 	}
+}
+
+void rec_tell(const struct rec_reader *r, struct rec_place *at)
+{
+	at->inside = r->chunk.type == REC_EVENTS;
+	at->offset = at->inside ? r->chunk.offset : r->end;
+	at->chain = at->inside ? r->chunk_chain : r->chain;
+	at->pos = at->inside ? r->pos : 0;
+	memcpy(at->base, r->base, sizeof(at->base));
+}
+
+err_t rec_seek(struct rec_reader *r, const struct rec_place *at)
+{
+	if (!at->inside || r->chunk.type != REC_EVENTS || r->chunk.offset != at->offset) {
+		r->stop = REC_STOP_NONE;
+		r->nends = 0;
+		r->chunk.type = 0;
+		r->chunk.size = 0;
+		r->end = at->offset;
+		r->chain = at->chain;
+		if (at->inside) {
+			err_t e = rec_next_chunk(r);
+
+			if (e)
+				return e;
+		}
+	}
+	r->pos = at->pos;
+	memcpy(r->base, at->base, sizeof(r->base));
+	return OK;
 }
 
 /* ---- payloads of other chunks ---- */

@@ -18,6 +18,7 @@ static struct replay_boundary *replay_of(struct boundary *b)
 
 static void advance(struct replay_boundary *p)
 {
+	rec_tell(p->r, &p->before);
 	do {
 		p->error = rec_next_event(p->r, &p->ev);
 		p->have = p->error == OK;
@@ -189,8 +190,36 @@ static u64 left_here(struct vm *vm, void *ctx)
 
 void replay_leave_at(struct replay_boundary *p, struct vm *vm, u64 insns, u64 vtime_ns)
 {
+	p->left_insns = insns;
 	p->left_vtime_ns = vtime_ns;
-	vm_add_stop(vm, insns, left_here, p);
+	p->left = vm_add_stop(vm, insns, left_here, p);
+}
+
+void replay_tell(const struct replay_boundary *p, struct replay_place *at)
+{
+	at->ready = p->have || p->error;
+	at->epochs = p->epochs;
+	if (at->ready)
+		at->at = p->before;
+	else
+		rec_tell(p->r, &at->at);
+}
+
+err_t replay_seek(struct replay_boundary *p, const struct vm *vm, const struct replay_place *at)
+{
+	err_t e = rec_seek(p->r, &at->at);
+
+	if (e)
+		return e;
+	p->have = false;
+	p->error = OK;
+	p->epochs = at->epochs;
+	p->diverged = (struct divergence){ 0 };
+	if (at->ready)
+		advance(p);
+	if (p->left)
+		p->left->at = vm->now.count <= p->left_insns ? p->left_insns : NO_STOP;
+	return p->error == ERR_IO ? ERR_IO : OK;
 }
 
 void replay_check_end(struct replay_boundary *p, enum vm_outcome outcome, u32 guest_exit,
