@@ -13,6 +13,7 @@ void console_init(void)
 {
 	serial_init(&com1, 0x3f8, 4);
 	serial_init(&com2, 0x2f8, 3);
+	serial_init(&com3, 0x3e8, 4);
 	console_select(com2.present ? &com2 : &com1);
 }
 

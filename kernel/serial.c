@@ -10,7 +10,7 @@ enum { LSR_DR = 1 << 0, LSR_OE = 1 << 1, LSR_THRE = 1 << 5, LSR_TEMT = 1 << 6 };
 
 #define FIFO_BYTES 16
 
-struct serial com1, com2;
+struct serial com1, com2, com3;
 
 void serial_init(struct serial *s, u16 port, u8 irq)
 {

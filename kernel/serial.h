@@ -1,5 +1,6 @@
 /*
- * serial.h - the host's two 16550 UARTs, polled.
+ * serial.h - the host's 16550 UARTs, polled: the guest's console, the control
+ * channel and, where there is a third, the debugger.
  *
  * A received byte can wake the host from HLT (cpu_wait), but never interrupts
  * a running guest: the lines are unmasked only while waiting, because an exit
@@ -23,7 +24,7 @@ struct serial {
 	u64 overruns;     /* received bytes the FIFO had no room for: at least so many */
 };
 
-extern struct serial com1, com2;
+extern struct serial com1, com2, com3;
 
 /* Looks for a UART, sets 115200 8n1 and FIFOs; present tells. */
 void serial_init(struct serial *s, u16 port, u8 irq);

@@ -103,7 +103,7 @@ void cpu_wait(u64 max_ns)
 
 		/* A byte from before: its edge may have been taken by an earlier wait. */
 		if (now >= deadline || c->wakeups != wakeups ||
-		    (com1.rx_irq && serial_rx_ready(&com1)) || (com2.rx_irq && serial_rx_ready(&com2)))
+		    (com1.rx_irq && serial_rx_ready(&com1)) || (com2.rx_irq && serial_rx_ready(&com2)) || (com3.rx_irq && serial_rx_ready(&com3)))
 			break;
 		ticks = scale(deadline - now, clocks.lapic_hz, clocks.tsc_hz) + 1;
 		host_timer_arm((u32)MIN(ticks, ~0U));

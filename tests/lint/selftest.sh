@@ -52,11 +52,11 @@ clean() { # the tree as it should be
 	END
 	plant kernel/cpu.h < kernel/base.h
 	sed -i 's/base\.h/cpu.h/; s/BASE/CPU/' kernel/cpu.h
-	for f in vmm/vm vmm/svm/svm vmm/vmx/vmx replay/session replay/perturb ft/link gdbstub/stub tools/main; do
+	for f in vmm/vm vmm/svm/svm vmm/vmx/vmx session/session replay/perturb ft/link gdbstub/stub tools/main; do
 		sed "s/base\.h/${f##*/}.h/; s/KERNEL_BASE_H/$(echo $f | tr a-z/ A-Z_)_H/" kernel/base.h | plant $f.h
 		printf '/*\n * %s.c - a file.\n */\n#include "kernel/base.h"\n#include "%s.h"\n' ${f##*/} $f | plant $f.c
 	done
-	printf '#include "vmm/svm/svm.h"\n#include "kernel/cpu.h"\n' >> replay/session.c
+	printf '#include "vmm/svm/svm.h"\n#include "kernel/cpu.h"\n' >> session/session.c
 	plant Kconfig <<- END
 		config PERTURB
 			bool "disturb"

@@ -1,0 +1,95 @@
+/*
+ * session.h - one boot of the hypervisor: the VM it was booted for, and what is
+ * to be done with it.
+ *
+ * The boot module is a bundle: session.conf (the mode and its options, by the
+ * host command [tools/session.h]), machine.conf (the VM, the same text as the
+ * recording's HEAD) and the guest's images.  The recording is the disk named
+ * "recording".
+ *
+ *   session.c   the modes run, record, replay; how it ended
+ *   debug.c     the mode debug
+ *   guest.c     from configuration and images to a VM
+ *   port.c      the host port: console, control channel, waiting
+ */
+#ifndef SESSION_SESSION_H
+#define SESSION_SESSION_H
+
+#include "kernel/bootinfo.h"
+#include "kernel/virtio_blk.h"
+#include "replay/boundaries.h"
+#include "replay/inspect.h"
+#include "replay/perturb.h"
+#include "vmm/selftest.h"
+#include "vmm/vm.h"
+
+struct text {
+	const char *data;
+	size_t size;
+};
+
+struct blob {
+	const u8 *data;
+	size_t size;
+};
+
+struct session {
+	const struct boot_info *boot;
+	struct blob bundle;
+	struct text session, machine;
+	char mode[16];
+	struct host_port port;
+	bool console_ended, quit;
+	bool detached;          /* the debugger has gone, said the host command */
+	char command[64];
+	size_t command_fill;
+	u64 last_progress;
+	u8 output[4096];        /* the guest's, on its way to COM1 */
+	size_t output_fill;
+	struct host_quirks quirks;
+	u64 float_probe;
+	struct vm *vm;
+	struct perturb perturb;
+	struct inspect inspect;
+	struct blk *disk;
+	union {
+		struct live_boundary live;
+		struct record_boundary record;
+		struct replay_boundary replay;
+	} boundary;
+	struct rec_writer *writer;
+	struct rec_reader *reader;
+};
+
+/* Ends the boot with a line for the host command. */
+noreturn_fn void session_fail(const char *what);
+
+/* ---- port.c ---- */
+
+void session_port_init(struct session *s);
+/* Takes in what the host command has said on the control channel. */
+void session_listen(struct session *s);
+void session_flush_output(struct session *s);
+
+/* ---- guest.c ---- */
+
+struct text session_text(const struct session *s, const char *name);
+/* A number of session.conf or machine.conf. */
+u64 session_number(struct text t, const char *key, u64 fallback);
+/* Zeroed, for the whole session; without memory it fails. */
+void *session_memory(size_t size);
+/* The VM, with its guest loaded, in s->vm. */
+void session_make_vm(struct session *s, struct boundary *boundary);
+
+/* ---- session.c ---- */
+
+/* The reader of the recording, at the beginning of the run. */
+void session_open_recording(struct session *s);
+/* Says how the VM ended, and checks a replay's end. */
+void session_finish(struct session *s, enum vm_outcome outcome, u64 host_insns);
+
+/* ---- debug.c ---- */
+
+noreturn_fn void session_debug(struct session *s);
+
+#endif
