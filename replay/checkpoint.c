@@ -1,0 +1,204 @@
+/*
+ * checkpoint.c - taking, restoring and dropping checkpoints.  See checkpoint.h.
+ *
+ * Reads and changes: one VM, its replay boundary, the pool.
+ */
+#include "replay/checkpoint.h"
+
+err_t checkpoints_init(struct checkpoints *cs, struct vm *vm, struct replay_boundary *replay, void *memory,
+		       u64 size_bytes)
+{
+	err_t err;
+
+	memset(cs, 0, sizeof(*cs));
+	cs->vm = vm;
+	cs->replay = replay;
+	err = page_pool_init(&cs->pool, memory, size_bytes);
+	if (err)
+		return err;
+	image_keeper_init(&cs->keeper, &cs->pool, &vm->mem);
+	for (unsigned i = 0; i < MAX_CHECKPOINTS; i++)
+		cs->unused[cs->nunused++] = &cs->store[i];
+	return OK;
+}
+
+/* How many lie at or before count. */
+static unsigned position(const struct checkpoints *cs, u64 count)
+{
+	unsigned low = 0, high = cs->n;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (cs->sorted[middle]->at.count <= count)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct checkpoint *checkpoint_before(struct checkpoints *cs, u64 count)
+{
+	unsigned i = position(cs, count);
+
+	return i ? cs->sorted[i - 1] : NULL;
+}
+
+struct checkpoint *checkpoint_behind(struct checkpoints *cs, u64 count)
+{
+	unsigned i = position(cs, count);
+
+	return i < cs->n ? cs->sorted[i] : NULL;
+}
+
+/* --- dropping -------------------------------------------------------------------- */
+
+static void forget(struct checkpoints *cs, struct checkpoint *c)
+{
+	image_drop(&cs->keeper, &c->memory);
+	for (unsigned i = 0; i < ARRAY_SIZE(c->state); i++) {
+		page_pool_drop(&cs->pool, c->state[i]);
+		c->state[i] = 0;
+	}
+	cs->unused[cs->nunused++] = c;
+}
+
+/*
+ * What one would be missed: the stretch that would be run again without it,
+ * against how far away that is.  So checkpoints stay dense around the user and
+ * grow sparser with the distance.
+ */
+static bool misses_less(const struct checkpoints *cs, unsigned a, unsigned b, u64 here)
+{
+	u64 span[2], far[2];
+	unsigned which[2] = { a, b };
+
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned n = which[i];
+		u64 at = cs->sorted[n]->at.count;
+
+		span[i] = (n + 1 < cs->n ? cs->sorted[n + 1]->at.count : MAX(here, at)) - cs->sorted[n - 1]->at.count;
+		far[i] = 1 + (at > here ? at - here : here - at);
+	}
+	return (unsigned __int128)span[0] * far[1] < (unsigned __int128)span[1] * far[0];
+}
+
+/* Drops the one least missed; false: there is none that may go. */
+static bool drop_one(struct checkpoints *cs)
+{
+	unsigned worst = 0;
+
+	for (unsigned i = 1; i < cs->n; i++) /* number 0 is the beginning */
+		if (!cs->sorted[i]->kept && (!worst || misses_less(cs, i, worst, cs->vm->now.count)))
+			worst = i;
+	if (!worst)
+		return false;
+	forget(cs, cs->sorted[worst]);
+	cs->n--;
+	memmove(&cs->sorted[worst], &cs->sorted[worst + 1], (cs->n - worst) * sizeof(cs->sorted[0]));
+	cs->dropped++;
+	return true;
+}
+
+/* --- taking ------------------------------------------------------------------------ */
+
+static err_t take_state(struct checkpoints *cs, struct checkpoint *c)
+{
+	struct state_walk w = state_save_to(cs->scratch, sizeof(cs->scratch));
+
+	vm_state_walk(cs->vm, &w);
+	if (w.error)
+		return w.error;
+	c->state_bytes = (u32)w.pos;
+	for (u32 at = 0, i = 0; at < c->state_bytes; at += PAGE_SIZE, i++) {
+		c->state[i] = page_pool_take(&cs->pool);
+		if (!c->state[i])
+			return ERR_NO_MEMORY;
+		memcpy(page_pool_at(&cs->pool, c->state[i]), cs->scratch + at, MIN(PAGE_SIZE, c->state_bytes - at));
+	}
+	return OK;
+}
+
+static err_t fill(struct checkpoints *cs, struct checkpoint *c)
+{
+	err_t err;
+
+	c->at = cs->vm->now;
+	c->digest = vm_digest(cs->vm); /* makes cpu_state and the dirty pages current, too */
+	c->kept = false;
+	err = take_state(cs, c);
+	if (!err)
+		err = image_take(&cs->keeper, &c->memory);
+	replay_tell(cs->replay, &c->place);
+	return err;
+}
+
+struct checkpoint *checkpoint_take(struct checkpoints *cs)
+{
+	u64 count = cs->vm->now.count;
+	struct checkpoint *c = checkpoint_before(cs, count);
+	unsigned i;
+	err_t err;
+
+	if (c && c->at.count == count)
+		return c;
+	if (!cs->nunused && !drop_one(cs))
+		return NULL;
+	c = cs->unused[--cs->nunused];
+	while ((err = fill(cs, c))) {
+		forget(cs, c);
+		if (err != ERR_NO_MEMORY || !drop_one(cs))
+			return NULL;
+		c = cs->unused[--cs->nunused];
+	}
+	i = position(cs, count);
+	memmove(&cs->sorted[i + 1], &cs->sorted[i], (cs->n - i) * sizeof(cs->sorted[0]));
+	cs->sorted[i] = c;
+	cs->n++;
+	cs->taken++;
+	return c;
+}
+
+/* --- restoring ----------------------------------------------------------------------- */
+
+/* What of a VM is no state: it begins anew at the restored point. */
+static void begin_anew(struct vm *vm)
+{
+	vm->outcome = VM_RUNNING;
+	vm->guest_exit = 0;
+	vm->stop_reason[0] = 0;
+	vm->pause = false;
+	vm->stalled = 0;
+	vm->unasked_exits = 0;
+	vm->leave_at = NO_STOP;
+	for (unsigned i = 0; i < vm->config.ncpus; i++) {
+		struct vcpu *v = &vm->vcpu[i];
+
+		v->irq_vector = -1;
+		v->watch_past = v->watch_off = NO_STOP;
+		v->watch_touched = 0;
+		vm->virt->load(v, PART_ALL);
+	}
+}
+
+err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c)
+{
+	struct vm *vm = cs->vm;
+	struct state_walk w = state_load_from(cs->scratch, c->state_bytes);
+	err_t err;
+
+	vm->paging.ops->step_done(vm);
+	vm->paging.ops->harvest_dirty(vm);
+	err = image_restore(&cs->keeper, &c->memory);
+	if (err)
+		return err;
+	for (u32 at = 0, i = 0; at < c->state_bytes; at += PAGE_SIZE, i++)
+		memcpy(cs->scratch + at, page_pool_at(&cs->pool, c->state[i]), MIN(PAGE_SIZE, c->state_bytes - at));
+	vm_state_walk(vm, &w);
+	if (w.error)
+		return w.error;
+	begin_anew(vm);
+	cs->restored++;
+	return replay_seek(cs->replay, vm, &c->place);
+}

@@ -1,0 +1,59 @@
+/*
+ * checkpoint.h - states of a replayed run, kept in bounded memory.
+ *
+ * A checkpoint is all of a VM at one point: its state walk, an image of its
+ * memory, and how far the recording had been read.  Neighbours share the pages
+ * that did not change between them.  When the memory or the table is full the
+ * one least missed goes: what is dropped can be recomputed from the one before.
+ */
+#ifndef REPLAY_CHECKPOINT_H
+#define REPLAY_CHECKPOINT_H
+
+#include "replay/boundaries.h"
+#include "vmm/image.h"
+#include "vmm/vm.h"
+
+#define MAX_CHECKPOINTS 192
+#define CHECKPOINT_STATE_MAX 32768  /* a state walk, of all vCPUs */
+
+struct checkpoint {
+	struct execpoint at;
+	u64 digest;
+	bool kept;             /* never dropped: the first, and those the user asked for */
+	struct memory_image memory;
+	u32 state[CHECKPOINT_STATE_MAX / PAGE_SIZE];
+	u32 state_bytes;
+	struct replay_place place;
+};
+
+struct checkpoints {
+	struct vm *vm;
+	struct replay_boundary *replay;
+	struct page_pool pool;
+	struct image_keeper keeper;
+	struct checkpoint *sorted[MAX_CHECKPOINTS]; /* by count; no two at one */
+	struct checkpoint *unused[MAX_CHECKPOINTS];
+	unsigned n, nunused;
+	u64 taken, dropped, restored;               /* for reports */
+	u8 scratch[CHECKPOINT_STATE_MAX];
+	struct checkpoint store[MAX_CHECKPOINTS];
+};
+
+/* memory: size_bytes for the pool, the caller's.  ERR_INVALID: fewer than a MiB. */
+err_t checkpoints_init(struct checkpoints *cs, struct vm *vm, struct replay_boundary *replay, void *memory,
+		       u64 size_bytes) must_check;
+
+/*
+ * The machine as it stands at a stop, pausing [run.c]; the one that is there
+ * already, if so.  Others may be dropped for it.  NULL: no memory all the same.
+ */
+struct checkpoint *checkpoint_take(struct checkpoints *cs);
+
+/* The machine stands there again and runs on as it did. */
+err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c) must_check;
+
+/* The last at or before a count, NULL: none; and the first behind it. */
+struct checkpoint *checkpoint_before(struct checkpoints *cs, u64 count);
+struct checkpoint *checkpoint_behind(struct checkpoints *cs, u64 count);
+
+#endif

@@ -1,0 +1,289 @@
+/*
+ * scan.c - looking for hits along a stretch of the run.
+ *
+ * The processor's debug registers are armed in a fork of the run: the machine
+ * is put back to a checkpoint and runs ahead, faster than it could be asked at
+ * each instruction.  They are linear addresses, seen by no guest.  But hosts
+ * have their quirks, so nothing found is believed before the fork, at the end
+ * of its stretch, has the digest of the undisturbed run.  A fork that has not
+ * is thrown away, and the stretch walked instruction by instruction.
+ *
+ * More watches than debug registers are looked for in several passes.
+ *
+ *   1  a hit
+ *   2  armed passes
+ *   3  instruction by instruction
+ *   4  a stretch
+ */
+#include "replay/timeline_impl.h"
+
+/* --- 1  a hit -------------------------------------------------------------------- */
+
+static void save_all(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->config.ncpus; i++)
+		vm->virt->save(&vm->vcpu[i], PART_ALL);
+}
+
+/* A hit at a position, if that is of interest and its condition holds in the state as it is now. */
+static bool counts(struct timeline *t, struct scan *s, unsigned watch, u64 at)
+{
+	if (at < s->low || at >= s->high)
+		return false;
+	s->nhits++;
+	if (!s->c->holds)
+		return true;
+	save_all(t->vm);
+	return s->c->holds(s->c->ctx, watch);
+}
+
+/* The first is wanted going forward, the last going backward. */
+static void note(struct scan *s, unsigned watch, u64 at, u64 linear)
+{
+	if (s->found && (s->forward ? at >= s->count : at <= s->count))
+		return;
+	s->found = true;
+	s->count = at;
+	s->watch = watch;
+	s->linear = linear;
+}
+
+/* Where a store or load counts that was made by the instruction before this count. */
+static u64 access_position(const struct scan *s, u64 count)
+{
+	return s->forward ? count : count - 1;
+}
+
+static void watch_hit(struct vcpu *v, unsigned slots, void *ctx)
+{
+	struct timeline *t = ctx;
+	struct scan *s = t->scan;
+
+	for (unsigned i = 0; i < v->nwatches; i++) {
+		const struct watch *w = &s->c->watches[s->serves[i]];
+		u64 at = w->kind == WATCH_EXEC ? t->vm->now.count : access_position(s, t->vm->now.count);
+
+		if (!(slots >> i & 1))
+			continue;
+		if (w->kind == WATCH_READ && v->watch[i].kind == SLOT_WRITE)
+			break; /* a store, which also hits the other slot of the pair */
+		if (counts(t, s, s->serves[i], at))
+			note(s, s->serves[i], at, v->watch[i].linear);
+	}
+	s->crowded = s->nhits > s->max_hits;
+	if (s->crowded || (s->forward && s->found))
+		t->vm->pause = true;
+}
+
+/* --- 2  armed passes ------------------------------------------------------------------ */
+
+/* The largest aligned piece at `at` that a slot takes, of at most `left` bytes. */
+static u8 piece(u64 at, u64 left)
+{
+	u8 n = 8;
+
+	while (n > left || at % n)
+		n /= 2;
+	return n;
+}
+
+/* Where in the list of watches, and in the bytes of one, the next pass goes on. */
+struct cursor {
+	unsigned watch;
+	u64 done_bytes;
+};
+
+/* Fills the slots from *at on; false: none is left.  The last slot stays empty when a pair would not fit. */
+static bool next_pass(struct vm *vm, struct scan *s, struct cursor *at)
+{
+	struct vcpu *v = &vm->vcpu[0];
+	unsigned n = 0;
+
+	while (at->watch < s->c->nwatches) {
+		const struct watch *w = &s->c->watches[at->watch];
+		unsigned need = w->kind == WATCH_READ ? 2 : 1;
+		struct watch_slot slot = { .linear = w->at, .size_bytes = 1, .kind = SLOT_EXEC };
+
+		if (n + need > WATCH_SLOTS)
+			break;
+		if (w->kind != WATCH_EXEC) {
+			slot.linear = w->at + at->done_bytes;
+			slot.size_bytes = piece(slot.linear, w->size_bytes - at->done_bytes);
+			slot.kind = w->kind == WATCH_ACCESS ? SLOT_ACCESS : SLOT_WRITE;
+		}
+		s->serves[n] = at->watch;
+		v->watch[n++] = slot;
+		if (need == 2) { /* a load hits the second alone */
+			slot.kind = SLOT_ACCESS;
+			s->serves[n] = at->watch;
+			v->watch[n++] = slot;
+		}
+		at->done_bytes += slot.size_bytes;
+		if (w->kind == WATCH_EXEC || at->done_bytes >= w->size_bytes)
+			*at = (struct cursor){ .watch = at->watch + 1 };
+	}
+	for (unsigned i = 1; i < vm->config.ncpus; i++)
+		memcpy(vm->vcpu[i].watch, v->watch, sizeof(v->watch));
+	for (unsigned i = 0; i < vm->config.ncpus; i++)
+		vm->vcpu[i].nwatches = n;
+	return n;
+}
+
+static void disarm(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->config.ncpus; i++) {
+		vm->vcpu[i].nwatches = 0;
+		vm->vcpu[i].watch_past = NO_STOP;
+	}
+}
+
+/* Runs with the slots armed until `to`, or a forward scan has its hit. */
+static enum stopped run_armed(struct timeline *t, struct scan *s, u64 to)
+{
+	struct vm *vm = t->vm;
+	enum stopped how;
+
+	t->scan = s;
+	vm->watch_hit = watch_hit;
+	vm->watch_ctx = t;
+	vm->watch_blind = false;
+	how = run_until(t, to);
+	disarm(vm);
+	t->scan = NULL;
+	return how;
+}
+
+enum stopped scan_branch(struct timeline *t, struct scan *s)
+{
+	struct cursor at = { 0 };
+
+	if (!next_pass(t->vm, s, &at) && s->c->nwatches)
+		return STOPPED_AT_COUNT;
+	return run_armed(t, s, NO_STOP);
+}
+
+/* --- 3  instruction by instruction ------------------------------------------------------- */
+
+#define SLOW_BYTES 64  /* of a watched place that are compared */
+#define NO_WATCH (~0U)
+
+static u64 linear_rip(const struct vcpu *v)
+{
+	return v->cpu.rip + (cpu_code_bits(&v->cpu) == 64 ? 0 : v->cpu.seg[SEG_CS].base);
+}
+
+/* A hash of a watched place's bytes, by the guest's tables as they are. */
+static u64 contents(struct vm *vm, const struct watch *w)
+{
+	u8 bytes[SLOW_BYTES] = { 0 };
+	u64 hash = 1;
+
+	for (u64 i = 0; i < MIN(w->size_bytes, sizeof(bytes)); i++) {
+		struct walk_result r = paging_walk(&vm->vcpu[0], GVA(w->at + i), 0);
+
+		hash *= 0x100000001b3UL;
+		if (r.ok && !guestmem_read(&vm->mem, r.gpa, &bytes[i], 1))
+			hash ^= bytes[i] + 1U;
+	}
+	return hash;
+}
+
+#define SLOW_WATCHES 16
+
+/* One instruction, with every watch looked at before and after. */
+static enum stopped walk_one(struct timeline *t, struct scan *s)
+{
+	struct vm *vm = t->vm;
+	u64 before[SLOW_WATCHES], count = vm->now.count, irqs = vm->stats.irqs, rip;
+	unsigned n = MIN(s->c->nwatches, (unsigned)SLOW_WATCHES), hit = NO_WATCH;
+	enum stopped how;
+
+	save_all(vm);
+	rip = linear_rip(&vm->vcpu[0]);
+	for (unsigned i = 0; i < n; i++)
+		before[i] = contents(vm, &s->c->watches[i]);
+	for (unsigned i = 0; i < s->c->nwatches && hit == NO_WATCH; i++)
+		if (s->c->watches[i].kind == WATCH_EXEC && s->c->watches[i].at == rip && counts(t, s, i, count))
+			hit = i;
+	how = run_until(t, count + 1);
+	if (hit != NO_WATCH && vm->stats.irqs == irqs) /* else an interrupt came before the instruction */
+		note(s, hit, count, rip);
+	save_all(vm);
+	for (unsigned i = 0; i < n; i++)
+		if (s->c->watches[i].kind != WATCH_EXEC && contents(vm, &s->c->watches[i]) != before[i] &&
+		    counts(t, s, i, access_position(s, count + 1)))
+			note(s, i, access_position(s, count + 1), s->c->watches[i].at);
+	return how;
+}
+
+static bool walk(struct timeline *t, struct scan *s, const struct checkpoint *from, u64 to)
+{
+	enum stopped how = STOPPED_AT_COUNT;
+
+	s->found = false;
+	s->nhits = 0;
+	t->walked++;
+	t->off_line = true;
+	if (!go_back(t, from))
+		return false;
+	while (how == STOPPED_AT_COUNT && t->vm->now.count < to && !(s->forward && s->found))
+		how = walk_one(t, s);
+	return !t->interrupted;
+}
+
+/* --- 4  a stretch -------------------------------------------------------------------------- */
+
+/* Whether the undisturbed run has this digest at a count (NO_STOP: its end). */
+static bool agrees(struct timeline *t, u64 count, u64 digest)
+{
+	return go_to(t, count) != STOPPED_ON_WAY && vm_digest(t->vm) == digest;
+}
+
+/*
+ * One pass over a stretch.  Sets *trusted if the fork did what the run does:
+ * where it ends it has the digest known for that point, or the recording's at
+ * the epoch that ends there, or else that of a run without watches.
+ */
+static bool pass(struct timeline *t, struct scan *s, const struct checkpoint *from, u64 to, const u64 *known,
+		 bool *trusted)
+{
+	enum stopped how = run_armed(t, s, to);
+	struct vm *vm = t->vm;
+	bool epoch_ended = t->replay->epochs > from->place.epochs && vm->now.count % vm->config.epoch_insns == 0;
+	u64 digest;
+
+	if (t->interrupted)
+		return false;
+	*trusted = !vm->watch_blind && vm->outcome != VM_DIVERGED;
+	if (s->crowded || !*trusted)
+		return true;
+	if (how == STOPPED_ON_WAY) /* at a hit: timers and inputs of this point enter */
+		how = run_until(t, vm->now.count);
+	digest = vm_digest(vm);
+	if (known && how == STOPPED_AT_COUNT && vm->now.count == to)
+		*trusted = digest == *known;
+	else if (known && how == STOPPED_AT_END && to == NO_STOP)
+		*trusted = digest == *known;
+	else if (!epoch_ended || how != STOPPED_AT_COUNT)
+		*trusted = agrees(t, how == STOPPED_AT_END ? NO_STOP : vm->now.count, digest);
+	return !t->interrupted && !t->trouble[0];
+}
+
+bool scan_stretch(struct timeline *t, struct scan *s, const struct checkpoint *from, u64 to, const u64 *known)
+{
+	struct cursor at = { 0 };
+	bool trusted = true;
+
+	s->nhits = 0;
+	s->crowded = false;
+	while (trusted && !s->crowded && next_pass(t->vm, s, &at)) {
+		if (s->forward && s->found && s->count < to) {
+			to = s->count; /* only what comes earlier is of interest now */
+			known = NULL;
+		}
+		t->off_line = true;
+		if (!go_back(t, from) || !pass(t, s, from, to, known, &trusted))
+			return false;
+	}
+	return trusted || s->crowded || walk(t, s, from, to);
+}

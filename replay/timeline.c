@@ -1,0 +1,439 @@
+/*
+ * timeline.c - journeys along a recorded run.  See timeline.h.
+ *
+ * Everything is made of two things: back to a checkpoint, and forward to a
+ * count.  Checkpoints are taken on new ground every `spacing` instructions, and
+ * closer and closer together before each place the user goes to, so that steps
+ * back from there are short.
+ *
+ *   1  forward and back
+ *   2  going to a point
+ *   3  branches
+ *   4  running to a condition
+ *   5  the surroundings
+ */
+#include <stdarg.h>
+
+#include "kernel/kfmt.h"
+#include "replay/timeline_impl.h"
+
+void timeline_fail(struct timeline *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (t->trouble[0])
+		return;
+	va_start(ap, fmt);
+	kvsnprintf(t->trouble, sizeof(t->trouble), fmt, ap);
+	va_end(ap);
+}
+
+/* --- 1  forward and back --------------------------------------------------------- */
+
+/* The VM's stop for us: at the target, or one instruction behind where the user asked to stop. */
+static u64 arrived(struct vm *vm, void *ctx)
+{
+	struct timeline *t = ctx;
+
+	if (vm->now.count < t->target && !t->interrupted)
+		return t->target;
+	vm->pause = true;
+	return NO_STOP;
+}
+
+enum stopped run_until(struct timeline *t, u64 count)
+{
+	struct vm *vm = t->vm;
+
+	t->target = count;
+	t->stop->at = count;
+	vm->pause = false;
+	vm_run(vm);
+	t->stop->at = NO_STOP;
+	if (vm->outcome != VM_RUNNING)
+		return STOPPED_AT_END;
+	return vm->now.count >= count && !t->interrupted ? STOPPED_AT_COUNT : STOPPED_ON_WAY;
+}
+
+bool go_back(struct timeline *t, const struct checkpoint *c)
+{
+	err_t err = c ? checkpoint_restore(t->cs, c) : ERR_INVALID;
+
+	t->vm->boundary = &t->replay->b;
+	if (err)
+		timeline_fail(t, "checkpoint: cannot be restored: %s",
+			      err == ERR_NO_MEMORY ? "out of memory for the guest's RAM" : "the recording cannot be read");
+	return !err;
+}
+
+/* How far before a place the user goes to checkpoints are left for the way back. */
+static const u64 ladder[] = { 16000000, 2000000, 256000, 32000, 4000, 512 };
+
+/* The next count at which a checkpoint is due on the way to `to`. */
+static u64 next_rung(const struct timeline *t, u64 to)
+{
+	u64 now = t->vm->now.count, next = (now / t->spacing + 1) * t->spacing;
+
+	for (unsigned i = 0; to != NO_STOP && i < ARRAY_SIZE(ladder); i++)
+		if (to > ladder[i] && to - ladder[i] > now)
+			next = MIN(next, to - ladder[i]);
+	return MIN(next, to);
+}
+
+/* How an exact run ended is known from now on; and if it did not end well, nothing is. */
+static void note_end(struct timeline *t)
+{
+	struct vm *vm = t->vm;
+
+	if (vm->outcome == VM_DIVERGED || vm->outcome == VM_HOST_FAILED) {
+		timeline_fail(t, "%s at instruction %lu: %s",
+			      vm->outcome == VM_DIVERGED ? "the replay diverged" : "the host failed", vm->now.count,
+			      t->replay->diverged.found ? t->replay->diverged.what : vm->stop_reason);
+		return;
+	}
+	t->end_known = true;
+	t->end_count = vm->now.count;
+	t->end_digest = vm_digest(vm);
+}
+
+enum stopped travel_to(struct timeline *t, u64 count)
+{
+	enum stopped how = STOPPED_AT_COUNT;
+
+	while (how == STOPPED_AT_COUNT && t->vm->now.count < count) {
+		u64 rung = next_rung(t, count);
+
+		how = run_until(t, rung);
+		if (how == STOPPED_AT_COUNT && rung != count)
+			checkpoint_take(t->cs); /* none: the way back is longer */
+	}
+	if (how == STOPPED_AT_END && !t->branched)
+		note_end(t);
+	return how;
+}
+
+/* --- 2  going to a point ------------------------------------------------------------ */
+
+bool timeline_at_end(const struct timeline *t)
+{
+	return t->vm->outcome != VM_RUNNING;
+}
+
+enum stopped go_to(struct timeline *t, u64 count)
+{
+	struct vm *vm = t->vm;
+	struct checkpoint *c = checkpoint_before(t->cs, count);
+	bool ahead = !timeline_at_end(t) && vm->now.count <= count && !t->off_line;
+
+	if (!ahead || c->at.count > vm->now.count) {
+		if (!go_back(t, c))
+			return STOPPED_ON_WAY;
+		t->off_line = false;
+	}
+	return travel_to(t, count);
+}
+
+/* The journey is over: what GDB will look at is made current. */
+static struct travel settle(struct timeline *t, enum stopped how, enum travel_end end)
+{
+	struct travel r = { .end = end };
+
+	for (unsigned i = 0; i < t->vm->config.ncpus; i++)
+		t->vm->virt->save(&t->vm->vcpu[i], PART_ALL);
+	if (t->trouble[0])
+		r.end = TRAVEL_FAILED;
+	else if (how == STOPPED_ON_WAY)
+		r.end = TRAVEL_INTERRUPTED;
+	else if (how == STOPPED_AT_END)
+		r.end = TRAVEL_END;
+	return r;
+}
+
+static void set_out(struct timeline *t)
+{
+	t->interrupted = false;
+	t->trouble[0] = 0;
+}
+
+struct travel timeline_goto(struct timeline *t, u64 count)
+{
+	set_out(t);
+	t->branched = false;
+	return settle(t, go_to(t, count), TRAVEL_ARRIVED);
+}
+
+struct travel timeline_goto_end(struct timeline *t)
+{
+	return timeline_goto(t, NO_STOP);
+}
+
+/* Back to where the branch began. */
+static struct travel leave_branch(struct timeline *t)
+{
+	t->branched = false;
+	return settle(t, go_to(t, t->branch_at_end ? NO_STOP : t->branch_count), TRAVEL_ARRIVED);
+}
+
+struct travel timeline_step(struct timeline *t, bool forward)
+{
+	u64 now = t->vm->now.count;
+
+	set_out(t);
+	if (forward)
+		return timeline_at_end(t) ? settle(t, STOPPED_AT_END, TRAVEL_END)
+					  : settle(t, t->branched ? run_until(t, now + 1) : travel_to(t, now + 1), TRAVEL_ARRIVED);
+	if (t->branched)
+		return leave_branch(t);
+	if (!now)
+		return settle(t, STOPPED_AT_COUNT, TRAVEL_BEGIN);
+	return settle(t, go_to(t, now - 1), TRAVEL_ARRIVED);
+}
+
+err_t timeline_keep(struct timeline *t)
+{
+	struct checkpoint *c = t->branched || timeline_at_end(t) ? NULL : checkpoint_take(t->cs);
+
+	if (!c)
+		return t->branched || timeline_at_end(t) ? ERR_INVALID : ERR_NO_MEMORY;
+	c->kept = true;
+	return OK;
+}
+
+/* --- 3  branches ----------------------------------------------------------------------- */
+
+/* A branch's console has ended: time passes, nothing is typed. */
+void timeline_branch(struct timeline *t)
+{
+	if (t->branched)
+		return;
+	t->branched = t->off_line = true;
+	t->branch_count = t->vm->now.count;
+	t->branch_at_end = timeline_at_end(t);
+	if (!t->branch_at_end)
+		checkpoint_take(t->cs); /* none: coming back takes longer */
+	live_boundary_init(&t->branch, &t->port);
+	t->vm->boundary = &t->branch.b;
+}
+
+bool timeline_branched(const struct timeline *t)
+{
+	return t->branched;
+}
+
+/* --- 4  running to a condition --------------------------------------------------------- */
+
+#define CROWD 512            /* hits in a stretch, after which a shorter one is looked at */
+#define CROWDED_INSNS 8192   /* a stretch this short is looked at to its end */
+
+static struct travel arrive(struct timeline *t, const struct scan *s)
+{
+	struct travel r = settle(t, go_to(t, s->count), TRAVEL_HIT);
+
+	if (r.end == TRAVEL_END) /* the hit was the run's last instruction */
+		r.end = TRAVEL_HIT;
+	r.watch = s->watch;
+	r.linear = s->linear;
+	return r;
+}
+
+static struct travel run_back(struct timeline *t, const struct conditions *c)
+{
+	bool at_end = timeline_at_end(t);
+	u64 here = t->vm->now.count, to = at_end ? NO_STOP : here, known = at_end ? t->end_digest : 0;
+	struct scan s = { .c = c, .high = at_end ? NO_STOP : here };
+	struct checkpoint *from;
+	u64 crowded = NO_STOP; /* where the stretch began that was too crowded, and is divided now */
+
+	if (!at_end) {
+		known = vm_digest(t->vm);
+		checkpoint_take(t->cs);
+	}
+	while ((from = checkpoint_before(t->cs, to - 1))) {
+		u64 low = from->at.count, insns = (to == NO_STOP ? t->end_count : to) - low;
+
+		s.max_hits = insns > CROWDED_INSNS && low != crowded ? CROWD : NO_STOP;
+		t->off_line = true;
+		if (!scan_stretch(t, &s, from, to, &known))
+			break;
+		if (s.crowded) { /* an undisturbed run leaves checkpoints closer together */
+			s.found = false;
+			crowded = low;
+			t->off_line = false;
+			if (!go_back(t, checkpoint_before(t->cs, low)) || travel_to(t, to) == STOPPED_ON_WAY)
+				break;
+			continue;
+		}
+		if (s.found)
+			return arrive(t, &s);
+		from = checkpoint_before(t->cs, low); /* may have been dropped meanwhile for others */
+		to = low;
+		known = from->digest;
+		if (from->at.count != low && go_to(t, low) == STOPPED_AT_COUNT)
+			known = vm_digest(t->vm);
+		if (!low)
+			return settle(t, go_to(t, 0), TRAVEL_BEGIN);
+	}
+	/* Interrupted: somewhere on the way, but on the line. */
+	t->interrupted = false;
+	go_to(t, to == NO_STOP ? here : to);
+	return settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
+}
+
+/* Forward, to where the next digest is known or will be: a checkpoint, or the end of an epoch. */
+static u64 next_milestone(const struct timeline *t, const struct checkpoint *known)
+{
+	u64 epoch = t->vm->config.epoch_insns, now = t->vm->now.count;
+
+	return known ? known->at.count : (now / epoch + 1) * epoch;
+}
+
+static struct travel run_ahead(struct timeline *t, const struct conditions *c)
+{
+	struct scan s = { .c = c, .forward = true, .low = t->vm->now.count + 1, .high = NO_STOP, .max_hits = NO_STOP };
+
+	while (!timeline_at_end(t)) {
+		struct checkpoint *from = checkpoint_take(t->cs), *ahead;
+		u64 start = t->vm->now.count, to;
+
+		if (!from) {
+			timeline_fail(t, "no memory for a checkpoint; give more with --timeline-mem");
+			break;
+		}
+		ahead = checkpoint_behind(t->cs, start);
+		to = next_milestone(t, ahead);
+		t->off_line = true;
+		if (!scan_stretch(t, &s, from, to, ahead ? &ahead->digest : NULL)) {
+			t->interrupted = false;
+			return settle(t, go_to(t, start) == STOPPED_AT_COUNT ? STOPPED_ON_WAY : STOPPED_AT_END, TRAVEL_INTERRUPTED);
+		}
+		if (s.found)
+			return arrive(t, &s);
+		/* The fork has done what the run does, or a walk has: it is the run. */
+		t->off_line = false;
+		if (timeline_at_end(t))
+			note_end(t);
+	}
+	return settle(t, STOPPED_AT_END, TRAVEL_END);
+}
+
+/* Off the recorded line there is nothing to compare with, and nowhere to go back to. */
+static struct travel run_branch(struct timeline *t, const struct conditions *c)
+{
+	struct scan s = { .c = c, .forward = true, .low = t->vm->now.count + 1, .high = NO_STOP, .max_hits = NO_STOP };
+	enum stopped how = timeline_at_end(t) ? STOPPED_AT_END : scan_branch(t, &s);
+	struct travel r = settle(t, s.found ? STOPPED_AT_COUNT : how, TRAVEL_HIT);
+
+	r.watch = s.watch;
+	r.linear = s.linear;
+	return r;
+}
+
+struct travel timeline_run(struct timeline *t, bool forward, const struct conditions *c)
+{
+	set_out(t);
+	if (t->branched)
+		return forward ? run_branch(t, c) : leave_branch(t);
+	if (!c->nwatches)
+		return forward ? settle(t, go_to(t, NO_STOP), TRAVEL_END) : settle(t, go_to(t, 0), TRAVEL_BEGIN);
+	if (!forward && !t->vm->now.count)
+		return settle(t, STOPPED_AT_COUNT, TRAVEL_BEGIN);
+	return forward ? run_ahead(t, c) : run_back(t, c);
+}
+
+/* --- 5  the surroundings ------------------------------------------------------------------ */
+
+static size_t nothing_typed(void *ctx unused_arg, void *buf unused_arg, size_t n unused_arg)
+{
+	return 0;
+}
+
+/* The user sees what the guest says when it is new: on the line, behind where the session has been. */
+static void say(void *ctx, const void *data, size_t n)
+{
+	struct timeline *t = ctx;
+
+	if (t->host.console && !t->scan && !t->off_line && t->vm->now.count >= t->shown) {
+		t->shown = t->vm->now.count;
+		t->host.console(t->host.ctx, data, n);
+	}
+}
+
+static bool console_ended(void *ctx unused_arg)
+{
+	return true;
+}
+
+/* Asked at poll points and now and then between: not a place to stop at, so we stop at the next instruction. */
+static bool look_up(void *ctx)
+{
+	struct timeline *t = ctx;
+
+	if (!t->interrupted && t->host.wants_stop(t->host.ctx)) {
+		t->interrupted = true;
+		t->stop->at = MIN(t->stop->at, t->vm->now.count + 1);
+	}
+	return false;
+}
+
+static u64 no_wait(void *ctx unused_arg, u64 max_ns)
+{
+	return max_ns;
+}
+
+static void show_progress(void *ctx, const struct execpoint *now)
+{
+	struct timeline *t = ctx;
+
+	t->host.progress(t->host.ctx, now);
+}
+
+#define SPACING 50000000UL
+
+void timeline_prepare(struct timeline *t, const struct timeline_host *host)
+{
+	*t = (struct timeline){ .host = *host, .spacing = SPACING };
+	t->port = (struct host_port){ nothing_typed, say, console_ended, look_up, no_wait, show_progress, t };
+}
+
+err_t timeline_init(struct timeline *t, struct vm *vm, struct replay_boundary *replay, struct checkpoints *cs)
+{
+	struct checkpoint *first;
+
+	t->vm = vm;
+	t->replay = replay;
+	t->cs = cs;
+	t->stop = vm_add_stop(vm, NO_STOP, arrived, t);
+	if (run_until(t, vm->now.count) != STOPPED_AT_COUNT)
+		return ERR_INVALID;
+	first = checkpoint_take(cs);
+	if (!first)
+		return ERR_NO_MEMORY;
+	first->kept = true;
+	return OK;
+}
+
+struct vm *timeline_vm(struct timeline *t)
+{
+	return t->vm;
+}
+
+const char *timeline_trouble(const struct timeline *t)
+{
+	return t->trouble;
+}
+
+void timeline_describe(struct timeline *t, void (*print)(void *ctx, const char *line), void *ctx)
+{
+	const struct checkpoints *cs = t->cs;
+	char line[160];
+
+	ksnprintf(line, sizeof(line), "checkpoints: %u of %u, from instruction %lu to %lu", cs->n, MAX_CHECKPOINTS,
+		  cs->sorted[0]->at.count, cs->sorted[cs->n - 1]->at.count);
+	print(ctx, line);
+	ksnprintf(line, sizeof(line), "memory: %lu KiB of %lu in use", (u64)(cs->pool.npages - cs->pool.nfree) * 4,
+		  (u64)cs->pool.npages * 4);
+	print(ctx, line);
+	ksnprintf(line, sizeof(line), "taken: %lu, dropped: %lu, gone back to: %lu, stretches walked: %lu", cs->taken,
+		  cs->dropped, cs->restored, t->walked);
+	print(ctx, line);
+}

@@ -1,0 +1,92 @@
+/*
+ * timeline_impl.h - what timeline.c (journeys) and scan.c (looking for hits)
+ * share, and whoever makes a timeline: session.c and the tests.
+ */
+#ifndef REPLAY_TIMELINE_IMPL_H
+#define REPLAY_TIMELINE_IMPL_H
+
+#include "replay/checkpoint.h"
+#include "replay/timeline.h"
+
+/* What the timeline wants of its surroundings. */
+struct timeline_host {
+	bool (*wants_stop)(void *ctx);  /* the user asks to stop a journey; asked now and then */
+	void (*progress)(void *ctx, const struct execpoint *now);
+	void (*console)(void *ctx, const void *data, size_t n); /* the guest's output, where it is new to the user */
+	void *ctx;
+};
+
+/* Hits that a scan looks for, or has found. */
+struct scan {
+	const struct conditions *c;
+	u64 low, high;                 /* positions from low on, below high */
+	bool forward;                  /* the first hit ends it; else the last one counts */
+	u64 nhits, max_hits;           /* too many: the scan gives up, `crowded` */
+	bool crowded;
+	bool found;
+	u64 count;                     /* the hit's position */
+	unsigned watch;
+	u64 linear;
+	/* the pass under way: which watch each slot serves */
+	unsigned serves[WATCH_SLOTS];
+};
+
+struct timeline {
+	struct vm *vm;
+	struct replay_boundary *replay;
+	struct checkpoints *cs;
+	struct timeline_host host;
+	struct host_port port;         /* what the replay boundary sees */
+	struct vm_stop *stop;
+	u64 target;                    /* the count to pause at */
+	u64 spacing;                   /* a checkpoint every so many instructions of new ground */
+	bool interrupted;
+	bool end_known;
+	u64 end_count, end_digest;
+	u64 shown;                     /* the console is shown from this count: before, the user has seen it */
+	bool off_line;                 /* the machine is in a fork, whatever its count */
+	/* off the recorded line, by the user's hand */
+	bool branched;
+	u64 branch_count;
+	bool branch_at_end;
+	struct live_boundary branch;
+	struct scan *scan;             /* under way */
+	u64 walked;                    /* stretches that had to be walked, for reports */
+	char trouble[192];
+};
+
+/*
+ * Makes a timeline of a VM that stands at its beginning, around replay and cs
+ * (both the caller's, initialised).  The beginning becomes its first checkpoint.
+ * Before replay_boundary_init: timeline_port gives the port it needs.
+ */
+void timeline_prepare(struct timeline *t, const struct timeline_host *host);
+err_t timeline_init(struct timeline *t, struct vm *vm, struct replay_boundary *replay, struct checkpoints *cs) must_check;
+
+/* ---- between timeline.c and scan.c ---- */
+
+enum stopped { STOPPED_AT_COUNT, STOPPED_AT_END, STOPPED_ON_WAY /* interrupted, or a scan is content */ };
+
+/* Runs on to a count, as it is, nothing taken on the way. */
+enum stopped run_until(struct timeline *t, u64 count);
+
+/* Back to a checkpoint; false: trouble. */
+bool go_back(struct timeline *t, const struct checkpoint *c);
+
+/* Exactly to a count ahead, checkpoints taken on the way; and to any count, NO_STOP: the end. */
+enum stopped travel_to(struct timeline *t, u64 count);
+enum stopped go_to(struct timeline *t, u64 count);
+
+/*
+ * Looks at the run from checkpoint `from` on, up to `to` (NO_STOP: the end),
+ * where the digest is *known, NULL: not known.  Leaves the machine in a fork,
+ * the caller goes elsewhere.  False: trouble, or interrupted.
+ */
+bool scan_stretch(struct timeline *t, struct scan *s, const struct checkpoint *from, u64 to, const u64 *known);
+
+/* Runs on, armed, where the line is no recorded one (a branch). */
+enum stopped scan_branch(struct timeline *t, struct scan *s);
+
+void timeline_fail(struct timeline *t, const char *fmt, ...) printf_like(2, 3);
+
+#endif
