@@ -19,8 +19,8 @@ BEGIN {
 	# build/kernel/vmm/run.o or a path like it: what counts is vmm/run
 	file = object
 	sub(/\.o$/, "", file)
-	while (file ~ /\// && !((top = substr(file, 1, index(file, "/") - 1)) ~ /^(kernel|vmm|replay|ft|gdbstub|tools)$/ &&
-			substr(file, length(top) + 2) !~ /^(kernel|vmm|replay|ft|gdbstub|tools)\//))
+	while (file ~ /\// && !((top = substr(file, 1, index(file, "/") - 1)) ~ /^(kernel|vmm|replay|ft|gdbstub|session|tools)$/ &&
+			substr(file, length(top) + 2) !~ /^(kernel|vmm|replay|ft|gdbstub|session|tools)\//))
 		file = substr(file, index(file, "/") + 1)
 	next
 }
