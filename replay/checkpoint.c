@@ -54,13 +54,18 @@ struct checkpoint *checkpoint_behind(struct checkpoints *cs, u64 count)
 
 /* --- dropping -------------------------------------------------------------------- */
 
-static void forget(struct checkpoints *cs, struct checkpoint *c)
+static void drop_contents(struct checkpoints *cs, struct checkpoint *c)
 {
 	image_drop(&cs->keeper, &c->memory);
 	for (unsigned i = 0; i < ARRAY_SIZE(c->state); i++) {
 		page_pool_drop(&cs->pool, c->state[i]);
 		c->state[i] = 0;
 	}
+}
+
+void checkpoint_forget(struct checkpoints *cs, struct checkpoint *c)
+{
+	drop_contents(cs, c);
 	cs->unused[cs->nunused++] = c;
 }
 
@@ -84,8 +89,7 @@ static bool misses_less(const struct checkpoints *cs, unsigned a, unsigned b, u6
 	return (unsigned __int128)span[0] * far[1] < (unsigned __int128)span[1] * far[0];
 }
 
-/* Drops the one least missed; false: there is none that may go. */
-static bool drop_one(struct checkpoints *cs)
+bool checkpoints_drop_one(struct checkpoints *cs)
 {
 	unsigned worst = 0;
 
@@ -94,7 +98,7 @@ static bool drop_one(struct checkpoints *cs)
 			worst = i;
 	if (!worst)
 		return false;
-	forget(cs, cs->sorted[worst]);
+	checkpoint_forget(cs, cs->sorted[worst]);
 	cs->n--;
 	memmove(&cs->sorted[worst], &cs->sorted[worst + 1], (cs->n - worst) * sizeof(cs->sorted[0]));
 	cs->dropped++;
@@ -103,21 +107,26 @@ static bool drop_one(struct checkpoints *cs)
 
 /* --- taking ------------------------------------------------------------------------ */
 
+err_t checkpoint_put_state(struct checkpoints *cs, struct checkpoint *c, const u8 *data, u32 size)
+{
+	if (size > CHECKPOINT_STATE_MAX)
+		return ERR_TOO_BIG;
+	c->state_bytes = size;
+	for (u32 at = 0, i = 0; at < size; at += PAGE_SIZE, i++) {
+		c->state[i] = page_pool_take(&cs->pool);
+		if (!c->state[i])
+			return ERR_NO_MEMORY;
+		memcpy(page_pool_at(&cs->pool, c->state[i]), data + at, MIN(PAGE_SIZE, size - at));
+	}
+	return OK;
+}
+
 static err_t take_state(struct checkpoints *cs, struct checkpoint *c)
 {
 	struct state_walk w = state_save_to(cs->scratch, sizeof(cs->scratch));
 
 	vm_state_walk(cs->vm, &w);
-	if (w.error)
-		return w.error;
-	c->state_bytes = (u32)w.pos;
-	for (u32 at = 0, i = 0; at < c->state_bytes; at += PAGE_SIZE, i++) {
-		c->state[i] = page_pool_take(&cs->pool);
-		if (!c->state[i])
-			return ERR_NO_MEMORY;
-		memcpy(page_pool_at(&cs->pool, c->state[i]), cs->scratch + at, MIN(PAGE_SIZE, c->state_bytes - at));
-	}
-	return OK;
+	return w.error ? w.error : checkpoint_put_state(cs, c, cs->scratch, (u32)w.pos);
 }
 
 static err_t fill(struct checkpoints *cs, struct checkpoint *c)
@@ -131,33 +140,64 @@ static err_t fill(struct checkpoints *cs, struct checkpoint *c)
 	if (!err)
 		err = image_take(&cs->keeper, &c->memory);
 	replay_tell(cs->replay, &c->place);
+	if (err)
+		drop_contents(cs, c);
 	return err;
 }
 
-struct checkpoint *checkpoint_take(struct checkpoints *cs)
+/* Fills it, others dropped for it if need be. */
+static bool fill_for_sure(struct checkpoints *cs, struct checkpoint *c)
 {
-	u64 count = cs->vm->now.count;
-	struct checkpoint *c = checkpoint_before(cs, count);
-	unsigned i;
 	err_t err;
 
-	if (c && c->at.count == count)
-		return c;
-	if (!cs->nunused && !drop_one(cs))
+	while ((err = fill(cs, c)))
+		if (err != ERR_NO_MEMORY || !checkpoints_drop_one(cs))
+			return false;
+	return true;
+}
+
+struct checkpoint *checkpoint_new(struct checkpoints *cs)
+{
+	if (!cs->nunused && !checkpoints_drop_one(cs))
 		return NULL;
-	c = cs->unused[--cs->nunused];
-	while ((err = fill(cs, c))) {
-		forget(cs, c);
-		if (err != ERR_NO_MEMORY || !drop_one(cs))
-			return NULL;
-		c = cs->unused[--cs->nunused];
-	}
-	i = position(cs, count);
+	return cs->unused[--cs->nunused];
+}
+
+void checkpoint_insert(struct checkpoints *cs, struct checkpoint *c)
+{
+	unsigned i = position(cs, c->at.count);
+
 	memmove(&cs->sorted[i + 1], &cs->sorted[i], (cs->n - i) * sizeof(cs->sorted[0]));
 	cs->sorted[i] = c;
 	cs->n++;
 	cs->taken++;
+}
+
+struct checkpoint *checkpoint_take(struct checkpoints *cs)
+{
+	struct checkpoint *c = checkpoint_before(cs, cs->vm->now.count);
+
+	if (c && c->at.count == cs->vm->now.count)
+		return c;
+	c = checkpoint_new(cs);
+	if (!c)
+		return NULL;
+	if (!fill_for_sure(cs, c)) {
+		checkpoint_forget(cs, c);
+		return NULL;
+	}
+	checkpoint_insert(cs, c);
 	return c;
+}
+
+bool checkpoint_take_end(struct checkpoints *cs)
+{
+	if (cs->has_end || !fill_for_sure(cs, &cs->end))
+		return false;
+	cs->has_end = true;
+	cs->end_outcome = cs->vm->outcome;
+	cs->end_guest_exit = cs->vm->guest_exit;
+	return true;
 }
 
 /* --- restoring ----------------------------------------------------------------------- */
@@ -182,10 +222,20 @@ static void begin_anew(struct vm *vm)
 	}
 }
 
+err_t checkpoint_load_state(struct vm *vm, const u8 *data, u32 size)
+{
+	struct state_walk w = state_load_from(data, size);
+
+	vm_state_walk(vm, &w);
+	if (w.error || w.pos != size)
+		return w.error ? w.error : ERR_DAMAGED;
+	begin_anew(vm);
+	return OK;
+}
+
 err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c)
 {
 	struct vm *vm = cs->vm;
-	struct state_walk w = state_load_from(cs->scratch, c->state_bytes);
 	err_t err;
 
 	vm->paging.ops->step_done(vm);
@@ -195,10 +245,13 @@ err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c)
 		return err;
 	for (u32 at = 0, i = 0; at < c->state_bytes; at += PAGE_SIZE, i++)
 		memcpy(cs->scratch + at, page_pool_at(&cs->pool, c->state[i]), MIN(PAGE_SIZE, c->state_bytes - at));
-	vm_state_walk(vm, &w);
-	if (w.error)
-		return w.error;
-	begin_anew(vm);
+	err = checkpoint_load_state(vm, cs->scratch, c->state_bytes);
+	if (err)
+		return err;
 	cs->restored++;
+	if (c == &cs->end) {
+		vm->outcome = cs->end_outcome;
+		vm->guest_exit = cs->end_guest_exit;
+	}
 	return replay_seek(cs->replay, vm, &c->place);
 }

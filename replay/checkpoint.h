@@ -35,6 +35,11 @@ struct checkpoints {
 	struct checkpoint *unused[MAX_CHECKPOINTS];
 	unsigned n, nunused;
 	u64 taken, dropped, restored;               /* for reports */
+	/* Where the run ends, once it is known: a checkpoint outside the table. */
+	struct checkpoint end;
+	bool has_end;
+	enum vm_outcome end_outcome;
+	u32 end_guest_exit;
 	u8 scratch[CHECKPOINT_STATE_MAX];
 	struct checkpoint store[MAX_CHECKPOINTS];
 };
@@ -48,6 +53,23 @@ err_t checkpoints_init(struct checkpoints *cs, struct vm *vm, struct replay_boun
  * already, if so.  Others may be dropped for it.  NULL: no memory all the same.
  */
 struct checkpoint *checkpoint_take(struct checkpoints *cs);
+
+/*
+ * The same for a VM that has ended.  False: no memory, or it is there already.
+ * Going back to it (checkpoint_restore(cs, &cs->end)) ends the VM again.
+ */
+bool checkpoint_take_end(struct checkpoints *cs);
+
+/* A checkpoint from elsewhere [stored.h]: its parts, then into the table.  NULL: no memory. */
+struct checkpoint *checkpoint_new(struct checkpoints *cs);
+err_t checkpoint_put_state(struct checkpoints *cs, struct checkpoint *c, const u8 *data, u32 size) must_check;
+void checkpoint_insert(struct checkpoints *cs, struct checkpoint *c);
+void checkpoint_forget(struct checkpoints *cs, struct checkpoint *c);
+/* Drops the one least missed; false: there is none that may go. */
+bool checkpoints_drop_one(struct checkpoints *cs);
+
+/* A state walk's bytes into a VM, which stands there then and runs on. */
+err_t checkpoint_load_state(struct vm *vm, const u8 *data, u32 size) must_check;
 
 /* The machine stands there again and runs on as it did. */
 err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c) must_check;

@@ -35,7 +35,7 @@ enum rec_chunk_type {
 	REC_EVENTS = 3,
 	REC_IMAGE = 4,
 	REC_END = 5,
-	REC_CHECKPOINT = 6, /* reserved */
+	REC_CHECKPOINT = 6, /* [stored.h] */
 };
 #define REC_SKIPPABLE 0x80 /* or-ed to a type: readers that do not know it pass over it */
 

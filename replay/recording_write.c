@@ -59,7 +59,7 @@ static err_t write_chunk(struct rec_writer *w, u8 type, const void *payload, u32
 	if (size > REC_PART_MAX)
 		return fail(w, ERR_TOO_BIG);
 	/* Compress straight behind the longest possible header, then close the gap. */
-	stored = size < REC_LZ4_WORTH ? 0 :
+	stored = size < REC_LZ4_WORTH || (type & REC_TYPE_MASK) == REC_CHECKPOINT ? 0 : /* memory: compressing takes longer than writing */
 		 rec_lz4_compress(w->lz4, payload, size, chunk + REC_CHUNK_HEADER_MAX, REC_PART_MAX);
 	head[0] = type;
 	if (stored && stored + VARINT_PART_MAX < size) {

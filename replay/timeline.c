@@ -94,6 +94,7 @@ static void note_end(struct timeline *t)
 	t->end_known = true;
 	t->end_count = vm->now.count;
 	t->end_digest = vm_digest(vm);
+	checkpoint_take_end(t->cs); /* if not: going to the end takes longer */
 }
 
 enum stopped travel_to(struct timeline *t, u64 count)
@@ -122,7 +123,7 @@ bool timeline_at_end(const struct timeline *t)
 enum stopped go_to(struct timeline *t, u64 count)
 {
 	struct vm *vm = t->vm;
-	struct checkpoint *c = checkpoint_before(t->cs, count);
+	struct checkpoint *c = count == NO_STOP && t->cs->has_end ? &t->cs->end : checkpoint_before(t->cs, count);
 	bool ahead = !timeline_at_end(t) && vm->now.count <= count && !t->off_line;
 
 	if (!ahead || c->at.count > vm->now.count) {

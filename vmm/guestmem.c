@@ -113,7 +113,7 @@ err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_s
 }
 
 /* A page's term: its hash less that of a zero page, spread by an odd number made of its frame. */
-static u64 page_term(const struct guest_memory *m, const u8 *page, u64 frame)
+u64 guestmem_page_term(const struct guest_memory *m, const u8 *page, u64 frame)
 {
 	u64 spread = (frame + 1) * FOLD;
 
@@ -128,7 +128,7 @@ u64 guestmem_digest(struct guest_memory *m, u64 *npages)
 		for (unsigned i = 0; c && i < CHUNK_PAGES / 64; i++) {
 			for (u64 bits = c->stale[i]; bits; bits &= bits - 1) {
 				unsigned page = i * 64 + (unsigned)__builtin_ctzl(bits);
-				u64 term = page_term(m, c->data + page * PAGE_SIZE, n * CHUNK_PAGES + page);
+				u64 term = guestmem_page_term(m, c->data + page * PAGE_SIZE, n * CHUNK_PAGES + page);
 
 				m->digest += term - c->hash[page];
 				c->hash[page] = term;

@@ -155,7 +155,7 @@ void image_drop(struct image_keeper *k, struct memory_image *im)
 	}
 }
 
-static void share_all(struct image_keeper *k, struct memory_image *to, const struct memory_image *from)
+void image_copy(struct image_keeper *k, struct memory_image *to, const struct memory_image *from)
 {
 	for (unsigned i = 0; i < k->mem->nchunks; i++)
 		to->node[i] = share(k->pool, from->node[i]);
@@ -184,7 +184,7 @@ err_t image_take(struct image_keeper *k, struct memory_image *out)
 	u64 hashed = 0;
 
 	guestmem_digest(k->mem, &hashed); /* the pages' terms are part of the image */
-	share_all(k, out, &k->last);
+	image_copy(k, out, &k->last);
 	for (unsigned i = 0; i < k->mem->nchunks; i++) {
 		const struct chunk_info *c = k->mem->chunk[i];
 		u32 node;
@@ -200,6 +200,45 @@ err_t image_take(struct image_keeper *k, struct memory_image *out)
 		out->node[i] = node;
 	}
 	remember(k, out);
+	return OK;
+}
+
+/* The node of a chunk, this image's own; 0: the pool is full. */
+static u32 own_node(struct page_pool *p, u32 *slot)
+{
+	u32 frame;
+
+	if (*slot && p->users[*slot] == 1)
+		return *slot;
+	frame = page_pool_take(p);
+	if (!frame)
+		return 0;
+	for (unsigned i = 0; i < CHUNK_PAGES; i++)
+		node_at(p, frame)->page[i] = share(p, page_of(p, *slot, i));
+	drop_node(p, *slot);
+	*slot = frame;
+	return frame;
+}
+
+err_t image_put(struct image_keeper *k, struct memory_image *im, u64 guest_frame, const u8 *page)
+{
+	u64 term = guestmem_page_term(k->mem, page, guest_frame);
+	u32 node, frame = ZEROS, *slot;
+
+	if (guest_frame / CHUNK_PAGES >= k->mem->nchunks)
+		return ERR_INVALID;
+	node = own_node(k->pool, &im->node[guest_frame / CHUNK_PAGES]);
+	if (term)
+		frame = page_pool_take(k->pool);
+	if (!node || (term && !frame))
+		return ERR_NO_MEMORY;
+	if (term) {
+		memcpy(page_pool_at(k->pool, frame), page, PAGE_SIZE);
+		k->pool->term[frame] = term;
+	}
+	slot = &node_at(k->pool, node)->page[guest_frame % CHUNK_PAGES];
+	page_pool_drop(k->pool, *slot);
+	*slot = frame;
 	return OK;
 }
 

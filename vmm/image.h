@@ -66,6 +66,10 @@ err_t image_take(struct image_keeper *k, struct memory_image *out) must_check;
 /* Makes the memory equal to an image again, digest included.  ERR_NO_MEMORY: the host has none for RAM. */
 err_t image_restore(struct image_keeper *k, const struct memory_image *im) must_check;
 
+/* Images by hand: a copy of one, and a page of it anew (ERR_NO_MEMORY: the pool is full, nothing has changed). */
+void image_copy(struct image_keeper *k, struct memory_image *to, const struct memory_image *from);
+err_t image_put(struct image_keeper *k, struct memory_image *im, u64 guest_frame, const u8 *page) must_check;
+
 /* The image is no longer needed; it is all zeros then. */
 void image_drop(struct image_keeper *k, struct memory_image *im);
 

@@ -1,0 +1,280 @@
+/*
+ * stored.c - writing and reading checkpoints within a recording.  See stored.h.
+ *
+ *   1  writing
+ *   2  reading
+ *   3  as checkpoints of a timeline
+ */
+#include "replay/recording_format.h"
+#include "replay/stored.h"
+
+enum { STORED_FULL = 1, STORED_AT_END = 2 };
+#define PAGE_PART_MAX (VARINT_MAX + PAGE_SIZE)
+
+/* --- 1  writing -------------------------------------------------------------------- */
+
+static void put_number(struct stored_writer *s, u64 v)
+{
+	s->fill += put_varint(s->part + s->fill, v);
+}
+
+/* Errors stick in the writer: the boundary's next poll reports them. */
+static void flush(struct stored_writer *s)
+{
+	if (rec_put_chunk(s->w, REC_CHECKPOINT | REC_SKIPPABLE, s->part, s->fill))
+		s->fill = 0;
+	s->written += s->fill;
+	s->fill = 0;
+}
+
+static void put_begin(struct stored_writer *s, bool full, u64 digest)
+{
+	const struct execpoint *now = &s->vm->now;
+	const struct rec_base *base = &s->w->base[0];
+
+	s->fill = 0;
+	s->part[s->fill++] = STORED_BEGIN;
+	put_number(s, (full ? STORED_FULL : 0) | (s->vm->outcome != VM_RUNNING ? STORED_AT_END : 0));
+	put_number(s, now->count);
+	put_number(s, now->vtime_ns);
+	put_number(s, now->sequence);
+	put_number(s, base->count);
+	put_number(s, base->vtime_ns);
+	put_number(s, base->sequence);
+	put_number(s, s->vm->stats.epochs);
+	write_bytes_le(s->part + s->fill, 8, digest);
+	s->fill += 8;
+	flush(s);
+}
+
+static void put_page(struct stored_writer *s, u64 frame, const u8 *data)
+{
+	if (s->fill + PAGE_PART_MAX > sizeof(s->part))
+		flush(s);
+	if (!s->fill)
+		s->part[s->fill++] = STORED_PAGES;
+	put_number(s, frame);
+	memcpy(s->part + s->fill, data, PAGE_SIZE);
+	s->fill += PAGE_SIZE;
+	s->pages++;
+	s->since_full++;
+}
+
+static void put_pages(struct stored_writer *s, bool full)
+{
+	for (u64 n = 0; n < s->vm->mem.nchunks; n++) {
+		struct chunk_info *c = s->vm->mem.chunk[n];
+
+		for (unsigned i = 0; c && i < CHUNK_PAGES; i++)
+			if (full ? c->hash[i] : c->changed[i / 64] >> i % 64 & 1)
+				put_page(s, n * CHUNK_PAGES + i, c->data + i * PAGE_SIZE);
+		if (c)
+			memset(c->changed, 0, sizeof(c->changed));
+	}
+	if (s->fill)
+		flush(s);
+}
+
+static u64 pages_not_zero(const struct guest_memory *m)
+{
+	u64 npages = 0;
+
+	for (unsigned n = 0; n < m->nchunks; n++)
+		for (unsigned i = 0; m->chunk[n] && i < CHUNK_PAGES; i++)
+			npages += !!m->chunk[n]->hash[i];
+	return npages;
+}
+
+/*
+ * A full one when those since the last full one have more pages together than
+ * it will have: to be at any point, at most about twice the memory is read.
+ */
+static void store(struct stored_writer *s)
+{
+	struct state_walk w = state_save_to(s->state, sizeof(s->state));
+	u64 digest = vm_digest(s->vm);
+	bool full = !s->pages || s->since_full > pages_not_zero(&s->vm->mem);
+
+	vm_state_walk(s->vm, &w);
+	if (w.error || rec_commit(s->w, false))
+		return;
+	if (full)
+		s->since_full = 0;
+	put_begin(s, full, digest);
+	put_pages(s, full);
+	s->part[s->fill++] = STORED_STATE;
+	memcpy(s->part + s->fill, s->state, w.pos);
+	s->fill += (u32)w.pos;
+	flush(s);
+}
+
+/* Not where an epoch ends: its digest comes behind the stops of that point. */
+static u64 next_point(const struct stored_writer *s, u64 now)
+{
+	u64 next = (now / s->every + 1) * s->every;
+
+	return next % s->vm->config.epoch_insns ? next : next + s->vm->config.poll_insns;
+}
+
+static u64 point_reached(struct vm *vm, void *ctx)
+{
+	store(ctx);
+	return next_point(ctx, vm->now.count);
+}
+
+void stored_start(struct stored_writer *s, struct vm *vm, struct rec_writer *w, u64 every)
+{
+	s->vm = vm;
+	s->w = w;
+	s->every = every;
+	vm_add_stop(vm, next_point(s, 0), point_reached, s);
+}
+
+void stored_end(struct stored_writer *s)
+{
+	store(s);
+}
+
+/* --- 2  reading ------------------------------------------------------------------------ */
+
+struct bytes {
+	const u8 *at, *end;
+};
+
+static bool get_number(struct bytes *b, u64 *v)
+{
+	u32 n = get_varint(b->at, (u32)(b->end - b->at), v);
+
+	b->at += n;
+	return n;
+}
+
+static bool parse_begin(struct bytes b, struct stored_point *p)
+{
+	u64 flags;
+
+	if (!get_number(&b, &flags) || !get_number(&b, &p->at.count) || !get_number(&b, &p->at.vtime_ns) ||
+	    !get_number(&b, &p->at.sequence) || !get_number(&b, &p->base.count) || !get_number(&b, &p->base.vtime_ns) ||
+	    !get_number(&b, &p->base.sequence) || !get_number(&b, &p->epochs) || b.end - b.at < 8)
+		return false;
+	p->full = flags & STORED_FULL;
+	p->end = flags & STORED_AT_END;
+	p->digest = read_bytes_le(b.at, 8);
+	return true;
+}
+
+unsigned stored_parse(const struct rec_chunk *c, struct stored_point *p)
+{
+	struct bytes b = { c->payload + 1, c->payload + c->size };
+
+	if (c->type != REC_CHECKPOINT || !c->size || c->payload[0] < STORED_BEGIN || c->payload[0] > STORED_STATE)
+		return 0;
+	if (c->payload[0] == STORED_BEGIN && !parse_begin(b, p))
+		return 0;
+	return c->payload[0];
+}
+
+static err_t give_pages(const struct rec_chunk *c, const struct stored_sink *sink)
+{
+	struct bytes b = { c->payload + 1, c->payload + c->size };
+	err_t err = OK;
+	u64 frame;
+
+	while (!err && b.at < b.end) {
+		if (!get_number(&b, &frame) || b.end - b.at < (s64)PAGE_SIZE)
+			return ERR_DAMAGED;
+		err = sink->page(sink->ctx, frame, b.at);
+		b.at += PAGE_SIZE;
+	}
+	return err;
+}
+
+err_t stored_load(struct rec_reader *r, u64 count, bool end, const struct stored_sink *sink)
+{
+	struct stored_point p = { 0 };
+	bool begun = false, any = false;
+	err_t err;
+
+	while (!(err = rec_next_chunk(r))) {
+		switch (stored_parse(&r->chunk, &p)) {
+		case STORED_BEGIN:
+			if (!any && !p.full)
+				return ERR_DAMAGED;
+			begun = any = true;
+			err = sink->begin(sink->ctx, &p);
+			break;
+		case STORED_PAGES:
+			err = begun ? give_pages(&r->chunk, sink) : ERR_DAMAGED;
+			break;
+		case STORED_STATE:
+			if (!begun)
+				return ERR_DAMAGED;
+			begun = false;
+			r->base[0] = p.base;
+			err = sink->state(sink->ctx, r->chunk.payload + 1, r->chunk.size - 1);
+			if (!err && p.at.count == count && p.end == end)
+				return OK;
+			break;
+		default:
+			break; /* events on the way */
+		}
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+/* --- 3  as checkpoints of a timeline -------------------------------------------------------- */
+
+static err_t keep_begin(void *ctx, const struct stored_point *p)
+{
+	struct stored_keeper *k = ctx;
+
+	k->point = *p;
+	if (p->full)
+		image_drop(&k->cs->keeper, &k->image);
+	return OK;
+}
+
+static err_t keep_page(void *ctx, u64 frame, const u8 *data)
+{
+	struct stored_keeper *k = ctx;
+	err_t err;
+
+	while ((err = image_put(&k->cs->keeper, &k->image, frame, data)) == ERR_NO_MEMORY)
+		if (!checkpoints_drop_one(k->cs))
+			break;
+	return err;
+}
+
+static err_t keep_state(void *ctx, const u8 *data, u32 size)
+{
+	struct stored_keeper *k = ctx;
+	struct checkpoints *cs = k->cs;
+	struct checkpoint *c = k->point.end ? &cs->end : checkpoint_new(cs);
+
+	if (!c)
+		return ERR_NO_MEMORY;
+	c->at = k->point.at;
+	c->digest = k->point.digest;
+	c->kept = false;
+	c->place = (struct replay_place){ .epochs = k->point.epochs };
+	rec_tell(k->r, &c->place.at);
+	image_copy(&cs->keeper, &c->memory, &k->image);
+	if (checkpoint_put_state(cs, c, data, size)) {
+		if (!k->point.end)
+			checkpoint_forget(cs, c);
+		return ERR_NO_MEMORY;
+	}
+	if (k->point.end)
+		cs->has_end = true;
+	else
+		checkpoint_insert(cs, c);
+	return OK;
+}
+
+struct stored_sink stored_keep(struct stored_keeper *k, struct checkpoints *cs, struct rec_reader *r)
+{
+	*k = (struct stored_keeper){ .cs = cs, .r = r };
+	return (struct stored_sink){ keep_begin, keep_page, keep_state, k };
+}
