@@ -8,9 +8,9 @@
 #include "tools/bisect.h"
 
 /* What the hypervisor is told about one pass over the recording, but for how it is disturbed. */
-static void describe_pass(struct buf *conf, const struct summary *sum, const struct options *o)
+static void describe_pass(struct buf *conf, const char *mode, const struct summary *sum, const struct options *o)
 {
-	buf_printf(conf, "mode=replay\nrun_offset=%llu\nrun_chain=0x%016llx\n", (unsigned long long)sum->run_offset,
+	buf_printf(conf, "mode=%s\nrun_offset=%llu\nrun_chain=0x%016llx\n", mode, (unsigned long long)sum->run_offset,
 		   (unsigned long long)sum->run_chain);
 	if (sum->ended && sum->end.outcome == VM_QUIT)
 		buf_printf(conf, "left_insns=%llu\nleft_vtime=%llu\n", (unsigned long long)sum->end.insns,
@@ -41,8 +41,9 @@ bool replay_pass(struct session *s, const struct machine *m, const struct summar
 	s->recording_fd = sum->fd;
 	s->recording_readonly = true;
 	s->recorded_host = &sum->host;
-	s->total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count;
-	describe_pass(&conf, sum, o);
+	if (!s->total_insns)
+		s->total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count;
+	describe_pass(&conf, s->relay ? "debug" : "replay", sum, o);
 	if (disturbed)
 		describe_disturbance(&conf, o);
 	buf_printf(&conf, "%s", more);

@@ -87,7 +87,7 @@ static void on_progress(struct control *c, const char *line)
 	char text[160], count[32], time[32];
 	int n;
 
-	if (!c->shows_progress)
+	if (!c->shows_progress || c->s->debugging)
 		return;
 	human_count(insns, count);
 	human_ns(number(line, "vtime_ns", 10), time);
@@ -163,15 +163,16 @@ static void on_diverged(struct session *s, const char *line)
 		remark_other_build(s);
 	s->diverged_epoch = epoch;
 	s->diverged_insns = number(line, "insns", 10);
-	if (s->muted)
-		return;
 	if (!control_get(line, "what", what, sizeof(what)))
 		strcpy(what, "the digest differs");
 	if (epoch)
-		remark("replay: diverged at epoch %llu, instruction %s: %s (recorded " ID_FMT ", now " ID_FMT
-		       "); look closer with --bisect", epoch, count, what, expected, got);
+		snprintf(s->divergence, sizeof(s->divergence), "replay: diverged at epoch %llu, instruction %s: %s (recorded " ID_FMT
+			 ", now " ID_FMT "); look closer with --bisect", epoch, count, what, expected, got);
 	else
-		remark("replay: diverged at instruction %s: %s; look closer with --bisect", count, what);
+		snprintf(s->divergence, sizeof(s->divergence), "replay: diverged at instruction %s: %s; look closer with --bisect",
+			 count, what);
+	if (!s->muted)
+		remark("%s", s->divergence);
 }
 
 static bool starts(const char **line, const char *word)
@@ -198,6 +199,11 @@ static void on_line(struct control *c, const char *line)
 		on_ready(s, line);
 	} else if (starts(&line, "end")) {
 		on_end(s, line);
+	} else if (starts(&line, "debugging")) {
+		s->debugging = true;
+		snprintf(s->debugging_line, sizeof(s->debugging_line), "%s", line);
+	} else if (starts(&line, "detached")) {
+		s->forgotten = true;
 	} else if (starts(&line, "diverged")) {
 		on_diverged(s, line);
 		return;
@@ -244,7 +250,8 @@ void control_init(struct control *c, struct session *s)
 {
 	*c = (struct control){ .s = s };
 	/* A line that moves is for people, and must not be mixed into the guest's own output. */
-	c->shows_progress = isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO) && !s->o->verbose && !s->o->quiet;
+	c->shows_progress = isatty(STDERR_FILENO) && (!isatty(STDOUT_FILENO) || (s->relay && !s->console_on_stderr)) &&
+			    !s->o->verbose && !s->o->quiet;
 }
 
 enum control_state control_receive(struct control *c, int fd)

@@ -7,7 +7,7 @@
 #include "tools/tool.h"
 
 static const struct command *const commands[] = {
-	&cmd_run, &cmd_record, &cmd_replay, &cmd_info, &cmd_log, &cmd_verify, &cmd_pack, &cmd_doctor,
+	&cmd_run, &cmd_record, &cmd_replay, &cmd_debug, &cmd_info, &cmd_log, &cmd_verify, &cmd_pack, &cmd_doctor,
 };
 
 static const struct command *find(const char *name)
@@ -26,12 +26,13 @@ static void overview(FILE *f)
 		fprintf(f, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("  help     help COMMAND says more about one of them\n\n"
 	      "  reprise record -o a.rpl --kernel vmlinuz --initrd initrd.img --append console=ttyS0\n"
-	      "  reprise replay a.rpl\n\n"
+	      "  reprise replay a.rpl\n"
+	      "  reprise debug a.rpl --symbols vmlinux\n\n"
 	      "Exit status: 0 fine (replay: identical); 1 the host failed; 2 usage; 3 the replay\n"
 	      "diverged; 4 the recording is damaged (what is intact still replays); 5 the guest\n"
 	      "crashed or asked for failure; 6 a limit was reached.\n"
 	      "Environment: REPRISE_QEMU, another qemu-system-x86_64; REPRISE_KERNEL, another\n"
-	      "hypervisor image.\n", f);
+	      "hypervisor image; REPRISE_GDB, another gdb.\n", f);
 }
 
 static enum status unknown(const char *name)

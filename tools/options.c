@@ -10,6 +10,7 @@ enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
+	O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -47,6 +48,12 @@ static const struct {
 	{ OPT_REPLAY, { "from", required_argument, NULL, O_FROM } },
 	{ OPT_REPLAY, { "until", required_argument, NULL, O_UNTIL } },
 	{ OPT_BUNDLE, { "bundle", required_argument, NULL, O_BUNDLE } },
+	{ OPT_DEBUG, { "at", required_argument, NULL, O_AT } },
+	{ OPT_DEBUG, { "listen", required_argument, NULL, O_LISTEN } },
+	{ OPT_DEBUG, { "gdb", required_argument, NULL, O_GDB } },
+	{ OPT_DEBUG, { "symbols", required_argument, NULL, O_SYMBOLS } },
+	{ OPT_DEBUG, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
+	{ OPT_DEBUG, { "console", no_argument, NULL, O_CONSOLE } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
 
@@ -103,6 +110,28 @@ static enum status set_plant(struct options *o, const char *arg)
 	return ST_OK;
 }
 
+static enum status set_at(struct options *o, const char *arg)
+{
+	static const char *const words[] = { "end", "begin", "crash" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(arg, words[i])) {
+			o->at = words[i];
+			return ST_OK;
+		}
+	o->at = NULL;
+	return parse_count(arg, 1000, &o->at_insns) ? ST_OK :
+	       bad("at", arg, "give end, begin, crash, or a number of instructions: 500M");
+}
+
+static enum status set_timeline(struct options *o, const char *arg)
+{
+	if (!parse_count(arg, 1024, &o->timeline_bytes) || !o->timeline_bytes || o->timeline_bytes > GIB(1024))
+		return bad("timeline-mem", arg, "give a size: 256M, 768M, 4G");
+	o->timeline_bytes = ALIGN_UP(o->timeline_bytes, MIB(1));
+	return ST_OK;
+}
+
 /* One option of the table; name is its long name, for messages. */
 static enum status set(struct options *o, int id, const char *name, const char *arg)
 {
@@ -154,6 +183,12 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_STATS: o->stats = true; break;
 	case O_JSON: o->json = true; break;
 	case O_BUNDLE: o->bundle = arg; break;
+	case O_AT: return set_at(o, arg);
+	case O_LISTEN: o->listen = arg; break;
+	case O_GDB: o->gdb = arg; break;
+	case O_SYMBOLS: o->symbols = arg; break;
+	case O_TIMELINE: return set_timeline(o, arg);
+	case O_CONSOLE: o->console = true; break;
 	}
 	return st;
 }
@@ -162,6 +197,8 @@ static enum status check(const struct options *o, unsigned groups)
 {
 	if (o->initrd && o->root)
 		return complain(ST_USAGE, "--root: given together with --initrd; a guest has one initial RAM disk, choose");
+	if (o->listen && o->gdb)
+		return complain(ST_USAGE, "--gdb: given together with --listen, which starts none; choose");
 	if (!(groups & OPT_VM))
 		return ST_OK;
 	if (!o->kernel)
@@ -181,7 +218,7 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 
 	*o = (struct options){
 		.mem_bytes = MIB(256), .seed = 1, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
-		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "",
+		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "", .at = "end", .timeline_bytes = MIB(768),
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].groups & groups)

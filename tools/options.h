@@ -18,6 +18,7 @@ enum {
 	OPT_JSON = 128,
 	OPT_RUN = 256,    /* --timeout, --verbose, --quiet, --stats */
 	OPT_BUNDLE = 512, /* --bundle */
+	OPT_DEBUG = 1024, /* a debugger, and where it begins */
 };
 
 struct options {
@@ -34,6 +35,11 @@ struct options {
 	/* replay; POINTs are instruction counts */
 	bool has_perturb, has_from, has_until, has_plant, bisect;
 	u64 perturb, from, until, plant_at, plant_gpa;
+	/* debug */
+	const char *at;           /* "end", "begin", "crash"; NULL: at_insns */
+	u64 at_insns, timeline_bytes;
+	const char *listen, *gdb, *symbols; /* NULL: not given */
+	bool console;
 	/* the rest */
 	bool no_eof_char, verbose, quiet, stats, json;
 

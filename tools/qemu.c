@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -20,22 +19,6 @@ const char *qemu_program(void)
 	const char *name = getenv("REPRISE_QEMU");
 
 	return name && *name ? name : "qemu-system-x86_64";
-}
-
-/* In the build tree or installed, from where this program lies; NULL: neither can be read, path is the first. */
-static const char *find_beside(const char *const places[2], char path[4096])
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (n < 0)
-		n = 0;
-	self[n] = 0;
-	*(strrchr(self, '/') ? strrchr(self, '/') : self) = 0;
-	for (int i = 1; i >= 0; i--) /* the build tree's last: its name is the one to complain of */
-		if (snprintf(path, 4096, "%s/%s", self, places[i]) < 4096 && !access(path, R_OK))
-			return path;
-	return NULL;
 }
 
 const char *qemu_hypervisor(char path[4096])
@@ -62,7 +45,7 @@ static int open_steady(void)
 	char path[4096];
 	int fd;
 
-	find_beside(places, path);
+	(void)find_beside(places, path);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		remark("%s: %s; it is QEMU's time of day: run 'make', or install again", path, strerror(errno));
@@ -80,17 +63,23 @@ static void preload(int fd)
 	setenv("LD_PRELOAD", (const char *)list.data, 1);
 }
 
-static void exec_qemu(const struct qemu_config *c, const char *hypervisor, int console, int control)
+/* QEMU's ends of what it is given. */
+struct given {
+	int steady, console, control, gdb, errors; /* -1: none */
+};
+
+static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const struct given *g)
 {
-	char mem[32], bundle[64], first[64], second[64], drive[128];
+	char mem[32], bundle[64], first[64], second[64], third[64], drive[128];
 	const char *argv[48];
 	unsigned n = 0;
 
 #define ARG(a) (argv[n++] = (a))
 	snprintf(mem, sizeof(mem), "%lluM", (unsigned long long)c->mem_mib);
 	snprintf(bundle, sizeof(bundle), "/proc/self/fd/%d", c->bundle_fd);
-	snprintf(first, sizeof(first), "socket,id=console,fd=%d", console);
-	snprintf(second, sizeof(second), "socket,id=control,fd=%d", control);
+	snprintf(first, sizeof(first), "socket,id=console,fd=%d", g->console);
+	snprintf(second, sizeof(second), "socket,id=control,fd=%d", g->control);
+	snprintf(third, sizeof(third), "socket,id=gdb,fd=%d", g->gdb);
 	ARG(qemu_program());
 	ARG("-nodefaults"), ARG("-no-user-config"), ARG("-no-reboot");
 	ARG("-display"), ARG("none");
@@ -105,6 +94,8 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, int c
 	ARG("-device"), ARG("isa-debug-exit,iobase=0xf4,iosize=4");
 	ARG("-chardev"), ARG(first), ARG("-serial"), ARG("chardev:console");
 	ARG("-chardev"), ARG(second), ARG("-serial"), ARG("chardev:control");
+	if (g->gdb >= 0)
+		ARG("-chardev"), ARG(third), ARG("-serial"), ARG("chardev:gdb");
 	if (c->recording_fd >= 0) {
 		/* Without --sync a flush is dropped: a write is in the host's page cache, which kill -9 spares. */
 		snprintf(drive, sizeof(drive), "file=/proc/self/fd/%d,format=raw,if=none,id=rec,cache=%s%s", c->recording_fd,
@@ -123,8 +114,8 @@ static bool hand_over(int fd)
 	return fd < 0 || !fcntl(fd, F_SETFD, 0);
 }
 
-static noreturn_fn void child(const struct qemu_config *c, const char *hypervisor, pid_t parent, int steady, int console,
-			      int control, int errors, const sigset_t *signals)
+static noreturn_fn void child(const struct qemu_config *c, const char *hypervisor, pid_t parent, const struct given *g,
+			      const sigset_t *signals)
 {
 	int null = open("/dev/null", O_RDONLY);
 
@@ -135,25 +126,32 @@ static noreturn_fn void child(const struct qemu_config *c, const char *hyperviso
 		_exit(1);
 	signal(SIGPIPE, SIG_DFL);
 	sigprocmask(SIG_SETMASK, signals, NULL);
-	if (dup2(null, STDIN_FILENO) >= 0 && dup2(errors, STDOUT_FILENO) >= 0 && dup2(errors, STDERR_FILENO) >= 0 &&
-	    hand_over(console) && hand_over(control) && hand_over(c->bundle_fd) && hand_over(c->recording_fd) &&
-	    hand_over(steady)) {
-		preload(steady);
-		exec_qemu(c, hypervisor, console, control);
+	if (dup2(null, STDIN_FILENO) >= 0 && dup2(g->errors, STDOUT_FILENO) >= 0 &&
+	    dup2(g->errors, STDERR_FILENO) >= 0 && hand_over(g->console) && hand_over(g->control) && hand_over(g->gdb) &&
+	    hand_over(c->bundle_fd) && hand_over(c->recording_fd) && hand_over(g->steady)) {
+		preload(g->steady);
+		exec_qemu(c, hypervisor, g);
 	}
 	dprintf(STDERR_FILENO, "%s\n", strerror(errno));
 	_exit(127);
 }
 
-static void close_pair(int pair[2])
+/* A serial port's two ends; ours does not block. */
+static bool port(int pair[2])
 {
-	close(pair[0]);
-	close(pair[1]);
+	return !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) && !fcntl(pair[0], F_SETFL, O_NONBLOCK);
+}
+
+static void close_end(int fd)
+{
+	if (fd >= 0)
+		close(fd);
 }
 
 bool qemu_start(struct qemu *q, const struct qemu_config *c, const void *signals)
 {
-	int console[2] = { -1, -1 }, control[2] = { -1, -1 }, errors[2] = { -1, -1 };
+	enum { CONSOLE, CONTROL, GDB, ERRORS, PAIRS };
+	int pair[PAIRS][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
 	char path[4096];
 	const char *hypervisor = qemu_hypervisor(path);
 	pid_t parent = getpid();
@@ -162,28 +160,23 @@ bool qemu_start(struct qemu *q, const struct qemu_config *c, const void *signals
 
 	if (steady < 0)
 		return false;
-	good = !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) &&
-	       !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, control) &&
-	       !pipe2(errors, O_CLOEXEC) &&
-	       !fcntl(console[0], F_SETFL, O_NONBLOCK) && !fcntl(control[0], F_SETFL, O_NONBLOCK) &&
-	       !fcntl(errors[0], F_SETFL, O_NONBLOCK);
+	good = port(pair[CONSOLE]) && port(pair[CONTROL]) && (!c->gdb || port(pair[GDB])) &&
+	       !pipe2(pair[ERRORS], O_CLOEXEC) && !fcntl(pair[ERRORS][0], F_SETFL, O_NONBLOCK);
 	q->pid = good ? fork() : -1;
-	if (q->pid < 0) {
-		remark("%s: cannot be started: %s; close some programs", qemu_program(), strerror(errno));
-		close_pair(console);
-		close_pair(control);
-		close_pair(errors);
-		close(steady);
-		return false;
-	}
 	if (!q->pid)
-		child(c, hypervisor, parent, steady, console[1], control[1], errors[1], signals);
+		child(c, hypervisor, parent, &(struct given){ steady, pair[CONSOLE][1], pair[CONTROL][1], pair[GDB][1],
+							      pair[ERRORS][1] }, signals);
+	if (q->pid < 0)
+		remark("%s: cannot be started: %s; close some programs", qemu_program(), strerror(errno));
+	for (unsigned i = 0; i < PAIRS; i++) {
+		close_end(pair[i][1]);
+		if (q->pid < 0)
+			close_end(pair[i][0]);
+	}
 	close(steady);
-	close(console[1]);
-	close(control[1]);
-	close(errors[1]);
-	q->console = console[0];
-	q->control = control[0];
-	q->errors = errors[0];
-	return true;
+	q->console = pair[CONSOLE][0];
+	q->control = pair[CONTROL][0];
+	q->gdb = pair[GDB][0];
+	q->errors = pair[ERRORS][0];
+	return q->pid > 0;
 }

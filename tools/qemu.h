@@ -11,6 +11,7 @@
 struct qemu {
 	pid_t pid;
 	int console, control;  /* our ends, non-blocking: the first and second serial port */
+	int gdb;               /* the same for the third, if asked for; else -1 */
 	int errors;            /* what it says on its standard output and error */
 };
 
@@ -20,6 +21,7 @@ struct qemu_config {
 	int recording_fd;      /* -1: no disk */
 	bool recording_readonly;
 	bool durable;          /* a flush by the hypervisor reaches the disk */
+	bool gdb;              /* a third serial port */
 };
 
 /* The program: $REPRISE_QEMU, or qemu-system-x86_64 of the PATH. */

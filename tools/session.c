@@ -5,9 +5,10 @@
  *   standard input -> escape key -> s->typed   -> console socket
  *   console socket -> l->shown   -> standard output
  * and a side is read only while its buffer is empty, so a slow guest holds
- * back the typist and a slow reader holds back the guest.
+ * back the typist and a slow reader holds back the guest.  What a debugger and
+ * the third serial port say goes its own way [gdbrelay.h].
  *
- * Map: starting and stopping; control lines; console; the loop.
+ * Map: starting and stopping; console; control lines; the loop.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,7 @@
 
 #include "tools/console.h"
 #include "tools/control.h"
+#include "tools/gdbrelay.h"
 #include "tools/qemu.h"
 #include "tools/session.h"
 
@@ -55,7 +57,7 @@ struct loop {
 	size_t shown_at, shown_size;
 	struct control control;
 	struct buf errors;
-	u64 started_ms, kill_at_ms; /* 0: not set */
+	u64 started_ms, kill_at_ms, kill_child_at_ms; /* 0: not set */
 };
 
 /* ---- starting and stopping ---- */
@@ -81,9 +83,23 @@ static void set_deadline(struct loop *l, u64 grace_ms)
 		l->kill_at_ms = at;
 }
 
+/* Politely, so that it puts the terminal back; when asked twice, not. */
+static void end_child(struct loop *l)
+{
+	if (l->s->child <= 0)
+		return;
+	kill(l->s->child, l->kill_child_at_ms ? SIGKILL : SIGTERM);
+	kill(l->s->child, SIGCONT);
+	if (!l->kill_child_at_ms)
+		l->kill_child_at_ms = host_ms() + QUIT_GRACE_MS;
+}
+
 /* The operator, a signal or --timeout ends the run: politely, so that the recording gets its END. */
 static void quit(struct loop *l)
 {
+	end_child(l);
+	if (l->exited)
+		return;
 	if (l->s->quit) {
 		kill_qemu(l); /* asked twice */
 		return;
@@ -99,8 +115,18 @@ static void quit(struct loop *l)
 
 static void reap(struct loop *l)
 {
-	if (!l->exited && waitpid(l->q.pid, &l->s->qemu_status, WNOHANG) == l->q.pid)
+	struct session *s = l->s;
+
+	if (!l->exited && waitpid(l->q.pid, &s->qemu_status, WNOHANG) == l->q.pid)
 		l->exited = true;
+	if (s->child <= 0 || waitpid(s->child, &s->child_status, WNOHANG) != s->child)
+		return;
+	s->child = 0;
+	/* Nothing to ask of a hypervisor that went first, and is perhaps why the child ended. */
+	if (!l->control_open || s->ended)
+		set_deadline(l, EXIT_GRACE_MS);
+	else if (!s->quit)
+		quit(l);
 }
 
 static void on_signals(struct loop *l)
@@ -110,7 +136,7 @@ static void on_signals(struct loop *l)
 	while (read(l->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGCHLD)
 			reap(l);
-		else
+		else if (l->s->child <= 0 || (info.ssi_signo != SIGINT && info.ssi_signo != SIGQUIT))
 			quit(l);
 	}
 }
@@ -214,12 +240,18 @@ static void on_console(struct loop *l)
 	}
 	l->shown_at = 0;
 	l->shown_size = l->stdout_open && !l->s->refused && !l->s->muted ? (size_t)n : 0;
-	l->s->mid_line = l->shown[n - 1] != '\n';
+	if (l->shown_size)
+		l->s->mid_line = l->shown[n - 1] != '\n';
+}
+
+static int console_out(const struct loop *l)
+{
+	return l->s->console_on_stderr ? STDERR_FILENO : STDOUT_FILENO;
 }
 
 static void show_bytes(struct loop *l)
 {
-	ssize_t n = write(STDOUT_FILENO, l->shown + l->shown_at, l->shown_size - l->shown_at);
+	ssize_t n = write(console_out(l), l->shown + l->shown_at, l->shown_size - l->shown_at);
 
 	if (n >= 0) {
 		l->shown_at += (size_t)n;
@@ -253,9 +285,21 @@ static void on_errors(struct loop *l)
 
 /* ---- control ---- */
 
+/* What a debugger waits for. */
+static void on_debugger_lines(struct loop *l, bool was_debugging)
+{
+	struct session *s = l->s;
+
+	if (s->debugging && !was_debugging && !s->quit && !s->on_debugging(s->on_debugging_ctx, s))
+		quit(l);
+	if (s->forgotten)
+		gdbrelay_forgotten(s->relay);
+	s->forgotten = false;
+}
+
 static void on_control(struct loop *l)
 {
-	bool was_ready = l->s->ready;
+	bool was_ready = l->s->ready, was_debugging = l->s->debugging;
 
 	switch (control_receive(&l->control, l->q.control)) {
 	case CONTROL_MORE:
@@ -268,6 +312,8 @@ static void on_control(struct loop *l)
 		kill_qemu(l);
 	if (l->s->ready && !was_ready)
 		stdin_begin(l);
+	if (l->s->relay)
+		on_debugger_lines(l, was_debugging);
 	if (l->s->ended)
 		set_deadline(l, EXIT_GRACE_MS);
 }
@@ -276,18 +322,25 @@ static void on_control(struct loop *l)
 
 static bool drained(const struct loop *l)
 {
-	return l->exited && !l->console_open && !l->control_open && !l->errors_open && l->shown_at == l->shown_size;
+	return l->exited && l->s->child <= 0 && !l->console_open && !l->control_open && !l->errors_open &&
+	       l->shown_at == l->shown_size;
 }
 
-static int next_wait_ms(const struct loop *l, bool eof_waits)
+static u64 sooner(u64 a, u64 b)
 {
-	u64 now = host_ms(), at = l->kill_at_ms, timeout_at = l->started_ms + l->s->o->timeout_ms;
+	return !a || (b && b < a) ? b : a;
+}
+
+/* most_ms: no longer than that; -1: for ever. */
+static int next_wait_ms(const struct loop *l, int most_ms)
+{
+	u64 now = host_ms(), at = sooner(l->exited ? 0 : l->kill_at_ms, l->s->child > 0 ? l->kill_child_at_ms : 0);
 	u64 wait;
 
-	if (l->s->o->timeout_ms && !l->s->timed_out && (!at || timeout_at < at))
-		at = timeout_at;
-	if (eof_waits && (!at || now + DRAIN_POLL_MS < at))
-		at = now + DRAIN_POLL_MS;
+	if (l->s->o->timeout_ms && !l->s->timed_out)
+		at = sooner(at, l->started_ms + l->s->o->timeout_ms);
+	if (most_ms >= 0)
+		at = sooner(at, now + (u64)most_ms);
 	if (!at)
 		return -1;
 	wait = at > now ? at - now : 0;
@@ -298,33 +351,41 @@ static void on_time(struct loop *l)
 {
 	u64 now = host_ms(), timeout_ms = l->s->o->timeout_ms;
 
-	if (timeout_ms && !l->s->timed_out && !l->s->ended && now >= l->started_ms + timeout_ms) {
+	if (timeout_ms && !l->s->timed_out && (!l->s->ended || l->s->child > 0) && now >= l->started_ms + timeout_ms) {
 		l->s->timed_out = true;
 		if (!l->s->quit)
 			quit(l);
 	}
 	if (l->kill_at_ms && now >= l->kill_at_ms)
 		kill_qemu(l);
+	if (l->kill_child_at_ms && now >= l->kill_child_at_ms)
+		end_child(l);
 }
 
 static void turn(struct loop *l)
 {
 	bool typing = l->typed_at < l->typed_size, showing = l->shown_at < l->shown_size;
-	bool eof_waits = eof_due(l);
+	int most_ms = eof_due(l) ? DRAIN_POLL_MS : -1;
 	/* poll passes over negative descriptors */
-	struct pollfd fds[] = {
+	struct pollfd fds[6 + RELAY_NFDS] = {
 		{ .fd = l->signals, .events = POLLIN },
 		{ .fd = l->console_open && (!showing || typing) ? l->q.console : -1,
 		  .events = (short)((showing ? 0 : POLLIN) | (typing ? POLLOUT : 0)) },
 		{ .fd = l->control_open ? l->q.control : -1, .events = POLLIN },
 		{ .fd = l->errors_open ? l->q.errors : -1, .events = POLLIN },
 		{ .fd = l->in == STDIN_OPEN && !typing ? STDIN_FILENO : -1, .events = POLLIN },
-		{ .fd = showing ? STDOUT_FILENO : -1, .events = POLLOUT },
+		{ .fd = showing ? console_out(l) : -1, .events = POLLOUT },
 	};
-	enum { SIGNALS, CONSOLE, CONTROL, ERRORS, IN, OUT };
+	enum { SIGNALS, CONSOLE, CONTROL, ERRORS, IN, OUT, RELAY };
+	unsigned nfds = l->s->relay ? RELAY + RELAY_NFDS : RELAY;
 
-	if (poll(fds, ARRAY_SIZE(fds), next_wait_ms(l, eof_waits)) < 0)
+	if (l->s->relay)
+		most_ms = gdbrelay_watch(l->s->relay, fds + RELAY);
+	if (poll(fds, nfds, next_wait_ms(l, most_ms)) < 0)
 		return;
+	/* Before the control channel: its `detached` answers what was told in an earlier turn. */
+	if (l->s->relay && gdbrelay_turn(l->s->relay, fds + RELAY))
+		tell(l, "detached\n");
 	if (fds[SIGNALS].revents)
 		on_signals(l);
 	if (fds[CONTROL].revents)
@@ -355,7 +416,7 @@ static void explain(struct loop *l)
 	while (*text && text[strlen(text) - 1] == '\n')
 		text[strlen(text) - 1] = 0;
 	last = strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text;
-	if (s->timed_out)
+	if (s->timed_out && !s->ready)
 		snprintf(s->failure, sizeof(s->failure), "hypervisor: not ready within --timeout; give it more, or see what it says with --verbose");
 	else if (s->quit)
 		snprintf(s->failure, sizeof(s->failure), "hypervisor: stopped before the guest started; nothing was run");
@@ -376,6 +437,8 @@ static void close_all(struct loop *l)
 	close(l->q.console);
 	close(l->q.control);
 	close(l->q.errors);
+	if (l->q.gdb >= 0)
+		close(l->q.gdb);
 	close(l->signals);
 	control_free(&l->control);
 	buf_free(&l->errors);
@@ -386,10 +449,11 @@ bool session_run(struct session *s)
 	/* More memory than the guest has: the hypervisor's own, and the images on their way. */
 	const struct qemu_config config = {
 		.bundle_fd = s->bundle_fd,
-		.mem_mib = (s->mem_bytes + s->bundle_bytes + MIB(1) - 1) / MIB(1) + 192,
+		.mem_mib = (s->mem_bytes + s->bundle_bytes + s->timeline_bytes + MIB(1) - 1) / MIB(1) + 192,
 		.recording_fd = s->recording_fd,
 		.recording_readonly = s->recording_readonly,
 		.durable = s->o->sync,
+		.gdb = s->relay,
 	};
 	static struct loop loop;
 	struct loop *l = &loop;
@@ -404,6 +468,8 @@ bool session_run(struct session *s)
 	sigaddset(&ours, SIGINT);
 	sigaddset(&ours, SIGTERM);
 	sigaddset(&ours, SIGHUP);
+	if (s->relay)
+		sigaddset(&ours, SIGQUIT);
 	signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &ours, &before);
 	l->signals = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -412,11 +478,15 @@ bool session_run(struct session *s)
 		sigprocmask(SIG_SETMASK, &before, NULL);
 		return false;
 	}
+	if (s->relay)
+		s->relay->serial = l->q.gdb;
 	control_init(&l->control, s);
 	while (!drained(l))
 		turn(l);
 	console_restore();
-	if (s->mid_line && isatty(STDOUT_FILENO) && isatty(STDERR_FILENO))
+	if (s->relay)
+		gdbrelay_close(s->relay);
+	if (s->mid_line && isatty(console_out(l)) && isatty(STDERR_FILENO))
 		write_all(STDERR_FILENO, "\n", 1); /* our closing line gets a line of its own */
 	control_finish(&l->control);
 	explain(l);

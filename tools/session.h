@@ -2,7 +2,7 @@
  * session.h - one run of the hypervisor in QEMU, from spawn to exit.
  *
  * What the hypervisor is told (session.conf, lines key=value):
- *   mode            run, record, replay or selftest
+ *   mode            run, record, replay, debug or selftest
  *   append_offset, append_chain   record: where to append (rec_writer_open)
  *   run_offset, run_chain         replay: where to read (rec_reader_open_at)
  *   sync=1          record: flush at each commit
@@ -10,10 +10,16 @@
  *   perturb, from, until          replay: as the options of these names
  *   plant_at, plant_gpa           replay: flip a bit of memory, to see it found
  *   trace_*, dump_*               a closer look [replay/inspect.h]
+ *   at              debug: end, begin, crash, or instructions: where GDB finds the machine
+ *   timeline_mib    debug: memory for checkpoints
+ *   gdb_arch        debug: x86-64, i386 or i8086; without it, as the CPU's mode then is
+ *   lstar_linear, panic_linear    debug: where entry_SYSCALL_64 and panic were linked to;
+ *                   with the guest's LSTAR they tell where panic is
  * Numbers are decimal, chains 0x and 16 hex digits.
  *
- * The guest's console is the machine's first serial port.  The second is the
- * control channel: lines of text, each at most 4000 bytes.
+ * The guest's console is the machine's first serial port.  On the third, if
+ * there is one, the hypervisor speaks GDB's remote protocol [gdbrelay.h].  The
+ * second is the control channel: lines of text, each at most 4000 bytes.
  *   from the hypervisor
  *     # TEXT           talk, shown with --verbose
  *     ready K=V ...    the self-test passed, the guest starts
@@ -22,18 +28,26 @@
  *     stat KEY VALUE   shown with --stats
  *     state TEXT       a line of a stopped machine's state
  *     error TEXT       the host side failed; becomes our own complaint
+ *     debugging insns=N vtime_ns=N rip=0xHEX cr3=0xHEX lstar=0xHEX bits=N end=0|1
+ *                      it is where it was to go, and a debugger may speak
+ *     detached         the debugger that has gone is forgotten, another may come
  *     end outcome=NAME guest_exit=N insns=N vtime_ns=N exits=N inputs=N
  *         input_bytes=N digest=HEX reason="TEXT"     (one line)  the last one
  *   to the hypervisor
  *     eof              standard input ended, and all of it is in the serial port
  *     quit             end the run here
+ *     detached         the debugger has gone, and all it said is in the serial port
  */
 #ifndef TOOLS_SESSION_H
 #define TOOLS_SESSION_H
 
+#include <sys/types.h>
+
 #include "replay/recording.h"
-#include "tools/options.h"
 #include "tools/machine.h"
+#include "tools/options.h"
+
+struct gdbrelay;
 
 struct session {
 	/* what to do */
@@ -44,6 +58,17 @@ struct session {
 	bool recording_readonly;
 	bool console;             /* standard input is the guest's console */
 	bool muted;               /* the console, and remarks on a divergence, are not shown */
+	bool console_on_stderr;   /* the console is, but there */
+	u64 timeline_bytes;       /* the hypervisor's memory for checkpoints */
+	struct gdbrelay *relay;   /* for a debugger; NULL: there is none, nor a third serial port */
+	/* The debugger may begin.  It may set child.  False, after a complaint: the session ends. */
+	bool (*on_debugging)(void *ctx, struct session *s);
+	void *on_debugging_ctx;
+	/*
+	 * A program that has the terminal: its end is the session's, and ours may
+	 * be no sooner.  Until then Ctrl-C is for it.  0: none, or ended.
+	 */
+	pid_t child;
 	void (*on_state)(void *ctx, const char *line); /* takes `state` lines; NULL: standard error does */
 	void *on_state_ctx;
 	u64 total_insns;          /* for progress; 0: unknown */
@@ -55,6 +80,10 @@ struct session {
 	u64 diverged_epoch, diverged_insns; /* when diverged */
 	bool mid_line;            /* the guest's last output was no newline */
 	char ready_line[512];
+	bool debugging, forgotten; /* the lines `debugging` and `detached` came, the latter not yet acted on */
+	char debugging_line[512];
+	char divergence[600];     /* when diverged: the remark on it */
+	int child_status;         /* as waitpid gives it */
 	struct rec_end end;       /* when ended */
 	char failure[1024];       /* the host's failure in words; empty: none */
 	int qemu_status;          /* as waitpid gives it */

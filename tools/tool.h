@@ -29,7 +29,7 @@ struct command {
 	enum status (*run)(int argc, char **argv);
 };
 
-extern const struct command cmd_run, cmd_record, cmd_replay, cmd_info, cmd_log, cmd_verify, cmd_pack, cmd_doctor;
+extern const struct command cmd_run, cmd_record, cmd_replay, cmd_info, cmd_log, cmd_verify, cmd_pack, cmd_doctor, cmd_debug;
 
 /* One line on standard error, "reprise: THING: REASON; MEND".  Returns st, so that callers can pass it on. */
 enum status complain(enum status st, const char *fmt, ...) printf_like(2, 3) must_check;
@@ -72,6 +72,11 @@ u64 host_ms(void);     /* a steady clock, for timeouts and progress only */
 /* Reads a whole file; complains and returns NULL if it cannot. */
 u8 *load_file(const char *path, const char *mend, size_t *size);
 bool write_all(int fd, const void *data, size_t size);
+/*
+ * What belongs to this program, from where it lies: places are installed or in the build tree,
+ * the latter first.  False: neither can be read, path is the first.
+ */
+bool find_beside(const char *const places[2], char path[4096]);
 
 /*
  * A string as JSON has it, quotes included.  What is not UTF-8 becomes one

@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -276,6 +277,21 @@ bool write_all(int fd, const void *data, size_t size)
 		size -= (size_t)n;
 	}
 	return true;
+}
+
+bool find_beside(const char *const places[2], char path[4096])
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+	if (n < 0)
+		n = 0;
+	self[n] = 0;
+	*(strrchr(self, '/') ? strrchr(self, '/') : self) = 0;
+	for (int i = 1; i >= 0; i--) /* the build tree's last: its name is the one to complain of */
+		if (snprintf(path, 4096, "%s/%s", self, places[i]) < 4096 && !access(path, R_OK))
+			return true;
+	return false;
 }
 
 /* Bytes of the UTF-8 sequence p begins with; 0 if it is none [RFC 3629, section 4]. */

@@ -14,10 +14,19 @@
  *   wait     ignores end of input; leaves at "quit"
  *   flood=N  writes N KiB to the console    deaf      never reads the console
  *   error panic                             say so
- *   diverge=N  replay: a wrong digest at the Nth epoch
+ *   diverge=N  replay: a wrong digest at the Nth epoch; debug: on the way
  *   probe    another host probe than recordings have
  *   early=N    replay: ends after N bytes
- * $FAKE_DUMP: a directory that gets the bundle's text files and the arguments.
+ * In debug mode it speaks enough of GDB's remote protocol for gdb: "bs" and
+ * "s" move its instruction pointer, "bc" goes to 0x1000, "monitor goto N" to
+ * N in hex, "c" runs until it is interrupted.  More of $FAKE there:
+ *   echo       answers the bytes themselves
+ *   kill=N     SIGKILL itself after N bytes of the debugger's
+ *   forget=N   takes N ms to forget a debugger that has gone
+ *   travel=N   takes N ms to get there   early=0   ends before it gets there
+ * $FAKE_LSTAR: its LSTAR, in hex.
+ * $FAKE_DUMP: a directory that gets the bundle's text files, the arguments,
+ * and what the debugger said, with the control lines on it between (gdb.log).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,10 +44,10 @@
 #include "kernel/xxh.h"
 #include "tools/recfile.h"
 
-static int console = -1, control = -1, disk = -1;
+static int console = -1, control = -1, disk = -1, gdb = -1;
 static const char *fault = "";
 static unsigned long fault_n;
-static bool replaying, recording;
+static bool replaying, recording, debugging;
 static char session[4096];
 static size_t session_size;
 
@@ -157,6 +166,8 @@ static void arguments(int argc, char **argv)
 			console = number_behind(value, "fd=");
 		} else if (!strcmp(argv[i], "-chardev") && strstr(value, "id=control")) {
 			control = number_behind(value, "fd=");
+		} else if (!strcmp(argv[i], "-chardev") && strstr(value, "id=gdb")) {
+			gdb = number_behind(value, "fd=");
 		} else if (!strcmp(argv[i], "-drive")) {
 			snprintf(path, sizeof(path), "%s", value + strlen("file="));
 			path[strcspn(path, ",")] = 0;
@@ -296,6 +307,226 @@ static noreturn_fn void replay(void)
 	finish("recording-end", 0, "");
 }
 
+/* ---- debug: GDB's remote protocol, as much as gdb insists on ---- */
+
+struct stub {
+	char packet[4096];
+	size_t fill;
+	bool inside, no_ack;
+	unsigned sum_digits;
+	u64 rip, heard;
+	FILE *log;
+};
+
+static void gdb_out(const void *data, size_t size)
+{
+	const u8 *p = data;
+
+	while (size) {
+		ssize_t n = write(gdb, p, size);
+
+		if (n <= 0)
+			die("gdb");
+		p += n;
+		size -= (size_t)n;
+	}
+}
+
+static void reply(const char *text)
+{
+	u8 sum = 0;
+
+	for (const char *p = text; *p; p++)
+		sum += (u8)*p;
+	gdb_out("$", 1);
+	gdb_out(text, strlen(text));
+	dprintf(gdb, "#%02x", sum);
+}
+
+static void reply_registers(const struct stub *s)
+{
+	char text[400] = "";
+
+	/* rax to r15, rip, eflags and six selectors; of the others nothing is known. */
+	for (unsigned i = 0; i < 16; i++)
+		strcat(text, "0000000000000000");
+	sprintf(text + strlen(text), "%016lx", __builtin_bswap64(s->rip));
+	for (unsigned i = 0; i < 7; i++)
+		strcat(text, "00000000");
+	reply(text);
+}
+
+static void reply_memory(const char *request)
+{
+	char text[2048] = "";
+	unsigned long size = strtoul(strchr(request, ',') + 1, NULL, 16);
+
+	memset(text, '0', MIN(2 * size, sizeof(text) - 1));
+	reply(text);
+}
+
+static void monitor(struct stub *s, const char *hex)
+{
+	char text[256] = "", answer[600] = "O";
+	unsigned byte;
+
+	for (size_t i = 0; i < 255 && sscanf(hex + 2 * i, "%2x", &byte) == 1; i++)
+		text[i] = (char)byte;
+	fprintf(s->log, "<monitor %s>", text);
+	if (!strncmp(text, "goto ", 5))
+		s->rip = strtoul(text + 5, NULL, 16);
+	for (size_t i = 0; text[i]; i++)
+		sprintf(answer + 1 + 2 * i, "%02x", (u8)text[i]);
+	strcat(answer, "0a");
+	reply(answer);
+	reply("OK");
+}
+
+static void packet(struct stub *s, const char *p)
+{
+	static const char features[] = "qXfer:features:read:target.xml:";
+	bool moves = !strcmp(p, "bs") || !strcmp(p, "bc") || !strcmp(p, "s");
+
+	s->rip = !strcmp(p, "bs") ? s->rip - 1 : !strcmp(p, "bc") ? 0x1000 : !strcmp(p, "s") ? s->rip + 1 : s->rip;
+	if (moves || !strcmp(p, "?"))
+		reply("S05");
+	else if (!strncmp(p, "qSupported", 10))
+		reply("PacketSize=1000;qXfer:features:read+;ReverseStep+;ReverseContinue+;QStartNoAckMode+");
+	else if (!strncmp(p, features, sizeof(features) - 1))
+		reply("l<target><architecture>i386:x86-64</architecture></target>");
+	else if (!strcmp(p, "g"))
+		reply_registers(s);
+	else if (p[0] == 'm')
+		reply_memory(p);
+	else if (!strncmp(p, "qRcmd,", 6))
+		monitor(s, p + 6);
+	else if (!strcmp(p, "qAttached"))
+		reply("1");
+	else if (!strcmp(p, "QStartNoAckMode") || p[0] == 'H' || p[0] == 'D')
+		reply("OK");
+	else if (strcmp(p, "c") && strcmp(p, "k"))
+		reply("");
+	s->no_ack |= !strcmp(p, "QStartNoAckMode");
+}
+
+static void stub_byte(struct stub *s, char c)
+{
+	if (c == 3 && !s->inside) {
+		reply("S02");
+	} else if (c == '$') {
+		s->inside = true;
+		s->fill = s->sum_digits = 0;
+	} else if (s->inside && c == '#') {
+		s->sum_digits = 1;
+	} else if (s->inside && s->sum_digits == 2) {
+		s->packet[s->fill] = 0;
+		s->inside = false;
+		if (!s->no_ack)
+			gdb_out("+", 1);
+		packet(s, s->packet);
+	} else if (s->inside && s->sum_digits) {
+		s->sum_digits++;
+	} else if (s->inside && s->fill < sizeof(s->packet) - 1) {
+		s->packet[s->fill++] = c;
+	}
+}
+
+static bool stub_hear(struct stub *s)
+{
+	u8 bytes[4096];
+	ssize_t n = read(gdb, bytes, sizeof(bytes));
+
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n <= 0)
+		exit(1);
+	fwrite(bytes, 1, (size_t)n, s->log);
+	fflush(s->log);
+	s->heard += (u64)n;
+	if (is("kill") && s->heard >= fault_n)
+		raise(SIGKILL);
+	if (is("echo"))
+		gdb_out(bytes, (size_t)n);
+	else
+		for (ssize_t i = 0; i < n; i++)
+			stub_byte(s, (char)bytes[i]);
+	return true;
+}
+
+/* Empties the port, talks to the one that has gone, forgets it. */
+static void forget(struct stub *s)
+{
+	struct pollfd port = { .fd = gdb, .events = POLLIN };
+
+	while (poll(&port, 1, 0) > 0 && stub_hear(s))
+		;
+	fprintf(s->log, "<detached>");
+	fflush(s->log);
+	gdb_out("STALE", 5);
+	usleep(is("forget") ? (useconds_t)fault_n * 1000 : 0);
+	gdb_out("STALE", 5);
+	*s = (struct stub){ .rip = s->rip, .heard = s->heard, .log = s->log };
+	say("detached\n");
+}
+
+static void stub_control(struct stub *s)
+{
+	static char line[256];
+	static size_t fill;
+	ssize_t n = read(control, line + fill, sizeof(line) - fill - 1);
+	char *end;
+
+	if (n <= 0)
+		exit(1);
+	fill += (size_t)n;
+	line[fill] = 0;
+	while ((end = strchr(line, '\n'))) {
+		*end = 0;
+		if (!strcmp(line, "quit")) {
+			fclose(s->log);
+			finish("quit", 0, "");
+		}
+		if (!strcmp(line, "detached"))
+			forget(s);
+		memmove(line, end + 1, strlen(end + 1) + 1);
+		fill = strlen(line);
+	}
+}
+
+static noreturn_fn void debug(void)
+{
+	struct stub s = { .rip = 0x2000 };
+	const char *lstar = getenv("FAKE_LSTAR");
+	struct pollfd fds[] = { { .fd = gdb, .events = POLLIN }, { .fd = control, .events = POLLIN } };
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s/gdb.log", getenv("FAKE_DUMP") ? getenv("FAKE_DUMP") : "/tmp");
+	s.log = fopen(path, "w");
+	if (!s.log)
+		die(path);
+	say("progress insns=1000 vtime_ns=1500\n");
+	out("guest talk\n", 11);
+	if (is("early"))
+		finish("recording-end", 0, "");
+	if (is("diverge")) {
+		say("diverged epoch=1 insns=7000 expected=%016lx got=%016lx\n", 1UL, 2UL);
+		finish("diverged", 0, "");
+	}
+	usleep(is("travel") ? (useconds_t)fault_n * 1000 : 0);
+	if (poll(fds, 2, 0) > 0 && fds[0].revents) {
+		say("error debugger: it spoke before it was asked\n");
+		finish("host-failed", 0, "");
+	}
+	say("debugging insns=13000 vtime_ns=13500 rip=0x2000 cr3=0x1000 lstar=0x%s bits=64 end=1\n", lstar ? lstar : "0");
+	for (;;) {
+		poll(fds, 2, -1);
+		if (fds[0].revents)
+			stub_hear(&s);
+		if (fds[1].revents)
+			stub_control(&s);
+	}
+}
+
 static u64 conf(const char *key)
 {
 	return conf_u64(session, session_size, key, 0);
@@ -309,7 +540,8 @@ static void open_recording(void)
 		die("no mode");
 	recording = !strcmp(mode, "record");
 	replaying = !strcmp(mode, "replay");
-	if (!recording && !replaying)
+	debugging = !strcmp(mode, "debug");
+	if (!recording && !replaying && !debugging)
 		return;
 	medium = fd_medium(&disk, (u64)lseek(disk, 0, SEEK_END));
 	if (recording) {
@@ -382,5 +614,7 @@ int main(int argc, char **argv)
 		finish("poweroff", 0, "");
 	if (replaying)
 		replay();
+	if (debugging)
+		debug();
 	live();
 }

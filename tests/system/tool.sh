@@ -1,12 +1,13 @@
 #!/bin/sh
 # tool.sh [REPRISE] - the host command against fake-qemu.c: exit statuses, console, recordings
-# on files, damage, terminal.  Prints "ok N - what" lines and the failures' evidence.
-# Needs no hypervisor; runs a few seconds.
+# on files, damage, debuggers, terminal.  Prints "ok N - what" lines and the failures' evidence.
+# Needs no hypervisor; runs half a minute.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 reprise=$(realpath "${1:-build/host/reprise}")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+here=$(pwd)/tests/system
 n=0 failed=0
 
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -I. -o "$tmp/fake-qemu" tests/system/fake-qemu.c tools/recfile.c tools/util.c \
@@ -79,7 +80,7 @@ done
 run "$reprise" run $VM --append 'two
 lines' < /dev/null
 is 2 newline; ok 'usage: a newline in --append'
-for c in run record replay info log verify pack doctor; do
+for c in run record replay debug info log verify pack doctor; do
 	run "$reprise" "$c" --help && grep -q "^reprise $c" out && "$reprise" help "$c" | cmp -s - out
 	ok "$c --help and help $c"
 done
@@ -236,6 +237,142 @@ echo k > kernel
 run "$reprise" doctor; is 0 && grep -q '^ok .*exact here' out; ok doctor
 REPRISE_QEMU=/nonexistent/q run "$reprise" doctor; is 1 && grep -q '^FAIL.*apt-get' out; ok 'doctor without QEMU'
 FAKE=panic run "$reprise" doctor; is 1 && grep -q '^FAIL.*panic' out; ok 'doctor with a broken hypervisor'
+
+# ---- debug: a debugger and the third serial port ----
+"${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -O1 -o talk "$here/talk.c" || exit 1
+echo 'a kernel' > kernel; run "$reprise" record --force -o g.rpl --kernel kernel < text
+soon() { # COMMAND...: it becomes true within 10 s
+	for _ in $(seq 200); do
+		if "$@" 2> /dev/null; then return 0; fi
+		sleep 0.05
+	done
+	return 1
+}
+serve() { # a session for debuggers, $pid, on $port, in the background
+	: > out
+	"$reprise" debug g.rpl --listen 127.0.0.1:0 > out 2> err & pid=$!
+	soon grep -q '^listening 127.0.0.1:[0-9]*$' out && port=$(sed 's/.*://' out)
+}
+leave() { # SIGNAL: it ends then, and so does its QEMU
+	kill "-$1" $pid; wait $pid; status=$?
+	no_qemu
+}
+no_qemu() { ! kill -0 "$(cat dump/pid)" 2> /dev/null; }
+cat > fake-gdb <<'END'
+#!/bin/sh
+# Standard input, output, arguments and connection of a gdb that ends when it is told to.
+printf '%s\n' "$@" > gdb-args
+echo $$ > gdb-pid
+port=$(sed -n 's/^target remote 127.0.0.1://p' gdb-args)
+[ -z "${GDB_SLEEPS:-}" ] || exec sleep 60
+{ printf '+$?#3f+'; [ -z "${GDB_WAITS:-}" ] || sleep 1; } | ./talk 127.0.0.1 "$port" 200 > gdb-heard 2> gdb-end
+[ -z "${GDB_LINGERS:-}" ] || sleep 0.5
+exit "${GDB_STATUS:-0}"
+END
+chmod +x fake-gdb
+printf '.globl entry_SYSCALL_64, panic\nentry_SYSCALL_64: nop\npanic: ret\n' > k.s
+${CC:-gcc} -nostdlib -static -Wl,-e0,-Ttext=0x81000000,--build-id=none -o vmlinux k.s && ${CC:-gcc} -c -m32 -o vmlinux32 k.s || exit 1
+
+run "$reprise" debug g.rpl --gdb ./fake-gdb --at 5K --timeline-mem 100M < /dev/null
+is 0 && [ ! -s out ] && [ ! -s err ] && [ "$(cat gdb-heard)" = '+$S05#b8' ] && no_qemu; ok 'debug: gdb is started, talks, ends'
+printf '%s\n' -q -x "$(dirname "$reprise")/reprise.gdb" -ex > want; head -n 4 gdb-args | cmp -s - want && [ "$(wc -l < gdb-args)" = 5 ]; ok "debug: gdb's arguments"
+run "$reprise" replay g.rpl > /dev/null; sed 's/^mode=replay/mode=debug/' dump/session.conf > want; printf 'at=5000\ntimeline_mib=100\n' >> want
+mem=$(sed -n '/^-m$/{n;s/M//;p}' dump/argv)
+run "$reprise" debug g.rpl --gdb ./fake-gdb --at 5K --timeline-mem 100M < /dev/null; cmp -s want dump/session.conf; ok 'debug: session.conf'
+[ "$(sed -n '/^-m$/{n;p}' dump/argv)" = $((mem + 100))M ] && grep -qx 'socket,id=gdb,fd=[0-9]*' dump/argv &&
+	[ "$(grep -cx -- -serial dump/argv)" = 3 ] && grep -q 'readonly=on' dump/argv; ok "debug: QEMU's arguments"
+run "$reprise" debug g.rpl --gdb ./fake-gdb --console < /dev/null; is 0 'guest talk' && [ ! -s out ]; ok 'debug: --console is on standard error'
+run "$reprise" debug g.rpl --gdb ./fake-gdb -- -batch -ex 'a b' < /dev/null
+[ "$(tail -n 3 gdb-args | tr '\n' ,)" = '-batch,-ex,a b,' ]; ok 'debug: arguments for gdb'
+REPRISE_GDB=./fake-gdb run "$reprise" debug g.rpl < /dev/null; is 0; ok 'debug: REPRISE_GDB'
+
+# symbols
+FAKE_LSTAR=ffffffff92000000 run "$reprise" debug g.rpl --gdb ./fake-gdb --symbols vmlinux < /dev/null
+is 0 && grep -qx "symbol-file $tmp/vmlinux -o 0xffffffff11000000" gdb-args && grep -qx lstar_linear=0x81000000 dump/session.conf &&
+	grep -qx panic_linear=0x81000001 dump/session.conf && grep -qx gdb_arch=x86-64 dump/session.conf; ok 'debug: symbols, where KASLR put them'
+mkdir 'a "dir'; cp vmlinux "a \"dir/it's"; run "$reprise" debug g.rpl --gdb ./fake-gdb --symbols "a \"dir/it's" < /dev/null
+is 0 && grep -qxF "symbol-file $tmp/a\\ \\\"dir/it\\'s" gdb-args; ok 'debug: no LSTAR yet, no offset; a name to be quoted'
+FAKE_LSTAR=ffffffff92000010 run "$reprise" debug g.rpl --gdb ./fake-gdb --symbols vmlinux < /dev/null
+is 0 'symbols are of another kernel: ' && one_line && grep -qx "symbol-file $tmp/vmlinux" gdb-args; ok 'debug: symbols of another kernel'
+run "$reprise" debug g.rpl --gdb ./fake-gdb --symbols vmlinux32 < /dev/null
+is 0 && grep -qx gdb_arch=i386 dump/session.conf; ok 'debug: symbols of a 32-bit kernel'
+strip -o stripped vmlinux
+for c in 'kernel|not an ELF file' '/dev/null|not an ELF file' '.|not an ELF file' 'nowhere|No such file' 'stripped|no symbol table'; do
+	run "$reprise" debug g.rpl --gdb ./fake-gdb --symbols "${c%|*}" < /dev/null; is 2 "${c##*|}" && one_line; ok "debug: --symbols ${c%|*}"
+done
+
+# how gdb ends
+GDB_STATUS=3 run "$reprise" debug g.rpl --gdb ./fake-gdb < /dev/null; is 1 'ended with status 3' && one_line; ok 'debug: gdb fails'
+rm gdb-pid; (soon [ -s gdb-pid ]; kill -9 "$(cat gdb-pid)") & GDB_SLEEPS=1 run "$reprise" debug g.rpl --gdb ./fake-gdb < /dev/null
+wait; is 1 'killed by signal 9' && one_line && no_qemu; ok 'debug: gdb is killed: nothing is left'
+rm gdb-pid; GDB_SLEEPS=1 "$reprise" debug g.rpl --gdb ./fake-gdb > out 2> err < /dev/null & pid=$!
+soon [ -s gdb-pid ]; kill -INT $pid; kill -QUIT $pid; sleep 0.3; kill -0 $pid && kill -0 "$(cat gdb-pid)"; ok 'debug: Ctrl-C is for gdb alone'
+leave TERM && is 1 'killed by signal 15' && ! kill -0 "$(cat gdb-pid)" 2> /dev/null; ok 'debug: SIGTERM ends gdb and QEMU'
+rm gdb-pid; GDB_SLEEPS=1 "$reprise" debug g.rpl --gdb ./fake-gdb > out 2> err < /dev/null & pid=$!
+soon [ -s gdb-pid ]; leave HUP && is 1 && ! kill -0 "$(cat gdb-pid)" 2> /dev/null; ok 'debug: SIGHUP too'
+rm gdb-pid; GDB_SLEEPS=1 "$reprise" debug g.rpl --gdb ./fake-gdb > out 2> err < /dev/null & pid=$!
+soon [ -s gdb-pid ]; kill -9 $pid; wait $pid 2> /dev/null
+soon no_qemu && soon eval '! kill -0 "$(cat gdb-pid)"'; ok 'debug: killed itself, it leaves nothing'
+GDB_SLEEPS=1 run "$reprise" debug g.rpl --gdb ./fake-gdb --timeout 700ms < /dev/null; is 6 && no_qemu; ok 'debug: --timeout'
+GDB_WAITS=1 GDB_LINGERS=1 FAKE=kill=5 run "$reprise" debug g.rpl --gdb ./fake-gdb < /dev/null
+is 1 'killed by signal 9 (Killed); was the host' && grep -q closed gdb-end; ok 'debug: QEMU dies: gdb sees it, then it is explained'
+FAKE=early=0 run "$reprise" debug g.rpl --gdb ./fake-gdb < /dev/null; is 1 'before the point asked for' && one_line; ok 'debug: the run ends before the point'
+FAKE=diverge=1 run "$reprise" debug g.rpl --gdb ./fake-gdb < /dev/null; is 3 'diverged at epoch 1, instruction 7,000' && one_line; ok 'debug: a divergence on the way'
+FAKE=die run "$reprise" debug g.rpl --gdb ./fake-gdb < /dev/null; is 1 'could not set up' && one_line; ok 'debug: QEMU does not start'
+
+# what is refused before anything starts
+rm -f dump/pid
+for c in '--gdb ./nothing|2|no program that can be run' '--listen 1:2:3|2|not understood' '--listen nonsense|2|not understood' \
+	'--listen 192.0.2.1:0|2|another address' '--listen 0 --gdb gdb|2|choose' '--listen 0 -- -batch|2|none is started' '--at soon|2|not understood' \
+	'--at 5G|2|ends after' '--timeline-mem 0|2|not understood' '--until 5|2|no option of'; do
+	want=${c#*|}
+	run "$reprise" debug g.rpl ${c%%|*} < /dev/null; is "${want%%|*}" "${want#*|}" && [ "$(wc -l < err)" = 1 ] && [ ! -e dump/pid ]; ok "debug ${c%%|*}"
+done
+mkdir empty; PATH=$tmp/empty run "$reprise" debug g.rpl < /dev/null; is 1 'apt-get install gdb' && one_line; ok 'debug: no gdb here'
+
+# clients
+serve && printf '$?#3f' | ./talk 127.0.0.1 "$port" > heard; [ "$(cat heard)" = '+$S05#b8' ]; ok 'debug --listen serves'
+leave INT; is 0 && [ ! -s err ]; ok 'debug --listen: Ctrl-C leaves'
+serve; mkfifo typed1; ./talk 127.0.0.1 "$port" < typed1 > heard1 & client=$!
+exec 8> typed1; printf '$?#3f' >&8; soon grep -q S05 heard1
+./talk 127.0.0.1 "$port" < /dev/null > heard2 2> end2; grep -q closed end2 && [ ! -s heard2 ] && soon grep -q 'a second debugger: refused' err
+ok 'a second debugger is refused'
+printf '$?#3f' >&8; soon grep -q 'S05.*S05' heard1; ok 'the first one does not notice'
+printf '$g' >&8; soon grep -q '?#3f$g' dump/gdb.log; kill -9 $client; wait $client 2> /dev/null
+printf '$?#3f' | ./talk 127.0.0.1 "$port" > heard; [ "$(cat heard)" = '+$S05#b8' ] && grep -q '$g<detached>' dump/gdb.log
+ok 'a debugger killed in the middle of a packet; the next one begins afresh'
+exec 8>&-; leave TERM; is 0; ok 'debug --listen: SIGTERM leaves'
+FAKE=forget=300 serve
+for i in 1 2 3; do printf '$?#3f' | ./talk 127.0.0.1 "$port" 600 | head -c 8; done > heard
+[ "$(cat heard)" = '+$S05#b8+$S05#b8+$S05#b8' ]; ok 'the next debugger waits until the last is forgotten, and hears nothing stale'
+printf 'last words' | ./talk 127.0.0.1 "$port" 0; soon grep -q 'last words<detached>' dump/gdb.log; ok "a debugger's last words come before detached"
+leave INT; is 0; ok 'debug --listen: leaves while nobody is there'
+FAKE=echo serve; ./talk 127.0.0.1 "$port" 700 < big > heard; cmp -s big heard; ok '3 MB through the relay and back'
+leave INT
+FAKE=kill=3 serve; printf '$?#3f' | ./talk 127.0.0.1 "$port" 5000 > heard 2> end2; wait $pid; status=$?
+is 1 'killed by signal 9' && grep -q closed end2; ok 'debug --listen: QEMU dies'
+FAKE=travel=800 "$reprise" debug g.rpl --listen "$port" > out 2> err & pid=$!
+sleep 0.4; ! printf '$?#3f' | ./talk 127.0.0.1 "$port" > heard 2>&1; ok 'nobody listens before the hypervisor does'
+soon grep -q "^listening 127.0.0.1:$port$" out && printf '$?#3f' | ./talk 127.0.0.1 "$port" > heard; [ "$(cat heard)" = '+$S05#b8' ]; ok 'debug --listen PORT'
+run "$reprise" debug g.rpl --listen ":$port" < /dev/null; is 2 'Address already in use'; ok 'debug --listen: taken'
+leave INT
+rm dump/gdb.log; FAKE=travel=1000 "$reprise" debug g.rpl --listen 0 > out 2> err & pid=$!
+soon [ -e dump/gdb.log ]; sleep 0.3; kill -INT $pid; wait $pid; status=$?; is 1 && no_qemu && [ ! -s out ]; ok 'debug: Ctrl-C on the way'
+if [ -s /proc/net/if_inet6 ]; then
+	"$reprise" debug g.rpl --listen '[::1]:0' > out 2> err & pid=$!
+	soon grep -q '^listening \[::1\]:[0-9]*$' out && printf '$?#3f' | ./talk ::1 "$(sed 's/.*://' out)" > heard; [ "$(cat heard)" = '+$S05#b8' ]; ok 'debug --listen, IPv6'
+	leave INT
+fi
+if command -v gdb > /dev/null; then
+	FAKE_LSTAR=92000000 run "$reprise" debug g.rpl --symbols vmlinux -- -nx -batch -ex 'reverse-stepi' -ex 'p/x $pc' -ex 'back 3' -ex 'p/x $pc' \
+		-ex 'goto 5000' -ex 'p/x $pc' -ex 'whowrote *(int*)0x1234' -ex 'whowrote 0x10 2' -ex 'p/x &panic' -ex where-am-i -ex inputs -ex 'help whowrote' < /dev/null
+	is 0 && grep -q '^$1 = 0x1fff$' out && grep -q '^$2 = 0x1ffc$' out && grep -q '^$3 = 0x5000$' out && grep -q '^$4 = 0x92000001$' out &&
+		grep -q 'Usage: whowrote' out; ok 'debug: gdb itself, backwards, symbols where they are'
+	tr '>' '\n' < dump/gdb.log | sed -n 's/.*<monitor //p' | tr '\n' , > heard
+	[ "$(cat heard)" = 'goto 5000,who-wrote 0x1234 4,who-wrote 0x10 2,where,inputs,' ]; ok "debug: the commands we teach gdb"
+	serve; gdb -nx -q -batch -ex "target remote :$port" -ex 'p/x $pc' < /dev/null > heard 2>&1; grep -q '= 0x2000' heard; ok 'debug --listen: gdb connects'
+	leave INT
+fi
 
 # ---- terminal: script(1) gives one ----
 if command -v script > /dev/null; then
