@@ -134,7 +134,7 @@ err_t rec_put_end(struct rec_writer *w, const struct rec_end *ends, unsigned n) 
 
 /* ---- reading ---- */
 
-/* Where reading stopped [docs/RECORDING.md 10]. */
+/* Where reading stopped [docs/RECORDING.md 11]. */
 enum rec_stop {
 	REC_STOP_NONE,
 	REC_STOP_COMPLETE,

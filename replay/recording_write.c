@@ -3,7 +3,7 @@
  *
  * Events gather in w->events; a commit turns them into one chunk and writes
  * it in whole sectors.  Changes only the writer and its medium.  Holds the
- * writing rules W1 to W5 of docs/RECORDING.md 9.
+ * writing rules W1 to W5 of docs/RECORDING.md 10.
  */
 #include "kernel/xxh.h"
 #include "replay/recording_format.h"

@@ -145,6 +145,13 @@ static void load_guest(struct session *s)
 	vm->virt->load(&vm->vcpu[0], PART_ALL);
 }
 
+void session_clear_guest(struct session *s)
+{
+	for (u64 at = 0; at < s->vm->mem.size_bytes; at += PAGE_SIZE)
+		if (guestmem_peek(&s->vm->mem, GPA(at)) && load_zero(s->vm, GPA(at), PAGE_SIZE))
+			session_fail("out of memory; start QEMU with more (-m)");
+}
+
 void session_make_vm(struct session *s, struct boundary *boundary)
 {
 	struct vm_config c = machine_config(s);

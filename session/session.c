@@ -84,6 +84,68 @@ void session_open_recording(struct session *s)
 		session_fail("the recording cannot be read");
 }
 
+static void start_storing(struct session *s)
+{
+	u64 every = session_number(s->session, "checkpoint_every", 0);
+
+	if (!every)
+		return;
+	s->stored = session_memory(sizeof(*s->stored));
+	stored_start(s->stored, s->vm, s->writer, every);
+}
+
+bool session_seek_stored(struct session *s)
+{
+	struct rec_place at = { .offset = session_number(s->session, "resume_offset", 0),
+				.chain = session_number(s->session, "resume_chain", 0) };
+
+	if (!at.offset)
+		return false;
+	if (rec_seek(s->reader, &at))
+		session_fail("the stored checkpoint cannot be read");
+	return true;
+}
+
+/* --- a replay that begins at a stored checkpoint: straight into the VM --- */
+
+static err_t into_vm_begin(void *ctx, const struct stored_point *p)
+{
+	struct session *s = ctx;
+
+	s->resumed = *p;
+	return OK;
+}
+
+static err_t into_vm_page(void *ctx, u64 frame, const u8 *data)
+{
+	struct session *s = ctx;
+	return guestmem_write(&s->vm->mem, GPA(frame << PAGE_SHIFT), data, PAGE_SIZE);
+}
+
+/* Only the last one's: the ones before it are there for their pages. */
+static err_t into_vm_state(void *ctx, const u8 *data, u32 size)
+{
+	struct session *s = ctx;
+
+	return s->resumed.at.count == session_number(s->session, "resume_insns", 0) ? checkpoint_load_state(s->vm, data, size) : OK;
+}
+
+static void resume(struct session *s)
+{
+	const struct stored_sink sink = { into_vm_begin, into_vm_page, into_vm_state, s };
+	struct replay_place place = { 0 };
+
+	if (!session_seek_stored(s))
+		return;
+	session_clear_guest(s);
+	if (stored_load(s->reader, session_number(s->session, "resume_insns", 0), false, &sink))
+		session_fail("the stored checkpoint cannot be read");
+	rec_tell(s->reader, &place.at);
+	place.epochs = s->resumed.epochs;
+	if (replay_seek(&s->boundary.replay, s->vm, &place) || vm_digest(s->vm) != s->resumed.digest)
+		session_fail("the stored checkpoint is not of this machine; replay without --from");
+}
+
 static struct boundary *start_replay(struct session *s)
 {
 	session_open_recording(s);
@@ -157,6 +219,8 @@ void session_finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
 			       .input_bytes = vm->stats.input_bytes, .digest = digest };
 
 	ksnprintf(end.reason, sizeof(end.reason), "%s", vm->stop_reason);
+	if (s->stored && outcome != VM_HOST_FAILED)
+		stored_end(s->stored);
 	if (s->writer && outcome != VM_HOST_FAILED && rec_put_end(s->writer, &end, 1))
 		outcome = VM_HOST_FAILED;
 	if (s->writer && s->writer->error)
@@ -227,6 +291,10 @@ void hypervisor_main(const struct boot_info *bi)
 	start = rdtsc();
 	session_make_vm(s, boundary);
 	control_printf("# guest loaded in %lu instructions\n", rdtsc() - start);
+	if (s->writer)
+		start_storing(s);
+	if (s->reader)
+		resume(s);
 	start = rdtsc();
 	outcome = vm_run(s->vm);
 	session_finish(s, outcome, rdtsc() - start);

@@ -20,6 +20,7 @@
 #include "replay/boundaries.h"
 #include "replay/inspect.h"
 #include "replay/perturb.h"
+#include "replay/stored.h"
 #include "vmm/selftest.h"
 #include "vmm/vm.h"
 
@@ -49,6 +50,7 @@ struct session {
 	struct host_quirks quirks;
 	u64 float_probe;
 	struct vm *vm;
+	struct stored_point resumed;   /* where a replay began, if not at the beginning */
 	struct perturb perturb;
 	struct inspect inspect;
 	struct blk *disk;
@@ -58,6 +60,7 @@ struct session {
 		struct replay_boundary replay;
 	} boundary;
 	struct rec_writer *writer;
+	struct stored_writer *stored;  /* NULL: no checkpoints are stored */
 	struct rec_reader *reader;
 };
 
@@ -80,11 +83,15 @@ u64 session_number(struct text t, const char *key, u64 fallback);
 void *session_memory(size_t size);
 /* The VM, with its guest loaded, in s->vm. */
 void session_make_vm(struct session *s, struct boundary *boundary);
+/* Its memory is all zeros again. */
+void session_clear_guest(struct session *s);
 
 /* ---- session.c ---- */
 
 /* The reader of the recording, at the beginning of the run. */
 void session_open_recording(struct session *s);
+/* To the stored checkpoints the session may begin with, if session.conf names any. */
+bool session_seek_stored(struct session *s);
 /* Says how the VM ended, and checks a replay's end. */
 void session_finish(struct session *s, enum vm_outcome outcome, u64 host_insns);
 

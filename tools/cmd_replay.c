@@ -7,6 +7,23 @@
 #include "tools/operand.h"
 #include "tools/bisect.h"
 
+/* The stored checkpoint that the run may begin at, instead of its beginning. */
+static void describe_resume(struct buf *conf, const struct summary *sum, const struct options *o, bool debug)
+{
+	bool at_end = debug && o->at && strcmp(o->at, "begin");
+	u64 to = at_end ? ~0UL : debug ? o->at_insns : o->from;
+	const struct stored_place *p;
+
+	if (debug ? o->at && !at_end : !o->has_from || o->has_perturb || o->has_plant || o->bisect)
+		return; /* from the beginning on: there the run was not disturbed yet */
+	p = summary_stored(sum, to, at_end);
+	if (p)
+		buf_printf(conf, "resume_offset=%llu\nresume_chain=0x%016llx\nresume_insns=%llu\nresume_end=%d\n",
+			   (unsigned long long)p->offset, (unsigned long long)p->chain, (unsigned long long)p->count, p->end);
+	if (p && p->end && sum->ended)
+		buf_printf(conf, "end_outcome=%d\nend_guest_exit=%u\n", (int)sum->end.outcome, sum->end.guest_exit);
+}
+
 /* What the hypervisor is told about one pass over the recording, but for how it is disturbed. */
 static void describe_pass(struct buf *conf, const char *mode, const struct summary *sum, const struct options *o)
 {
@@ -17,6 +34,7 @@ static void describe_pass(struct buf *conf, const char *mode, const struct summa
 			   (unsigned long long)sum->end.vtime_ns);
 	if (o->has_from)
 		buf_printf(conf, "from=%llu\n", (unsigned long long)o->from);
+	describe_resume(conf, sum, o, !strcmp(mode, "debug"));
 	if (o->has_until)
 		buf_printf(conf, "until=%llu\n", (unsigned long long)o->until);
 }

@@ -34,8 +34,8 @@ static enum status begin_recording(const struct machine *m, const struct options
 			e = pack_image(w, image_roles[i], &m->image[i]);
 	if (!e && o->sync)
 		e = rec_commit(w, true);
-	buf_printf(conf, "append_offset=%llu\nappend_chain=0x%016llx\nsync=%d\n", (unsigned long long)w->end,
-		   (unsigned long long)w->chain, o->sync);
+	buf_printf(conf, "append_offset=%llu\nappend_chain=0x%016llx\nsync=%d\ncheckpoint_every=%llu\n", (unsigned long long)w->end,
+		   (unsigned long long)w->chain, o->sync, (unsigned long long)o->checkpoint_every);
 	free(w);
 	if (!e)
 		return ST_OK;
@@ -184,6 +184,10 @@ const struct command cmd_record = {
 		"  --force             unless this is given\n"
 		"  --pack              put kernel and initial RAM disk into it, so that it replays\n"
 		"                      on another machine ('reprise pack' does it later)\n"
+		"  --checkpoints       keep states of the machine in it, one every 1G instructions and\n"
+		"                      one at its end, so that 'debug' and 'replay --from' begin there\n"
+		"                      at once; the recording grows by the memory that was written\n"
+		"  --checkpoint-every N   the same, every N instructions\n"
 		"  --sync              have it survive a power failure too: slower\n\n"
 		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_CONSOLE "\n"
 		"  reprise record -o a.rpl --kernel bzImage --initrd initrd.cpio --append console=ttyS0\n"

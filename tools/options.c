@@ -10,7 +10,7 @@ enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
-	O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE,
+	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -39,6 +39,8 @@ static const struct {
 	{ OPT_RUN, { "stats", no_argument, NULL, O_STATS } },
 	{ OPT_CONSOLE, { "no-eof-char", no_argument, NULL, O_NO_EOF } },
 	{ OPT_RECORD, { "sync", no_argument, NULL, O_SYNC } },
+	{ OPT_RECORD, { "checkpoints", no_argument, NULL, O_CHECKPOINTS } },
+	{ OPT_RECORD, { "checkpoint-every", required_argument, NULL, O_CHECKPOINT_EVERY } },
 	{ OPT_RECORD, { "pack", no_argument, NULL, O_PACK } },
 	{ OPT_OUTPUT, { "output", required_argument, NULL, O_OUTPUT } },
 	{ OPT_OUTPUT, { "force", no_argument, NULL, O_FORCE } },
@@ -170,6 +172,8 @@ static enum status set(struct options *o, int id, const char *name, const char *
 		return st;
 	case O_OUTPUT: o->output = arg; break;
 	case O_SYNC: o->sync = true; break;
+	case O_CHECKPOINTS: o->checkpoint_every = o->checkpoint_every ? o->checkpoint_every : CHECKPOINT_EVERY; break;
+	case O_CHECKPOINT_EVERY: return set_count(name, arg, &o->checkpoint_every);
 	case O_PACK: o->pack = true; break;
 	case O_FORCE: o->force = true; break;
 	case O_PERTURB: o->has_perturb = true; return set_number(name, arg, &o->perturb);
@@ -203,6 +207,9 @@ static enum status check(const struct options *o, unsigned groups)
 		return ST_OK;
 	if (!o->kernel)
 		return complain(ST_USAGE, "--kernel: missing; say what to boot: --kernel FILE");
+	if (o->checkpoint_every % o->poll_insns)
+		return complain(ST_USAGE, "--checkpoint-every %llu: not a multiple of --poll-insns %llu; make it one",
+				(unsigned long long)o->checkpoint_every, (unsigned long long)o->poll_insns);
 	if (o->epoch_insns % o->poll_insns)
 		return complain(ST_USAGE, "--epoch-insns %llu: not a multiple of --poll-insns %llu; make it one",
 				(unsigned long long)o->epoch_insns, (unsigned long long)o->poll_insns);

@@ -21,6 +21,8 @@ enum {
 	OPT_DEBUG = 1024, /* a debugger, and where it begins */
 };
 
+#define CHECKPOINT_EVERY 1000000000UL /* instructions, unless said otherwise */
+
 struct options {
 	/* VM */
 	const char *kernel, *initrd, *root, *append;
@@ -30,6 +32,7 @@ struct options {
 	/* recording */
 	const char *output;
 	bool sync, pack, force;
+	u64 checkpoint_every;   /* instructions; 0: no checkpoints in the recording */
 	/* what a boot loader is to give the hypervisor goes here; NULL: it runs now */
 	const char *bundle;
 	/* replay; POINTs are instruction counts */

@@ -116,6 +116,35 @@ static void add_event(struct summary *s, const struct rec_event *ev)
 		s->last = ev->at;
 }
 
+static void add_stored(struct summary *s, const struct rec_reader *r)
+{
+	switch (stored_parse(&r->chunk, &s->begun)) {
+	case STORED_BEGIN:
+		if (s->begun.full) {
+			s->full.offset = r->chunk.offset;
+			s->full.chain = r->chunk_chain;
+		}
+		break;
+	case STORED_STATE:
+		if (s->full.offset) {
+			s->full.count = s->begun.at.count;
+			s->full.end = s->begun.end;
+			buf_add(&s->stored, &s->full, sizeof(s->full));
+		}
+		break;
+	}
+}
+
+const struct stored_place *summary_stored(const struct summary *s, u64 count, bool at_end)
+{
+	const struct stored_place *list = (const void *)s->stored.data, *best = NULL;
+
+	for (size_t i = 0; i < s->stored.size / sizeof(*list); i++)
+		if (list[i].count <= count && (!list[i].end || at_end))
+			best = &list[i];
+	return best;
+}
+
 static void add_chunk(struct summary *s, struct rec_reader *r)
 {
 	struct rec_event ev;
@@ -131,6 +160,9 @@ static void add_chunk(struct summary *s, struct rec_reader *r)
 	case REC_HOST:
 		s->host.size = 0;
 		buf_add(&s->host, r->chunk.payload, r->chunk.size);
+		break;
+	case REC_CHECKPOINT:
+		add_stored(s, r);
 		break;
 	case REC_EVENTS:
 		while (!rec_chunk_event(r, &ev))
@@ -216,6 +248,7 @@ void summary_free(struct summary *s)
 	s->fd = -1;
 	buf_free(&s->head);
 	buf_free(&s->host);
+	buf_free(&s->stored);
 	buf_free(&s->image[0]);
 	buf_free(&s->image[1]);
 }

@@ -6,6 +6,7 @@
 #define TOOLS_RECFILE_H
 
 #include "replay/recording.h"
+#include "replay/stored.h"
 #include "tools/tool.h"
 
 /* A recording while it grows: sparse, of this size at most; truncated when it is done. */
@@ -19,6 +20,13 @@ struct rec_medium fd_medium(int *fd, u64 size);
  * existing file is refused unless force.  -1 after a complaint.
  */
 int recfile_create(const char *path, bool force, u64 *size);
+
+/* A checkpoint stored in a recording, and where reading begins for it: at the full one it builds on. */
+struct stored_place {
+	u64 offset, chain;
+	u64 count;
+	bool end;
+};
 
 /* Everything a command wants to know of a recording. */
 struct summary {
@@ -37,7 +45,13 @@ struct summary {
 	u64 last_digest;
 	bool ended;                 /* end is valid */
 	struct rec_end end;
+	struct buf stored;          /* of struct stored_place, in file order */
+	struct stored_place full;   /* the last full one's */
+	struct stored_point begun;  /* the one being read */
 };
+
+/* The last stored checkpoint at or before a count, NULL: none.  at_end: the one of the end will do, and is best. */
+const struct stored_place *summary_stored(const struct summary *s, u64 count, bool at_end);
 
 extern const char *const image_roles[2]; /* "kernel", "initrd" */
 

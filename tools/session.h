@@ -6,6 +6,9 @@
  *   append_offset, append_chain   record: where to append (rec_writer_open)
  *   run_offset, run_chain         replay: where to read (rec_reader_open_at)
  *   sync=1          record: flush at each commit
+ *   checkpoint_every   record: instructions between two checkpoints, 0: none
+ *   resume_offset, resume_chain, resume_insns, resume_end   replay, debug: where
+ *                   the chunks of stored checkpoints begin, and which of them to take
  *   left_insns, left_vtime        replay: where the operator left the recorded run
  *   perturb, from, until          replay: as the options of these names
  *   plant_at, plant_gpa           replay: flip a bit of memory, to see it found
