@@ -44,6 +44,7 @@ void stored_end(struct stored_writer *s);
 
 /* The parts of a CHECKPOINT chunk, in file order: begin, pages, state. */
 enum stored_part { STORED_BEGIN = 1, STORED_PAGES = 2, STORED_STATE = 3 };
+enum { STORED_FULL = 1, STORED_AT_END = 2 }; /* BEGIN's flags */
 
 /* Which part it is, 0: none that this version knows.  For BEGIN *p is filled. */
 unsigned stored_parse(const struct rec_chunk *c, struct stored_point *p);
