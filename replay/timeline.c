@@ -11,6 +11,7 @@
  *   3  branches
  *   4  running to a condition
  *   5  the surroundings
+ *   6  the inputs around here
  */
 #include <stdarg.h>
 
@@ -437,4 +438,55 @@ void timeline_describe(struct timeline *t, void (*print)(void *ctx, const char *
 	ksnprintf(line, sizeof(line), "taken: %lu, dropped: %lu, gone back to: %lu, stretches walked: %lu", cs->taken,
 		  cs->dropped, cs->restored, t->walked);
 	print(ctx, line);
+}
+
+/* --- 6  the inputs around here ------------------------------------------------------------- */
+
+static void print_input(const struct rec_event *ev, char mark, void (*print)(void *ctx, const char *line), void *ctx)
+{
+	char line[160];
+	int n = ksnprintf(line, sizeof(line), "%c %lu  vtime %lu ns  console, %u byte%s: ", mark, ev->at.count, ev->at.vtime_ns,
+			  ev->input.size, ev->input.size == 1 ? "" : "s");
+
+	for (u32 i = 0; i < ev->input.size && i < 40; i++) {
+		u8 c = ev->input.data[i];
+
+		if (c >= ' ' && c < 0x7f)
+			n += ksnprintf(line + n, sizeof(line) - (size_t)n, "%c", c);
+		else
+			n += ksnprintf(line + n, sizeof(line) - (size_t)n, "\\x%02x", c);
+	}
+	print(ctx, line);
+}
+
+/* From the beginning of the recording: inputs `first` to `last`, counted from 0; returns how many lie at or before here. */
+static u64 list_inputs(struct timeline *t, u64 first, u64 last, void (*print)(void *ctx, const char *line), void *ctx)
+{
+	struct rec_reader *r = t->replay->r;
+	u64 n = 0, past = 0, here = t->branched ? t->branch_count : t->vm->now.count;
+	struct rec_event ev;
+
+	if (rec_seek(r, &t->cs->sorted[0]->place.at))
+		return 0;
+	while (!rec_next_event(r, &ev)) {
+		if (ev.kind != REC_INPUT || ev.vm)
+			continue;
+		past += ev.at.count <= here;
+		if (n >= first && n <= last && print)
+			print_input(&ev, ev.at.count <= here ? ' ' : '>', print, ctx);
+		n++;
+	}
+	return past;
+}
+
+void timeline_inputs(struct timeline *t, unsigned n, void (*print)(void *ctx, const char *line), void *ctx)
+{
+	struct replay_place here;
+	u64 past;
+
+	replay_tell(t->replay, &here);
+	past = list_inputs(t, 1, 0, NULL, NULL);
+	list_inputs(t, past > n ? past - n : 0, past + n - 1, print, ctx);
+	if (replay_seek(t->replay, t->vm, &here))
+		timeline_fail(t, "the recording cannot be read");
 }

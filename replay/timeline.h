@@ -92,8 +92,10 @@ bool timeline_at_end(const struct timeline *t);
 /* Why the last journey failed, in words. */
 const char *timeline_trouble(const struct timeline *t);
 
-/* Figures and the recorded inputs around here, a line each. */
+/* Figures, a line each. */
 void timeline_describe(struct timeline *t, void (*print)(void *ctx, const char *line), void *ctx);
+
+/* The last n recorded inputs up to here and the next n, marked '>', a line each. */
 void timeline_inputs(struct timeline *t, unsigned n, void (*print)(void *ctx, const char *line), void *ctx);
 
 #endif

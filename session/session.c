@@ -286,6 +286,8 @@ void hypervisor_main(const struct boot_info *bi)
 		console_flush();
 		machine_exit(0);
 	}
+	if (!strcmp(s->mode, "debug"))
+		session_debug(s);
 	boundary = !strcmp(s->mode, "record") ? start_record(s) : !strcmp(s->mode, "replay") ? start_replay(s)
 											      : start_live(s);
 	start = rdtsc();
