@@ -43,6 +43,9 @@ void gdb_init(struct gdb *g, struct timeline *t, const struct gdb_link *link, en
 /* True while GDB has asked to stop a journey (or has gone): the timeline's host asks this now and then. */
 bool gdb_wants_stop(struct gdb *g);
 
+/* A client has come, and has not left yet. */
+bool gdb_attached(const struct gdb *g);
+
 /* Serves until a client kills the machine or link.quit says so. */
 void gdb_serve(struct gdb *g);
 

@@ -95,6 +95,7 @@ bool gdb_wants_stop(struct gdb *g)
 static void supported(struct gdb *g, const char *args unused_arg)
 {
 	new_session(g);
+	g->attached = true;
 	if (g->line->branched(g->t))
 		gdb_say(g, "reprise: this is no recorded run but a branch of one; going back throws it away\n");
 	packet_reply(&g->io, "PacketSize=%x;QStartNoAckMode+;qXfer:features:read+;qXfer:threads:read+;"
@@ -110,6 +111,7 @@ static void no_ack_mode(struct gdb *g, const char *args unused_arg)
 
 static void detach(struct gdb *g, const char *args unused_arg)
 {
+	g->attached = false;
 	packet_reply(&g->io, "OK");
 	new_session(g);
 }
@@ -487,6 +489,11 @@ static void answer(struct gdb *g)
 	packet_send(&g->io);
 }
 
+bool gdb_attached(const struct gdb *g)
+{
+	return g->attached;
+}
+
 void gdb_serve(struct gdb *g)
 {
 	const struct gdb_link *l = &g->io.link;
@@ -497,6 +504,7 @@ void gdb_serve(struct gdb *g)
 		} else if (l->client_gone(l->ctx)) {
 			g->io.nraw = 0;
 			g->io.no_ack = false;
+			g->attached = false;
 			new_session(g);
 			l->client_forgotten(l->ctx);
 		} else {

@@ -49,7 +49,7 @@ struct gdb {
 	enum gdb_arch wanted, arch;
 	unsigned vcpu;           /* whose registers and memory are meant: Hg */
 	bool physical;           /* memory packets mean guest-physical addresses */
-	bool killed;
+	bool killed, attached;
 	char stop[80];           /* the last stop reply */
 	u8 chunk[PACKET_BYTES / 2]; /* memory on its way, of one packet at a time */
 

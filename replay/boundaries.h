@@ -14,6 +14,13 @@
 #include "replay/recording.h"
 #include "vmm/boundary.h"
 
+/* How far a replay has read, to come back to. */
+struct replay_place {
+	struct rec_place at;
+	bool ready;            /* the event behind `at` was held ready */
+	u64 epochs;
+};
+
 struct live_boundary {
 	struct boundary b;
 	const struct host_port *host;
@@ -37,6 +44,12 @@ struct record_boundary {
 void record_boundary_init(struct record_boundary *r, const struct host_port *host, struct rec_writer *w, u32 vm,
 			  bool sync);
 
+/*
+ * Where a replay of what is recorded so far would stand, were it here: what was
+ * queued is written.  Errors stick in w.
+ */
+struct replay_place record_tell(struct record_boundary *r, const struct execpoint *now);
+
 /* After the VM ended: lets go what --sync still holds back. */
 void record_boundary_finish(struct record_boundary *r, const struct execpoint *now);
 
@@ -58,18 +71,13 @@ struct replay_boundary {
 	err_t error;           /* ERR_END: no more events; else why the recording cannot be read on */
 	u64 epochs;
 	u64 show_from;         /* no output before this count */
+	u64 known_to;          /* a run that goes on: up to this count nothing else has entered than what is recorded */
 	u64 left_insns, left_vtime_ns; /* where the operator left the recorded run; NO_STOP: nowhere special */
 	struct vm_stop *left;
 	struct rec_place before; /* where `ev`, or the end, was read */
 	struct divergence diverged;
 };
 
-/* How far a replay has read, to come back to. */
-struct replay_place {
-	struct rec_place at;
-	bool ready;            /* the event behind `at` was held ready */
-	u64 epochs;
-};
 void replay_boundary_init(struct replay_boundary *p, const struct host_port *host, struct rec_reader *r);
 
 /*

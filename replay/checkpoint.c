@@ -139,7 +139,10 @@ static err_t fill(struct checkpoints *cs, struct checkpoint *c)
 	err = take_state(cs, c);
 	if (!err)
 		err = image_take(&cs->keeper, &c->memory);
-	replay_tell(cs->replay, &c->place);
+	if (cs->recording && cs->vm->boundary == &cs->recording->b)
+		c->place = record_tell(cs->recording, &cs->vm->now);
+	else
+		replay_tell(cs->replay, &c->place);
 	if (err)
 		drop_contents(cs, c);
 	return err;
@@ -192,12 +195,12 @@ struct checkpoint *checkpoint_take(struct checkpoints *cs)
 
 bool checkpoint_take_end(struct checkpoints *cs)
 {
-	if (cs->has_end || !fill_for_sure(cs, &cs->end))
-		return false;
-	cs->has_end = true;
+	if (cs->has_end)
+		drop_contents(cs, &cs->end);
+	cs->has_end = fill_for_sure(cs, &cs->end);
 	cs->end_outcome = cs->vm->outcome;
 	cs->end_guest_exit = cs->vm->guest_exit;
-	return true;
+	return cs->has_end;
 }
 
 /* --- restoring ----------------------------------------------------------------------- */

@@ -29,6 +29,7 @@ struct checkpoint {
 struct checkpoints {
 	struct vm *vm;
 	struct replay_boundary *replay;
+	struct record_boundary *recording;          /* of a run that still goes on; NULL */
 	struct page_pool pool;
 	struct image_keeper keeper;
 	struct checkpoint *sorted[MAX_CHECKPOINTS]; /* by count; no two at one */
@@ -55,8 +56,8 @@ err_t checkpoints_init(struct checkpoints *cs, struct vm *vm, struct replay_boun
 struct checkpoint *checkpoint_take(struct checkpoints *cs);
 
 /*
- * The same for a VM that has ended.  False: no memory, or it is there already.
- * Going back to it (checkpoint_restore(cs, &cs->end)) ends the VM again.
+ * The same where a VM has ended, or where its run has come to so far: cs->end.
+ * False: no memory.  Going back there, a VM that had ended has ended again.
  */
 bool checkpoint_take_end(struct checkpoints *cs);
 

@@ -17,6 +17,8 @@ struct host_port {
 	void (*console_write)(void *ctx, const void *data, size_t n);
 	bool (*console_ended)(void *ctx); /* no more will come: the VM runs as a batch */
 	bool (*quit)(void *ctx);          /* the operator wants to leave */
+	/* Asked while the VM idles: the VM is to pause here.  NULL: never. */
+	bool (*pause)(void *ctx);
 	/* Waits until something is typed, said, or max_ns have passed; returns the ns that passed. */
 	u64 (*wait)(void *ctx, u64 max_ns);
 	/* Called now and then, for a progress line. */

@@ -58,6 +58,8 @@ static u64 live_idle(struct boundary *b, const struct execpoint *now, u64 deadli
 		}
 		if (l->host->quit(l->host->ctx))
 			return VTIMER_NEVER;
+		if (l->host->pause && l->host->pause(l->host->ctx))
+			return at;
 		if (l->host->console_ended(l->host->ctx))
 			return deadline_ns;
 		if (!left)

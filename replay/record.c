@@ -79,6 +79,18 @@ static void record_output(struct boundary *b, const struct execpoint *now, const
 	}
 }
 
+struct replay_place record_tell(struct record_boundary *r, const struct execpoint *now)
+{
+	struct replay_place at = { 0 };
+
+	release(r, now);
+	r->pending = true;
+	commit(r);
+	at.at = (struct rec_place){ .offset = r->w->end, .chain = r->w->chain };
+	memcpy(at.at.base, r->w->base, sizeof(at.at.base));
+	return at;
+}
+
 void record_boundary_finish(struct record_boundary *r, const struct execpoint *now)
 {
 	release(r, now);

@@ -378,6 +378,7 @@ err_t rec_seek(struct rec_reader *r, const struct rec_place *at)
 {
 	if (!at->inside || r->chunk.type != REC_EVENTS || r->chunk.offset != at->offset) {
 		r->stop = REC_STOP_NONE;
+		r->window_fill = 0; /* the file may have grown since */
 		r->nends = 0;
 		r->chunk.type = 0;
 		r->chunk.size = 0;

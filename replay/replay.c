@@ -97,6 +97,8 @@ static u64 replay_idle(struct boundary *b, const struct execpoint *now, u64 dead
 		return p->ev.kind == REC_INPUT && p->ev.at.count == now->count && p->ev.at.vtime_ns < deadline_ns
 			? p->ev.at.vtime_ns : deadline_ns;
 	e = replay_recorded_end(p);
+	if (!e && now->count <= p->known_to)
+		return deadline_ns;
 	if (!e || operator_left(p, now))
 		return VTIMER_NEVER;
 	if (e->outcome == VM_QUIT && e->insns == now->count && e->vtime_ns < deadline_ns)
@@ -129,7 +131,7 @@ static enum vm_outcome replay_poll(struct boundary *b, const struct execpoint *n
 	if (p->error == ERR_IO)
 		return VM_HOST_FAILED;
 	if (!replay_recorded_end(p))
-		return VM_RECORDING_END;
+		return now->count <= p->known_to ? VM_RUNNING : VM_RECORDING_END;
 	return operator_left(p, now) ? VM_QUIT : VM_RUNNING;
 }
 

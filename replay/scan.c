@@ -124,8 +124,7 @@ static bool next_pass(struct vm *vm, struct scan *s, struct cursor *at)
 	}
 	for (unsigned i = 1; i < vm->config.ncpus; i++)
 		memcpy(vm->vcpu[i].watch, v->watch, sizeof(v->watch));
-	for (unsigned i = 0; i < vm->config.ncpus; i++)
-		vm->vcpu[i].nwatches = n;
+	s->nslots = n;
 	return n;
 }
 
@@ -147,6 +146,8 @@ static enum stopped run_armed(struct timeline *t, struct scan *s, u64 to)
 	vm->watch_hit = watch_hit;
 	vm->watch_ctx = t;
 	vm->watch_blind = false;
+	for (unsigned i = 0; i < vm->config.ncpus; i++)
+		vm->vcpu[i].nwatches = s->nslots;
 	how = run_until(t, to);
 	disarm(vm);
 	t->scan = NULL;
@@ -216,7 +217,7 @@ static enum stopped walk_one(struct timeline *t, struct scan *s)
 	return how;
 }
 
-static bool walk(struct timeline *t, struct scan *s, const struct checkpoint *from, u64 to)
+static bool walk(struct timeline *t, struct scan *s, u64 from, u64 to)
 {
 	enum stopped how = STOPPED_AT_COUNT;
 
@@ -224,8 +225,9 @@ static bool walk(struct timeline *t, struct scan *s, const struct checkpoint *fr
 	s->nhits = 0;
 	t->walked++;
 	t->off_line = true;
-	if (!go_back(t, from))
+	if (go_to(t, from) != STOPPED_AT_COUNT)
 		return false;
+	t->off_line = true;
 	while (how == STOPPED_AT_COUNT && t->vm->now.count < to && !(s->forward && s->found))
 		how = walk_one(t, s);
 	return !t->interrupted;
@@ -244,12 +246,12 @@ static bool agrees(struct timeline *t, u64 count, u64 digest)
  * where it ends it has the digest known for that point, or the recording's at
  * the epoch that ends there, or else that of a run without watches.
  */
-static bool pass(struct timeline *t, struct scan *s, const struct checkpoint *from, u64 to, const u64 *known,
-		 bool *trusted)
+static bool pass(struct timeline *t, struct scan *s, u64 to, const u64 *known, bool *trusted)
 {
+	u64 epochs = t->replay->epochs;
 	enum stopped how = run_armed(t, s, to);
 	struct vm *vm = t->vm;
-	bool epoch_ended = t->replay->epochs > from->place.epochs && vm->now.count % vm->config.epoch_insns == 0;
+	bool epoch_ended = t->replay->epochs > epochs && vm->now.count % vm->config.epoch_insns == 0;
 	u64 digest;
 
 	if (t->interrupted)
@@ -269,7 +271,7 @@ static bool pass(struct timeline *t, struct scan *s, const struct checkpoint *fr
 	return !t->interrupted && !t->trouble[0];
 }
 
-bool scan_stretch(struct timeline *t, struct scan *s, const struct checkpoint *from, u64 to, const u64 *known)
+bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u64 *known)
 {
 	struct cursor at = { 0 };
 	bool trusted = true;
@@ -281,8 +283,11 @@ bool scan_stretch(struct timeline *t, struct scan *s, const struct checkpoint *f
 			to = s->count; /* only what comes earlier is of interest now */
 			known = NULL;
 		}
+		t->off_line = true; /* whatever the last pass left: from a checkpoint */
+		if (go_to(t, from) != STOPPED_AT_COUNT)
+			return false;
 		t->off_line = true;
-		if (!go_back(t, from) || !pass(t, s, from, to, known, &trusted))
+		if (!pass(t, s, to, known, &trusted))
 			return false;
 	}
 	return trusted || s->crowded || walk(t, s, from, to);

@@ -58,8 +58,10 @@ enum stopped run_until(struct timeline *t, u64 count)
 
 bool go_back(struct timeline *t, const struct checkpoint *c)
 {
-	err_t err = c ? checkpoint_restore(t->cs, c) : ERR_INVALID;
+	err_t err;
 
+	frontier_hold(t);
+	err = c ? checkpoint_restore(t->cs, c) : ERR_INVALID;
 	t->vm->boundary = &t->replay->b;
 	if (err)
 		timeline_fail(t, "checkpoint: cannot be restored: %s",
@@ -125,8 +127,10 @@ enum stopped go_to(struct timeline *t, u64 count)
 {
 	struct vm *vm = t->vm;
 	struct checkpoint *c = count == NO_STOP && t->cs->has_end ? &t->cs->end : checkpoint_before(t->cs, count);
-	bool ahead = !timeline_at_end(t) && vm->now.count <= count && !t->off_line;
+	bool ahead = !timeline_at_end(t) && vm->now.count <= count && !t->off_line && !t->at_frontier;
 
+	if (t->recording && (count > frontier_count(t) || (count == frontier_count(t) && !t->mid_idle)))
+		return frontier_go(t);
 	if (!ahead || c->at.count > vm->now.count) {
 		if (!go_back(t, c))
 			return STOPPED_ON_WAY;
@@ -135,8 +139,7 @@ enum stopped go_to(struct timeline *t, u64 count)
 	return travel_to(t, count);
 }
 
-/* The journey is over: what GDB will look at is made current. */
-static struct travel settle(struct timeline *t, enum stopped how, enum travel_end end)
+struct travel settle(struct timeline *t, enum stopped how, enum travel_end end)
 {
 	struct travel r = { .end = end };
 
@@ -181,9 +184,11 @@ struct travel timeline_step(struct timeline *t, bool forward)
 	u64 now = t->vm->now.count;
 
 	set_out(t);
+	if (forward && timeline_at_end(t))
+		return settle(t, STOPPED_AT_END, TRAVEL_END);
 	if (forward)
-		return timeline_at_end(t) ? settle(t, STOPPED_AT_END, TRAVEL_END)
-					  : settle(t, t->branched ? run_until(t, now + 1) : travel_to(t, now + 1), TRAVEL_ARRIVED);
+		return settle(t, t->branched ? run_until(t, now + 1) : t->at_frontier ? frontier_run(t, now + 1) : go_to(t, now + 1),
+			      TRAVEL_ARRIVED);
 	if (t->branched)
 		return leave_branch(t);
 	if (!now)
@@ -193,10 +198,11 @@ struct travel timeline_step(struct timeline *t, bool forward)
 
 err_t timeline_keep(struct timeline *t)
 {
-	struct checkpoint *c = t->branched || timeline_at_end(t) ? NULL : checkpoint_take(t->cs);
+	bool nowhere = t->branched || timeline_at_end(t) || (t->at_frontier && t->mid_idle);
+	struct checkpoint *c = nowhere ? NULL : checkpoint_take(t->cs);
 
 	if (!c)
-		return t->branched || timeline_at_end(t) ? ERR_INVALID : ERR_NO_MEMORY;
+		return nowhere ? ERR_INVALID : ERR_NO_MEMORY;
 	c->kept = true;
 	return OK;
 }
@@ -208,9 +214,10 @@ void timeline_branch(struct timeline *t)
 {
 	if (t->branched)
 		return;
+	t->branch_at_end = timeline_at_end(t) || t->at_frontier;
+	frontier_hold(t);
 	t->branched = t->off_line = true;
 	t->branch_count = t->vm->now.count;
-	t->branch_at_end = timeline_at_end(t);
 	if (!t->branch_at_end)
 		checkpoint_take(t->cs); /* none: coming back takes longer */
 	live_boundary_init(&t->branch, &t->port);
@@ -227,7 +234,7 @@ bool timeline_branched(const struct timeline *t)
 #define CROWD 512            /* hits in a stretch, after which a shorter one is looked at */
 #define CROWDED_INSNS 8192   /* a stretch this short is looked at to its end */
 
-static struct travel arrive(struct timeline *t, const struct scan *s)
+struct travel arrive(struct timeline *t, const struct scan *s)
 {
 	struct travel r = settle(t, go_to(t, s->count), TRAVEL_HIT);
 
@@ -246,6 +253,10 @@ static struct travel run_back(struct timeline *t, const struct conditions *c)
 	struct checkpoint *from;
 	u64 crowded = NO_STOP; /* where the stretch began that was too crowded, and is divided now */
 
+	if (t->at_frontier && t->mid_idle) { /* to where a stop at this count stands */
+		if (go_to(t, here) != STOPPED_AT_COUNT)
+			return settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
+	}
 	if (!at_end) {
 		known = vm_digest(t->vm);
 		checkpoint_take(t->cs);
@@ -255,7 +266,7 @@ static struct travel run_back(struct timeline *t, const struct conditions *c)
 
 		s.max_hits = insns > CROWDED_INSNS && low != crowded ? CROWD : NO_STOP;
 		t->off_line = true;
-		if (!scan_stretch(t, &s, from, to, &known))
+		if (!scan_stretch(t, &s, low, to, &known))
 			break;
 		if (s.crowded) { /* an undisturbed run leaves checkpoints closer together */
 			s.found = false;
@@ -293,18 +304,22 @@ static struct travel run_ahead(struct timeline *t, const struct conditions *c)
 {
 	struct scan s = { .c = c, .forward = true, .low = t->vm->now.count + 1, .high = NO_STOP, .max_hits = NO_STOP };
 
-	while (!timeline_at_end(t)) {
+	while (!timeline_at_end(t) && !t->at_frontier) {
 		struct checkpoint *from = checkpoint_take(t->cs), *ahead;
-		u64 start = t->vm->now.count, to;
+		u64 start = t->vm->now.count, to, known = 0;
 
 		if (!from) {
 			timeline_fail(t, "no memory for a checkpoint; give more with --timeline-mem");
 			break;
 		}
 		ahead = checkpoint_behind(t->cs, start);
+		if (ahead)
+			known = ahead->digest;
 		to = next_milestone(t, ahead);
+		if (t->recording)
+			to = MIN(to, frontier_count(t));
 		t->off_line = true;
-		if (!scan_stretch(t, &s, from, to, ahead ? &ahead->digest : NULL)) {
+		if (!scan_stretch(t, &s, start, to, ahead ? &known : NULL)) {
 			t->interrupted = false;
 			return settle(t, go_to(t, start) == STOPPED_AT_COUNT ? STOPPED_ON_WAY : STOPPED_AT_END, TRAVEL_INTERRUPTED);
 		}
@@ -314,7 +329,11 @@ static struct travel run_ahead(struct timeline *t, const struct conditions *c)
 		t->off_line = false;
 		if (timeline_at_end(t))
 			note_end(t);
+		else if (t->recording && to == frontier_count(t))
+			frontier_go(t);
 	}
+	if (t->at_frontier && !t->trouble[0])
+		return frontier_search(t, c);
 	return settle(t, STOPPED_AT_END, TRAVEL_END);
 }
 
@@ -335,8 +354,10 @@ struct travel timeline_run(struct timeline *t, bool forward, const struct condit
 	set_out(t);
 	if (t->branched)
 		return forward ? run_branch(t, c) : leave_branch(t);
-	if (!c->nwatches)
+	if (!c->nwatches && !(forward && t->recording))
 		return forward ? settle(t, go_to(t, NO_STOP), TRAVEL_END) : settle(t, go_to(t, 0), TRAVEL_BEGIN);
+	if (!c->nwatches)
+		go_to(t, NO_STOP);
 	if (!forward && !t->vm->now.count)
 		return settle(t, STOPPED_AT_COUNT, TRAVEL_BEGIN);
 	return forward ? run_ahead(t, c) : run_back(t, c);
@@ -349,15 +370,9 @@ static size_t nothing_typed(void *ctx unused_arg, void *buf unused_arg, size_t n
 	return 0;
 }
 
-/* The user sees what the guest says when it is new: on the line, behind where the session has been. */
-static void say(void *ctx, const void *data, size_t n)
+/* What was said then was shown then. */
+static void said_before(void *ctx unused_arg, const void *data unused_arg, size_t n unused_arg)
 {
-	struct timeline *t = ctx;
-
-	if (t->host.console && !t->scan && !t->off_line && t->vm->now.count >= t->shown) {
-		t->shown = t->vm->now.count;
-		t->host.console(t->host.ctx, data, n);
-	}
 }
 
 static bool console_ended(void *ctx unused_arg)
@@ -366,7 +381,7 @@ static bool console_ended(void *ctx unused_arg)
 }
 
 /* Asked at poll points and now and then between: not a place to stop at, so we stop at the next instruction. */
-static bool look_up(void *ctx)
+bool look_up(void *ctx)
 {
 	struct timeline *t = ctx;
 
@@ -394,7 +409,10 @@ static void show_progress(void *ctx, const struct execpoint *now)
 void timeline_prepare(struct timeline *t, const struct timeline_host *host)
 {
 	*t = (struct timeline){ .host = *host, .spacing = SPACING };
-	t->port = (struct host_port){ nothing_typed, say, console_ended, look_up, no_wait, show_progress, t };
+	t->port = (struct host_port){ .console_read = nothing_typed, .console_write = said_before,
+				      .console_ended = console_ended, .quit = look_up, .wait = no_wait,
+				      .progress = show_progress, .ctx = t };
+	frontier_prepare(t);
 }
 
 err_t timeline_init(struct timeline *t, struct vm *vm, struct replay_boundary *replay, struct checkpoints *cs)
@@ -412,6 +430,14 @@ err_t timeline_init(struct timeline *t, struct vm *vm, struct replay_boundary *r
 		return ERR_NO_MEMORY;
 	first->kept = true;
 	return OK;
+}
+
+err_t timeline_init_live(struct timeline *t, struct vm *vm, struct record_boundary *recording,
+			 struct replay_boundary *replay, struct checkpoints *cs)
+{
+	t->recording = cs->recording = recording;
+	t->at_frontier = true;
+	return timeline_init(t, vm, replay, cs);
 }
 
 struct vm *timeline_vm(struct timeline *t)

@@ -12,7 +12,8 @@
 struct timeline_host {
 	bool (*wants_stop)(void *ctx);  /* the user asks to stop a journey; asked now and then */
 	void (*progress)(void *ctx, const struct execpoint *now);
-	void (*console)(void *ctx, const void *data, size_t n); /* the guest's output, where it is new to the user */
+	const struct host_port *live;   /* of a run that still goes on: its console and waiting; NULL */
+	void (*ended)(void *ctx);       /* such a run has ended, just now */
 	void *ctx;
 };
 
@@ -28,7 +29,7 @@ struct scan {
 	unsigned watch;
 	u64 linear;
 	/* the pass under way: which watch each slot serves */
-	unsigned serves[WATCH_SLOTS];
+	unsigned serves[WATCH_SLOTS], nslots;
 };
 
 struct timeline {
@@ -43,8 +44,16 @@ struct timeline {
 	bool interrupted;
 	bool end_known;
 	u64 end_count, end_digest;
-	u64 shown;                     /* the console is shown from this count: before, the user has seen it */
 	bool off_line;                 /* the machine is in a fork, whatever its count */
+	/* a run that still goes on [frontier.c] */
+	struct record_boundary *recording; /* NULL: all is recorded */
+	struct host_port live_port;    /* what its boundary sees */
+	bool at_frontier;              /* the machine stands there, and runs on live */
+	bool mid_idle;                 /* the frontier is where a halted machine waits: behind the stop at its count */
+	bool unseen;                   /* what has run since the frontier moved, no scan has looked at yet */
+	bool searching;                /* it runs on with conditions set ... */
+	u64 idle_seen;                 /* ... and was looked at when it idled at this count */
+	struct vm_stats stats;         /* the live run's own */
 	/* off the recorded line, by the user's hand */
 	bool branched;
 	u64 branch_count;
@@ -63,6 +72,13 @@ struct timeline {
 void timeline_prepare(struct timeline *t, const struct timeline_host *host);
 err_t timeline_init(struct timeline *t, struct vm *vm, struct replay_boundary *replay, struct checkpoints *cs) must_check;
 
+/*
+ * The same for a VM whose run only begins: recording is its boundary, made
+ * around t->live_port, and replay reads what that has written.
+ */
+err_t timeline_init_live(struct timeline *t, struct vm *vm, struct record_boundary *recording,
+			 struct replay_boundary *replay, struct checkpoints *cs) must_check;
+
 /* ---- between timeline.c and scan.c ---- */
 
 enum stopped { STOPPED_AT_COUNT, STOPPED_AT_END, STOPPED_ON_WAY /* interrupted, or a scan is content */ };
@@ -73,16 +89,42 @@ enum stopped run_until(struct timeline *t, u64 count);
 /* Back to a checkpoint; false: trouble. */
 bool go_back(struct timeline *t, const struct checkpoint *c);
 
+/* Takes up the user's wish to stop, at the next instruction.  Always false: the run is not left. */
+bool look_up(void *t);
+
+/* The journey is over: what GDB will look at is made current. */
+struct travel settle(struct timeline *t, enum stopped how, enum travel_end end);
+struct travel arrive(struct timeline *t, const struct scan *s);
+
+/* ---- frontier.c ---- */
+
+/* How far the run has come. */
+u64 frontier_count(const struct timeline *t);
+
+void frontier_prepare(struct timeline *t);
+
+/* Before the machine leaves the frontier: keeps it, for coming back; and back. */
+void frontier_hold(struct timeline *t);
+enum stopped frontier_go(struct timeline *t);
+
+/* Runs on live to a count, recorded. */
+enum stopped frontier_run(struct timeline *t, u64 count);
+
+/* Runs on live until a hit, which lies in the past by then, or until the user asks to stop, or the run ends. */
+struct travel frontier_search(struct timeline *t, const struct conditions *c);
+
+/* ---- timeline.c and scan.c ---- */
+
 /* Exactly to a count ahead, checkpoints taken on the way; and to any count, NO_STOP: the end. */
 enum stopped travel_to(struct timeline *t, u64 count);
 enum stopped go_to(struct timeline *t, u64 count);
 
 /*
- * Looks at the run from checkpoint `from` on, up to `to` (NO_STOP: the end),
+ * Looks at the run from count `from` on, up to `to` (NO_STOP: the end),
  * where the digest is *known, NULL: not known.  Leaves the machine in a fork,
  * the caller goes elsewhere.  False: trouble, or interrupted.
  */
-bool scan_stretch(struct timeline *t, struct scan *s, const struct checkpoint *from, u64 to, const u64 *known);
+bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u64 *known);
 
 /* Runs on, armed, where the line is no recorded one (a branch). */
 enum stopped scan_branch(struct timeline *t, struct scan *s);

@@ -1,8 +1,10 @@
 /*
  * debug.c - the mode debug: a recording as a timeline, and GDB on the third
- * serial port.  See session.h.
+ * serial port; and the mode record with gdb=1, where the run still goes on.  See
+ * session.h.
  *
- *   session.conf: at=end|begin|crash|COUNT   where the session begins
+ *   session.conf: gdb_wait=1                 record: until GDB says so, nothing runs
+ *                 at=end|begin|crash|COUNT   where the session begins
  *                 gdb_arch=x86-64|i386|i8086 what GDB is told; absent: as the vCPU runs
  *                 timeline_mib=N             memory for checkpoints
  *                 panic_linear, lstar_linear where the guest's panic function and
@@ -22,8 +24,12 @@ struct debugger {
 	struct session *s;
 	struct timeline timeline;
 	struct checkpoints checkpoints;
+	struct replay_boundary replay;
 	struct gdb *gdb;
 	bool serving;
+	bool live;             /* the run goes on */
+	bool unattended;       /* ... and is going on while no GDB is there */
+	bool started;          /* a GDB was there, or none is waited for */
 };
 
 /* --- the third serial port ------------------------------------------------------- */
@@ -40,11 +46,27 @@ static void link_write(void *ctx unused_arg, const void *data, size_t n)
 
 #define LISTEN_NS 20000000UL /* COM3 shares its interrupt with COM1, and a wake-up may be lost */
 
+/* Without a GDB a live run is one like any other. */
+static void run_unattended(struct debugger *d)
+{
+	const struct conditions none = { 0 };
+	struct travel r;
+
+	d->unattended = true;
+	r = timeline_run(&d->timeline, true, &none);
+	d->unattended = false;
+	if (r.end == TRAVEL_END || r.end == TRAVEL_FAILED)
+		d->s->quit = true;
+}
+
 static void link_wait(void *ctx)
 {
 	struct debugger *d = ctx;
 
 	session_listen(d->s);
+	d->started |= gdb_attached(d->gdb);
+	if (d->live && d->started && !gdb_attached(d->gdb) && !d->s->quit && !d->s->detached && !serial_rx_ready(&com3))
+		run_unattended(d);
 	while (!d->s->quit && !d->s->detached && !serial_rx_ready(&com3)) {
 		cpu_wait(LISTEN_NS);
 		session_listen(d->s);
@@ -87,7 +109,17 @@ static bool wants_stop(void *ctx)
 	struct debugger *d = ctx;
 
 	session_listen(d->s);
+	if (d->unattended)
+		return d->s->quit || d->s->detached || serial_rx_ready(&com3);
 	return d->s->quit || (d->serving && gdb_wants_stop(d->gdb));
+}
+
+/* A live run is over: the recording gets its END, and is one like any other from now on. */
+static void run_ended(void *ctx)
+{
+	struct debugger *d = ctx;
+
+	session_end_recording(d->s, d->s->vm->outcome);
 }
 
 static void progress(void *ctx, const struct execpoint *now)
@@ -134,7 +166,9 @@ static void begin(struct debugger *d)
 	char where[32];
 	struct travel r;
 
-	if (!conf_get(d->s->session.data, d->s->session.size, "at", where, sizeof(where)) || !strcmp(where, "end"))
+	if (d->live)
+		r = (struct travel){ .end = TRAVEL_ARRIVED };
+	else if (!conf_get(d->s->session.data, d->s->session.size, "at", where, sizeof(where)) || !strcmp(where, "end"))
 		r = timeline_goto_end(&d->timeline);
 	else if (!strcmp(where, "crash"))
 		r = go_to_crash(d);
@@ -149,21 +183,37 @@ static void begin(struct debugger *d)
 		       cpu_code_bits(&vm->vcpu[0].cpu), timeline_at_end(&d->timeline));
 }
 
+/* The recording's reader at the beginning of the run, whether it was recorded or is going to be. */
+static void open_line(struct debugger *d)
+{
+	struct session *s = d->s;
+
+	if (d->live)
+		session_start_recording(s, &d->timeline.live_port);
+	session_open_recording(s);
+	replay_boundary_init(&d->replay, &d->timeline.port, s->reader);
+}
+
 static void make_timeline(struct debugger *d)
 {
-	const struct timeline_host host = { wants_stop, progress, NULL, d };
 	struct session *s = d->s;
+	const struct timeline_host host = { wants_stop, progress, &s->port, run_ended, d };
+	err_t err;
 	u64 pool_bytes = MIB(session_number(s->session, "timeline_mib", 256));
 	void *pool = page_alloc(pool_bytes / PAGE_SIZE);
 
 	if (!pool)
 		session_fail("out of memory for checkpoints; give less with --timeline-mem");
 	timeline_prepare(&d->timeline, &host);
-	session_open_recording(s);
-	replay_boundary_init(&s->boundary.replay, &d->timeline.port, s->reader);
-	session_make_vm(s, &s->boundary.replay.b);
-	if (checkpoints_init(&d->checkpoints, s->vm, &s->boundary.replay, pool, pool_bytes) ||
-	    timeline_init(&d->timeline, s->vm, &s->boundary.replay, &d->checkpoints))
+	open_line(d);
+	session_make_vm(s, d->live ? &s->boundary.record.b : &d->replay.b);
+	session_leave_at(s, &d->replay);
+	err = checkpoints_init(&d->checkpoints, s->vm, &d->replay, pool, pool_bytes);
+	if (!err && d->live)
+		err = timeline_init_live(&d->timeline, s->vm, &s->boundary.record, &d->replay, &d->checkpoints);
+	else if (!err)
+		err = timeline_init(&d->timeline, s->vm, &d->replay, &d->checkpoints);
+	if (err)
 		session_fail("out of memory for checkpoints; give more with --timeline-mem");
 }
 
@@ -204,17 +254,28 @@ noreturn_fn void session_debug(struct session *s)
 		session_fail("there is no third serial port for the debugger; start the hypervisor with the reprise command");
 	serial_rx_irq_enable(&com3);
 	d->s = s;
+	d->live = !strcmp(s->mode, "record");
+	d->started = d->live && !session_number(s->session, "gdb_wait", 0);
 	make_timeline(d);
 	d->gdb = session_memory(gdb_size());
 	gdb_init(d->gdb, &d->timeline, &link, arch_of(s));
-	load_stored(d);
+	if (!d->live)
+		load_stored(d);
 	begin(d);
 	d->serving = true;
 	if (!s->quit)
 		gdb_serve(d->gdb);
 	serial_flush(&com3);
-	control_printf("end outcome=quit guest_exit=0 insns=%lu vtime_ns=%lu exits=0 inputs=0 input_bytes=0 digest=0 "
-		       "reason=\"the debugger left\"\n", s->vm->now.count, s->vm->now.vtime_ns);
+	if (d->live && d->timeline.recording) { /* left where it has come to */
+		timeline_goto_end(&d->timeline);
+		session_end_recording(s, VM_QUIT);
+	}
+	session_flush_output(s);
+	if (d->live)
+		session_say_end(&s->end);
+	else
+		control_printf("end outcome=quit guest_exit=0 insns=%lu vtime_ns=%lu exits=0 inputs=0 input_bytes=0 "
+			       "digest=0 reason=\"the debugger left\"\n", s->vm->now.count, s->vm->now.vtime_ns);
 	console_flush();
 	machine_exit(0);
 }

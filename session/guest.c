@@ -174,9 +174,6 @@ void session_make_vm(struct session *s, struct boundary *boundary)
 	s->vm->host_keeps_shadow = !s->quirks.shadow_lost;
 	s->vm->host_counter = rdtsc;
 	load_guest(s);
-	if (s->reader && session_number(s->session, "left_insns", NO_STOP) != NO_STOP)
-		replay_leave_at(&s->boundary.replay, s->vm, session_number(s->session, "left_insns", 0),
-				session_number(s->session, "left_vtime", 0));
 	inspect_start(&s->inspect, s->vm, s->session.data, s->session.size, control_printf);
 	perturb_start(&s->perturb, s->vm, s->session.data, s->session.size);
 }

@@ -59,7 +59,7 @@ static u64 build_id(void)
 	return id;
 }
 
-static struct boundary *start_record(struct session *s)
+struct boundary *session_start_recording(struct session *s, const struct host_port *port)
 {
 	struct rec_medium m = recording_disk(s);
 	char host[256];
@@ -71,7 +71,7 @@ static struct boundary *start_record(struct session *s)
 	if (rec_writer_open(s->writer, &m, session_number(s->session, "append_offset", 0), session_number(s->session, "append_chain", 0)) ||
 	    rec_put_chunk(s->writer, REC_HOST, host, (size_t)n))
 		session_fail("the recording cannot be written");
-	record_boundary_init(&s->boundary.record, &s->port, s->writer, 0, session_number(s->session, "sync", 0));
+	record_boundary_init(&s->boundary.record, port, s->writer, 0, session_number(s->session, "sync", 0));
 	return &s->boundary.record.b;
 }
 
@@ -80,8 +80,19 @@ void session_open_recording(struct session *s)
 	struct rec_medium m = recording_disk(s);
 
 	s->reader = session_memory(sizeof(*s->reader));
-	if (rec_reader_open_at(s->reader, &m, session_number(s->session, "run_offset", 0), session_number(s->session, "run_chain", 0)))
+	/* A recording that is being made is read from where its making began. */
+	if (rec_reader_open_at(s->reader, &m,
+			       session_number(s->session, "run_offset", session_number(s->session, "append_offset", 0)),
+			       session_number(s->session, "run_chain", session_number(s->session, "append_chain", 0))))
 		session_fail("the recording cannot be read");
+}
+
+void session_leave_at(struct session *s, struct replay_boundary *p)
+{
+	u64 insns = session_number(s->session, "left_insns", NO_STOP);
+
+	if (insns != NO_STOP)
+		replay_leave_at(p, s->vm, insns, session_number(s->session, "left_vtime", 0));
 }
 
 static void start_storing(struct session *s)
@@ -205,43 +216,59 @@ static bool broken(enum vm_outcome o)
 	return o == VM_TRIPLE_FAULT || o == VM_UNHANDLED || o == VM_STUCK;
 }
 
-void session_finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
+void session_end_recording(struct session *s, enum vm_outcome outcome)
 {
 	struct vm *vm = s->vm;
-	u64 digest = vm_digest(vm);
-	struct rec_end end;
 
-	if (s->writer)
-		record_boundary_finish(&s->boundary.record, &vm->now);
+	s->end = (struct rec_end){ .outcome = outcome, .guest_exit = vm->guest_exit, .insns = vm->now.count,
+				  .vtime_ns = vm->now.vtime_ns, .exits = total_exits(vm), .inputs = vm->stats.inputs,
+				  .input_bytes = vm->stats.input_bytes, .digest = vm_digest(vm) };
+	ksnprintf(s->end.reason, sizeof(s->end.reason), "%s", vm->stop_reason);
+	if (!s->writer)
+		return;
+	record_boundary_finish(&s->boundary.record, &vm->now);
 	session_flush_output(s);
-	end = (struct rec_end){ .outcome = outcome, .guest_exit = vm->guest_exit, .insns = vm->now.count,
-			       .vtime_ns = vm->now.vtime_ns, .exits = total_exits(vm), .inputs = vm->stats.inputs,
-			       .input_bytes = vm->stats.input_bytes, .digest = digest };
-
-	ksnprintf(end.reason, sizeof(end.reason), "%s", vm->stop_reason);
 	if (s->stored && outcome != VM_HOST_FAILED)
 		stored_end(s->stored);
-	if (s->writer && outcome != VM_HOST_FAILED && rec_put_end(s->writer, &end, 1))
-		outcome = VM_HOST_FAILED;
-	if (s->writer && s->writer->error)
-		ksnprintf(end.reason, sizeof(end.reason), "the recording could not be written: disk full or failing");
-	if (s->reader) {
-		struct divergence *d = &s->boundary.replay.diverged;
+	if (outcome != VM_HOST_FAILED && rec_put_end(s->writer, &s->end, 1))
+		s->end.outcome = VM_HOST_FAILED;
+	if (s->writer->error)
+		ksnprintf(s->end.reason, sizeof(s->end.reason), "the recording could not be written: disk full or failing");
+}
 
-		replay_check_end(&s->boundary.replay, outcome, vm->guest_exit, &vm->now, digest);
-		if (d->found) {
-			outcome = VM_DIVERGED;
-			control_printf("diverged epoch=%lu insns=%lu vtime_ns=%lu expected=%016lx got=%016lx what=\"%s\"\n",
-				       d->epoch, d->at.count, d->at.vtime_ns, d->expected, d->got, d->what);
-		}
-	}
-	if (broken(outcome))
-		inspect_print_state(vm, control_printf);
-	report_stats(vm, host_insns);
+void session_say_end(const struct rec_end *e)
+{
 	control_printf("end outcome=%s guest_exit=%u insns=%lu vtime_ns=%lu exits=%lu inputs=%lu input_bytes=%lu "
 		       "digest=%016lx reason=\"%s\"\n",
-		       outcome_name(outcome), vm->guest_exit, vm->now.count, vm->now.vtime_ns, end.exits, end.inputs,
-		       end.input_bytes, digest, end.reason);
+		       outcome_name(e->outcome), e->guest_exit, e->insns, e->vtime_ns, e->exits, e->inputs,
+		       e->input_bytes, e->digest, e->reason);
+}
+
+/* What a replay came to, against what is recorded. */
+static void check_replay(struct session *s)
+{
+	struct replay_boundary *p = &s->boundary.replay;
+	struct divergence *d = &p->diverged;
+
+	replay_check_end(p, s->end.outcome, s->end.guest_exit, &s->vm->now, s->end.digest);
+	if (!d->found)
+		return;
+	s->end.outcome = VM_DIVERGED;
+	control_printf("diverged epoch=%lu insns=%lu vtime_ns=%lu expected=%016lx got=%016lx what=\"%s\"\n", d->epoch,
+		       d->at.count, d->at.vtime_ns, d->expected, d->got, d->what);
+}
+
+/* How the VM ended, in all modes but debug. */
+static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
+{
+	session_end_recording(s, outcome);
+	session_flush_output(s);
+	if (s->reader)
+		check_replay(s);
+	if (broken(s->end.outcome))
+		inspect_print_state(s->vm, control_printf);
+	report_stats(s->vm, host_insns);
+	session_say_end(&s->end);
 }
 
 /* SVM on, counter calibrated; without an exact counter only an unrecorded run is possible. */
@@ -286,20 +313,22 @@ void hypervisor_main(const struct boot_info *bi)
 		console_flush();
 		machine_exit(0);
 	}
-	if (!strcmp(s->mode, "debug"))
+	if (!strcmp(s->mode, "debug") || session_number(s->session, "gdb", 0))
 		session_debug(s);
-	boundary = !strcmp(s->mode, "record") ? start_record(s) : !strcmp(s->mode, "replay") ? start_replay(s)
+	boundary = !strcmp(s->mode, "record") ? session_start_recording(s, &s->port) : !strcmp(s->mode, "replay") ? start_replay(s)
 											      : start_live(s);
 	start = rdtsc();
 	session_make_vm(s, boundary);
 	control_printf("# guest loaded in %lu instructions\n", rdtsc() - start);
 	if (s->writer)
 		start_storing(s);
-	if (s->reader)
+	if (s->reader) {
+		session_leave_at(s, &s->boundary.replay);
 		resume(s);
+	}
 	start = rdtsc();
 	outcome = vm_run(s->vm);
-	session_finish(s, outcome, rdtsc() - start);
+	finish(s, outcome, rdtsc() - start);
 	console_flush();
 	machine_exit(0);
 }

@@ -60,6 +60,7 @@ struct session {
 		struct replay_boundary replay;
 	} boundary;
 	struct rec_writer *writer;
+	struct rec_end end;            /* of the run, when it has ended */
 	struct stored_writer *stored;  /* NULL: no checkpoints are stored */
 	struct rec_reader *reader;
 };
@@ -92,8 +93,14 @@ void session_clear_guest(struct session *s);
 void session_open_recording(struct session *s);
 /* To the stored checkpoints the session may begin with, if session.conf names any. */
 bool session_seek_stored(struct session *s);
-/* Says how the VM ended, and checks a replay's end. */
-void session_finish(struct session *s, enum vm_outcome outcome, u64 host_insns);
+/* The recorded run was left by its operator: so is the replay, at the same point. */
+void session_leave_at(struct session *s, struct replay_boundary *p);
+/* Begins to record on the recording's disk; the boundary is s->boundary.record. */
+struct boundary *session_start_recording(struct session *s, const struct host_port *port);
+/* How the VM ended, as it stands: in s->end, and as END of the recording if there is one being made. */
+void session_end_recording(struct session *s, enum vm_outcome outcome);
+/* The last line of the control channel. */
+void session_say_end(const struct rec_end *end);
 
 /* ---- debug.c ---- */
 

@@ -7,6 +7,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "tools/gdbrelay.h"
 #include "tools/pack.h"
 #include "tools/session.h"
 
@@ -65,17 +66,66 @@ static enum status finish_recording(const struct options *o, int fd, const struc
 	return st;
 }
 
+/* ---- a debugger for it ---- */
+
+static bool on_debugging(void *ctx, struct session *s)
+{
+	const struct options *o = ctx;
+	char address[RELAY_NAME_MAX];
+
+	if (!gdbrelay_open(s->relay, address))
+		return false;
+	s->relay->remarks = true;
+	if (!o->quiet)
+		remark("gdb: 'target remote %s'%s", address, o->gdb_wait ? "; nothing runs before it says continue" : "");
+	return true;
+}
+
+static bool prepare_gdb(struct session *s, struct gdbrelay *relay, const struct options *o, struct buf *conf)
+{
+	if (!gdbrelay_bind(relay, o->live_gdb))
+		return false;
+	s->relay = relay;
+	s->timeline_bytes = o->timeline_bytes;
+	s->on_debugging = on_debugging;
+	s->on_debugging_ctx = (void *)(uintptr_t)o;
+	buf_printf(conf, "gdb=1\ngdb_wait=%d\ntimeline_mib=%llu\n", o->gdb_wait,
+		   (unsigned long long)(o->timeline_bytes / MIB(1)));
+	return true;
+}
+
+/* `run --gdb` can go backwards, too: it is recorded into a file that nobody keeps. */
+static bool scratch_recording(struct options *o, char path[4096])
+{
+	const char *dir = getenv("TMPDIR");
+	int fd;
+
+	snprintf(path, 4096, "%s/reprise-run-XXXXXX", dir && *dir ? dir : "/tmp");
+	fd = mkstemp(path);
+	if (fd < 0) {
+		remark("%s: %s; set TMPDIR to a directory that can be written", path, strerror(errno));
+		return false;
+	}
+	close(fd);
+	o->output = path;
+	o->force = true;
+	return true;
+}
+
 /* ---- both commands ---- */
 
-static enum status run_machine(const struct options *o, const struct machine *m, bool recording)
+static enum status run_machine(const struct options *o, const struct machine *m, bool recording, bool kept_file)
 {
 	struct session s = { .o = o, .recording_fd = -1, .console = true, .mem_bytes = m->mem_bytes };
 	struct buf conf = { 0 };
 	enum status st = ST_OK, kept = ST_OK;
+	struct gdbrelay relay;
 	u64 bytes = 0;
 
 	buf_printf(&conf, "mode=%s\n", recording ? "record" : "run");
-	if (recording)
+	if (o->live_gdb && !prepare_gdb(&s, &relay, o, &conf))
+		st = ST_USAGE;
+	if (recording && !st)
 		st = begin_recording(m, o, &s.recording_fd, &conf);
 	if (st) {
 		buf_free(&conf);
@@ -91,9 +141,11 @@ static enum status run_machine(const struct options *o, const struct machine *m,
 	}
 	if (s.bundle_fd >= 0)
 		close(s.bundle_fd);
+	if (s.relay)
+		gdbrelay_close(&relay);
 	if (st)
 		return st;
-	st = session_close(&s, recording && bytes ? o->output : NULL, bytes);
+	st = session_close(&s, kept_file && bytes ? o->output : NULL, bytes);
 	return kept ? kept : st;
 }
 
@@ -129,7 +181,8 @@ static enum status write_bundle(const struct options *o, const struct machine *m
 
 static enum status command(int argc, char **argv, bool recording)
 {
-	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | (recording ? OPT_RECORD | OPT_OUTPUT : OPT_BUNDLE);
+	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | OPT_LIVE_GDB | (recording ? OPT_RECORD | OPT_OUTPUT : OPT_BUNDLE);
+	char scratch[4096] = "";
 	struct options o;
 	struct machine m;
 	enum status st = options_parse(&o, groups, argc, argv);
@@ -144,7 +197,16 @@ static enum status command(int argc, char **argv, bool recording)
 	st = machine_from_options(&m, &o);
 	if (st)
 		return st;
-	st = o.bundle ? write_bundle(&o, &m) : run_machine(&o, &m, recording);
+	if (o.bundle)
+		st = write_bundle(&o, &m);
+	else if (recording || !o.live_gdb)
+		st = run_machine(&o, &m, recording, recording);
+	else if (!scratch_recording(&o, scratch))
+		st = ST_HOST;
+	else
+		st = run_machine(&o, &m, true, false);
+	if (scratch[0])
+		unlink(scratch);
 	machine_free(&m);
 	return st;
 }
@@ -165,7 +227,7 @@ const struct command cmd_run = {
 	.help = "reprise run --kernel FILE [OPTIONS]\n\n"
 		"Starts a virtual machine with this terminal as its console, and ends when it ends.\n"
 		"The same images, seed and input give the same run, instruction for instruction.\n\n"
-		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_CONSOLE "\n"
+		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_LIVE_GDB "\n" HELP_CONSOLE "\n"
 		"  --bundle FILE       do not run it: write what a boot loader must give the hypervisor\n"
 		"                      as its module, to boot it from a disk or CD ('make iso')\n\n"
 		"  reprise run --kernel bzImage --root ./rootfs --append 'console=ttyS0 rdinit=/bin/sh'\n"
@@ -189,7 +251,7 @@ const struct command cmd_record = {
 		"                      at once; the recording grows by the memory that was written\n"
 		"  --checkpoint-every N   the same, every N instructions\n"
 		"  --sync              have it survive a power failure too: slower\n\n"
-		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_CONSOLE "\n"
+		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_LIVE_GDB "\n" HELP_CONSOLE "\n"
 		"  reprise record -o a.rpl --kernel bzImage --initrd initrd.cpio --append console=ttyS0\n"
 		"  echo 'ls /' | reprise record -o b.rpl --kernel bzImage --root ./rootfs\n",
 	.run = record,

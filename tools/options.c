@@ -10,7 +10,7 @@ enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
-	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE,
+	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -50,11 +50,13 @@ static const struct {
 	{ OPT_REPLAY, { "from", required_argument, NULL, O_FROM } },
 	{ OPT_REPLAY, { "until", required_argument, NULL, O_UNTIL } },
 	{ OPT_BUNDLE, { "bundle", required_argument, NULL, O_BUNDLE } },
+	{ OPT_LIVE_GDB, { "gdb", required_argument, NULL, O_LIVE_GDB } },
+	{ OPT_LIVE_GDB, { "gdb-wait", no_argument, NULL, O_GDB_WAIT } },
 	{ OPT_DEBUG, { "at", required_argument, NULL, O_AT } },
 	{ OPT_DEBUG, { "listen", required_argument, NULL, O_LISTEN } },
 	{ OPT_DEBUG, { "gdb", required_argument, NULL, O_GDB } },
 	{ OPT_DEBUG, { "symbols", required_argument, NULL, O_SYMBOLS } },
-	{ OPT_DEBUG, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
+	{ OPT_DEBUG | OPT_LIVE_GDB, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
 	{ OPT_DEBUG, { "console", no_argument, NULL, O_CONSOLE } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
@@ -187,6 +189,8 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_STATS: o->stats = true; break;
 	case O_JSON: o->json = true; break;
 	case O_BUNDLE: o->bundle = arg; break;
+	case O_LIVE_GDB: o->live_gdb = arg; break;
+	case O_GDB_WAIT: o->gdb_wait = true; break;
 	case O_AT: return set_at(o, arg);
 	case O_LISTEN: o->listen = arg; break;
 	case O_GDB: o->gdb = arg; break;
@@ -201,6 +205,10 @@ static enum status check(const struct options *o, unsigned groups)
 {
 	if (o->initrd && o->root)
 		return complain(ST_USAGE, "--root: given together with --initrd; a guest has one initial RAM disk, choose");
+	if (o->gdb_wait && !o->live_gdb)
+		return complain(ST_USAGE, "--gdb-wait: given without --gdb; say where gdb is to connect: --gdb 1234");
+	if (o->live_gdb && o->checkpoint_every)
+		return complain(ST_USAGE, "--checkpoints: given together with --gdb; choose, or record first and debug the recording");
 	if (o->listen && o->gdb)
 		return complain(ST_USAGE, "--gdb: given together with --listen, which starts none; choose");
 	if (!(groups & OPT_VM))

@@ -18,12 +18,15 @@ enum {
 	OPT_JSON = 128,
 	OPT_RUN = 256,    /* --timeout, --verbose, --quiet, --stats */
 	OPT_BUNDLE = 512, /* --bundle */
+	OPT_LIVE_GDB = 2048, /* a debugger for a machine that runs */
 	OPT_DEBUG = 1024, /* a debugger, and where it begins */
 };
 
 #define CHECKPOINT_EVERY 1000000000UL /* instructions, unless said otherwise */
 
 struct options {
+	const char *live_gdb;   /* listen there for a debugger; NULL: none */
+	bool gdb_wait;
 	/* VM */
 	const char *kernel, *initrd, *root, *append;
 	u64 mem_bytes, seed, rtc_epoch_s, poll_insns, epoch_insns;
@@ -71,6 +74,13 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	"                      @SECONDS (default 2025-01-01T00:00:00Z)\n" \
 	"  --poll-insns N      instructions between two looks at the outside (default 1M)\n" \
 	"  --epoch-insns N     instructions between two digests (default 200M)\n"
+#define HELP_LIVE_GDB \
+	"A debugger for the running machine:\n" \
+	"  --gdb ADDRESS       let gdb connect ('target remote ADDRESS') and go backwards at once\n" \
+	"                      in what has run so far: HOST:PORT, :PORT or PORT, on 127.0.0.1\n" \
+	"                      without a host\n" \
+	"  --gdb-wait          nothing runs before gdb says so\n" \
+	"  --timeline-mem SIZE memory for checkpoints (default 768M)\n"
 #define HELP_LIMITS \
 	"Limits, the same on every machine; reaching one gives exit status 6:\n" \
 	"  --limit-insns N     instructions: 500M, 5G\n" \

@@ -186,7 +186,7 @@ static void host_progress(void *ctx unused_arg, const struct execpoint *now unus
 static void host_init(struct world_host *h, const struct plan *p)
 {
 	*h = (struct world_host){
-		.port = { host_read, host_write, host_ended, host_quit, host_wait, host_progress, h },
+		.port = { host_read, host_write, host_ended, host_quit, NULL, host_wait, host_progress, h },
 		.rng = rng_of(p->seed ^ 0xabcdef), .supply = p->supply, .arrival_percent = p->arrival_percent,
 		.burst = MAX(p->burst, 1U), .closes = p->closes, .patience = p->patience,
 		.quit_at_look = p->quit_at_look,

@@ -1,0 +1,177 @@
+/*
+ * frontier.c - the end of a run that still goes on.
+ *
+ * A VM that is recorded while it is debugged has a past, which is a recording
+ * like any other, and a frontier, where it runs on: with the host's console and
+ * clock, each input written down before the guest sees it.  Leaving the frontier
+ * keeps it as a checkpoint; coming back the VM is live again.
+ *
+ * Nothing may disturb the live run, so it runs without watches, a little at a
+ * time, and what it has just done is scanned in the past.  A hit is therefore a
+ * point of the past: the frontier is up to QUANTUM instructions ahead of it.
+ */
+#include "replay/timeline_impl.h"
+
+#define QUANTUM 20000000UL
+
+u64 frontier_count(const struct timeline *t)
+{
+	return t->at_frontier ? t->vm->now.count : t->cs->end.at.count;
+}
+
+void frontier_hold(struct timeline *t)
+{
+	if (!t->at_frontier)
+		return;
+	t->at_frontier = false;
+	t->stats = t->vm->stats;
+	if (!checkpoint_take_end(t->cs))
+		timeline_fail(t, "no memory to keep where the machine stands; give more with --timeline-mem");
+	t->end_known = true;
+	t->end_count = t->cs->end.at.count;
+	t->end_digest = t->cs->end.digest;
+	t->replay->known_to = t->end_count;
+}
+
+enum stopped frontier_go(struct timeline *t)
+{
+	if (t->at_frontier)
+		return STOPPED_AT_COUNT;
+	if (!go_back(t, &t->cs->end))
+		return STOPPED_ON_WAY;
+	t->off_line = false;
+	t->at_frontier = true;
+	t->vm->boundary = &t->recording->b;
+	t->vm->stats = t->stats;
+	return STOPPED_AT_COUNT;
+}
+
+/* The run is over: all of it is recorded now. */
+static void note_live_end(struct timeline *t)
+{
+	t->host.ended(t->host.ctx);
+	frontier_hold(t);
+	t->recording = t->cs->recording = NULL;
+}
+
+enum stopped frontier_run(struct timeline *t, u64 count)
+{
+	enum stopped how = STOPPED_AT_COUNT;
+
+	while (how == STOPPED_AT_COUNT && t->vm->now.count < count) {
+		u64 rung = MIN((t->vm->now.count / t->spacing + 1) * t->spacing, count);
+
+		t->mid_idle = false;
+		how = run_until(t, rung);
+		t->unseen = true;
+		t->mid_idle |= how == STOPPED_ON_WAY && t->vm->vcpu[0].cpu.halted;
+		if (how == STOPPED_AT_COUNT && rung != count)
+			checkpoint_take(t->cs);
+	}
+	if (how == STOPPED_AT_END)
+		note_live_end(t);
+	return how;
+}
+
+/*
+ * Scans from `from` to the frontier.  True: the search is over, *r says how.
+ * Otherwise the machine is at the frontier again.
+ */
+static bool search_past(struct timeline *t, struct scan *s, u64 from, struct travel *r)
+{
+	bool ended = !t->recording;
+	u64 to = ended ? NO_STOP : frontier_count(t), known;
+	bool look = t->unseen && from < frontier_count(t);
+
+	t->unseen = false;
+	if (!look)
+		return false;
+	frontier_hold(t);
+	known = t->end_digest;
+	t->off_line = true;
+	if (!scan_stretch(t, s, from, to, ended || !t->mid_idle ? &known : NULL)) {
+		t->interrupted = false;
+		go_to(t, NO_STOP);
+		*r = settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
+		return true;
+	}
+	if (s->found)
+		*r = arrive(t, s);
+	else
+		go_to(t, NO_STOP);
+	return s->found;
+}
+
+struct travel frontier_search(struct timeline *t, const struct conditions *c)
+{
+	struct scan s = { .c = c, .forward = true, .low = t->vm->now.count + 1, .high = NO_STOP, .max_hits = NO_STOP };
+	struct travel r;
+
+	for (;;) {
+		const struct checkpoint *c0 = t->mid_idle ? NULL : checkpoint_take(t->cs);
+		u64 from = (c0 ? c0 : checkpoint_before(t->cs, t->vm->now.count))->at.count;
+		enum stopped how;
+
+		t->unseen = false;
+		t->searching = c->nwatches;
+		how = frontier_run(t, c->nwatches ? t->vm->now.count + QUANTUM : NO_STOP);
+		t->searching = false;
+		if (c->nwatches && search_past(t, &s, from, &r))
+			return r;
+		if (how == STOPPED_AT_END || t->interrupted || t->trouble[0])
+			return settle(t, how, TRAVEL_ARRIVED);
+	}
+}
+
+/* --- the live run's surroundings: the host's own, and the user's wish to stop ------------ */
+
+static size_t console_read(void *ctx, void *buf, size_t n)
+{
+	struct timeline *t = ctx;
+	return t->host.live->console_read(t->host.live->ctx, buf, n);
+}
+
+static void console_write(void *ctx, const void *data, size_t n)
+{
+	struct timeline *t = ctx;
+	t->host.live->console_write(t->host.live->ctx, data, n);
+}
+
+static bool console_ended(void *ctx)
+{
+	struct timeline *t = ctx;
+	return t->host.live->console_ended(t->host.live->ctx);
+}
+
+/* Waiting for the console is a good time to look at what has run, and the only one for a user who wants to stop. */
+static bool pause_in_idle(void *ctx)
+{
+	struct timeline *t = ctx;
+
+	look_up(t);
+	if (t->interrupted || (t->searching && t->vm->now.count != t->idle_seen)) {
+		t->idle_seen = t->vm->now.count;
+		t->mid_idle = true;
+		t->vm->pause = true;
+	}
+	return t->vm->pause;
+}
+
+static u64 wait(void *ctx, u64 max_ns)
+{
+	struct timeline *t = ctx;
+	return t->host.live->wait(t->host.live->ctx, max_ns);
+}
+
+static void progress(void *ctx, const struct execpoint *now)
+{
+	struct timeline *t = ctx;
+	t->host.live->progress(t->host.live->ctx, now);
+}
+
+void frontier_prepare(struct timeline *t)
+{
+	t->live_port = (struct host_port){ .console_read = console_read, .console_write = console_write,
+					   .console_ended = console_ended, .quit = look_up, .pause = pause_in_idle,
+					   .wait = wait, .progress = progress, .ctx = t };
+}
