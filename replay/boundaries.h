@@ -11,12 +11,13 @@
 #define REPLAY_BOUNDARIES_H
 
 #include "replay/hostport.h"
+#include "replay/lineage.h"
 #include "replay/recording.h"
 #include "vmm/boundary.h"
 
 /* How far a replay has read, to come back to. */
 struct replay_place {
-	struct rec_place at;
+	struct lineage_place at;
 	bool ready;            /* the event behind `at` was held ready */
 	u64 epochs;
 };
@@ -36,6 +37,7 @@ struct record_boundary {
 	struct live_boundary live;
 	struct rec_writer *w;
 	u32 vm;
+	unsigned stage;     /* recordings that the run has behind it: a fork's parents */
 	bool sync;          /* output waits until what led to it is on the disk */
 	bool pending;       /* events queued since the last commit */
 	u8 held[1024];      /* sync: output not yet let go */
@@ -65,7 +67,7 @@ struct divergence {
 struct replay_boundary {
 	struct boundary b;
 	const struct host_port *host;
-	struct rec_reader *r;
+	struct lineage line;
 	struct rec_event ev;   /* the next one, when have is set */
 	bool have;
 	err_t error;           /* ERR_END: no more events; else why the recording cannot be read on */
@@ -74,18 +76,24 @@ struct replay_boundary {
 	u64 known_to;          /* a run that goes on: up to this count nothing else has entered than what is recorded */
 	u64 left_insns, left_vtime_ns; /* where the operator left the recorded run; NO_STOP: nowhere special */
 	struct vm_stop *left;
-	struct rec_place before; /* where `ev`, or the end, was read */
+	struct vm_stop *fork;    /* where the next recording of the line begins */
+	struct lineage_place before; /* where `ev`, or the end, was read */
 	struct divergence diverged;
 };
 
 void replay_boundary_init(struct replay_boundary *p, const struct host_port *host, struct rec_reader *r);
+/* The same for a run made of several recordings. */
+void replay_boundary_init_line(struct replay_boundary *p, const struct host_port *host, const struct lineage *line);
+
+/* To be called once for a run of several recordings, with the VM that will run it. */
+void replay_follow(struct replay_boundary *p, struct vm *vm);
 
 /*
  * A checkpoint's part of a replay; and back to it, with vm->now restored
  * before.  ERR_IO and such: the recording can no longer be read.
  */
 void replay_tell(const struct replay_boundary *p, struct replay_place *at);
-err_t replay_seek(struct replay_boundary *p, const struct vm *vm, const struct replay_place *at) must_check;
+err_t replay_seek(struct replay_boundary *p, struct vm *vm, const struct replay_place *at) must_check;
 
 /* The recorded end of the VM, NULL if the recording was cut. */
 const struct rec_end *replay_recorded_end(const struct replay_boundary *p);

@@ -236,7 +236,7 @@ err_t checkpoint_load_state(struct vm *vm, const u8 *data, u32 size)
 	return OK;
 }
 
-err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c)
+err_t checkpoint_restore_machine(struct checkpoints *cs, const struct checkpoint *c)
 {
 	struct vm *vm = cs->vm;
 	err_t err;
@@ -256,5 +256,12 @@ err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c)
 		vm->outcome = cs->end_outcome;
 		vm->guest_exit = cs->end_guest_exit;
 	}
-	return replay_seek(cs->replay, vm, &c->place);
+	return OK;
+}
+
+err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c)
+{
+	err_t err = checkpoint_restore_machine(cs, c);
+
+	return err ? err : replay_seek(cs->replay, cs->vm, &c->place);
 }

@@ -72,6 +72,9 @@ bool checkpoints_drop_one(struct checkpoints *cs);
 /* A state walk's bytes into a VM, which stands there then and runs on. */
 err_t checkpoint_load_state(struct vm *vm, const u8 *data, u32 size) must_check;
 
+/* The machine stands there again; what is behind its boundary is the caller's affair. */
+err_t checkpoint_restore_machine(struct checkpoints *cs, const struct checkpoint *c) must_check;
+
 /* The machine stands there again and runs on as it did. */
 err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c) must_check;
 

@@ -86,8 +86,9 @@ struct replay_place record_tell(struct record_boundary *r, const struct execpoin
 	release(r, now);
 	r->pending = true;
 	commit(r);
-	at.at = (struct rec_place){ .offset = r->w->end, .chain = r->w->chain };
-	memcpy(at.at.base, r->w->base, sizeof(at.at.base));
+	at.at.at = r->stage;
+	at.at.place = (struct rec_place){ .offset = r->w->end, .chain = r->w->chain };
+	memcpy(at.at.place.base, r->w->base, sizeof(at.at.place.base));
 	return at;
 }
 

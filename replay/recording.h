@@ -26,6 +26,7 @@
 #define REC_EVENT_BUFFER 20480               /* the writer commits by itself when this is full */
 #define REC_INPUT_MAX 16384
 #define REC_NAME_MAX 255                     /* marks, roles, reasons */
+#define REC_SKIPS 16
 #define REC_MAX_VMS 16
 #define REC_LZ4_STATE_BYTES 16416            /* LZ4's hash table, kept off the stack */
 
@@ -167,6 +168,11 @@ struct rec_reader {
 	u32 pos;             /* of the next event in an EVENTS chunk */
 	u32 nends;           /* after END */
 	struct rec_end ends[REC_MAX_VMS];
+	/* Rows of checkpoints that were passed over once: to be verified again they are too long. */
+	struct rec_skip {
+		u64 from, from_chain, to, to_chain;
+	} skip[REC_SKIPS];
+	unsigned nskips;     /* ever noted; the table is a ring */
 	u64 window_offset;   /* window[] holds the medium from here */
 	u32 window_fill;
 	u8 window[REC_WINDOW];

@@ -352,6 +352,31 @@ err_t rec_chunk_event(struct rec_reader *r, struct rec_event *ev)
 	return r->chunk.type == REC_EVENTS ? decode_event(r, ev) : ERR_END;
 }
 
+/* Past a row of checkpoints that was verified before. */
+static void jump(struct rec_reader *r)
+{
+	for (unsigned i = 0; i < MIN(r->nskips, (unsigned)REC_SKIPS); i++)
+		if (r->skip[i].from == r->end && r->skip[i].from_chain == r->chain) {
+			r->end = r->skip[i].to;
+			r->chain = r->skip[i].to_chain;
+			return;
+		}
+}
+
+/* The chunk just read is a checkpoint's: the row it belongs to is longer by it. */
+static void note_skip(struct rec_reader *r)
+{
+	struct rec_skip *last = &r->skip[(r->nskips - 1) % REC_SKIPS];
+
+	if (!r->nskips || last->to != r->chunk.offset) {
+		last = &r->skip[r->nskips++ % REC_SKIPS];
+		last->from = r->chunk.offset;
+		last->from_chain = r->chunk_chain;
+	}
+	last->to = r->end;
+	last->to_chain = r->chain;
+}
+
 err_t rec_next_event(struct rec_reader *r, struct rec_event *ev)
 {
 	for (;;) {
@@ -359,9 +384,12 @@ err_t rec_next_event(struct rec_reader *r, struct rec_event *ev)
 
 		if (e != ERR_END)
 			return e;
+		jump(r);
 		e = rec_next_chunk(r);
 		if (e)
 			return e;
+		if (r->chunk.type == REC_CHECKPOINT)
+			note_skip(r);
 	}
 }
 

@@ -18,18 +18,20 @@ static struct replay_boundary *replay_of(struct boundary *b)
 
 static void advance(struct replay_boundary *p)
 {
-	rec_tell(p->r, &p->before);
+	lineage_tell(&p->line, &p->before);
 	do {
-		p->error = rec_next_event(p->r, &p->ev);
+		p->error = lineage_next_event(&p->line, &p->ev);
 		p->have = p->error == OK;
 	} while (p->have && p->ev.vm != 0);
 }
 
 const struct rec_end *replay_recorded_end(const struct replay_boundary *p)
 {
-	for (u32 i = 0; i < p->r->nends; i++)
-		if (p->r->ends[i].vm == 0)
-			return &p->r->ends[i];
+	const struct rec_reader *r = lineage_last(&p->line);
+
+	for (u32 i = 0; i < r->nends; i++)
+		if (r->ends[i].vm == 0)
+			return &r->ends[i];
 	return NULL;
 }
 
@@ -167,10 +169,33 @@ static const struct boundary_ops replay_ops = {
 	.poll = replay_poll,
 };
 
+void replay_boundary_init_line(struct replay_boundary *p, const struct host_port *host, const struct lineage *line)
+{
+	*p = (struct replay_boundary){ .b.ops = &replay_ops, .host = host, .line = *line };
+	advance(p);
+}
+
 void replay_boundary_init(struct replay_boundary *p, const struct host_port *host, struct rec_reader *r)
 {
-	*p = (struct replay_boundary){ .b.ops = &replay_ops, .host = host, .r = r };
-	advance(p);
+	struct lineage line = { 0 };
+
+	if (lineage_add(&line, r, 0, 0))
+		replay_boundary_init_line(p, host, &line);
+}
+
+static u64 fork_here(struct vm *vm, void *ctx)
+{
+	struct replay_boundary *p = ctx;
+
+	lineage_apply(&p->line, vm);
+	return lineage_next_fork(&p->line, vm);
+}
+
+void replay_follow(struct replay_boundary *p, struct vm *vm)
+{
+	lineage_apply(&p->line, vm);
+	if (p->line.n > 1)
+		p->fork = vm_add_stop(vm, lineage_next_fork(&p->line, vm), fork_here, p);
 }
 
 /*
@@ -204,12 +229,12 @@ void replay_tell(const struct replay_boundary *p, struct replay_place *at)
 	if (at->ready)
 		at->at = p->before;
 	else
-		rec_tell(p->r, &at->at);
+		lineage_tell(&p->line, &at->at);
 }
 
-err_t replay_seek(struct replay_boundary *p, const struct vm *vm, const struct replay_place *at)
+err_t replay_seek(struct replay_boundary *p, struct vm *vm, const struct replay_place *at)
 {
-	err_t e = rec_seek(p->r, &at->at);
+	err_t e = lineage_seek(&p->line, &at->at);
 
 	if (e)
 		return e;
@@ -221,6 +246,10 @@ err_t replay_seek(struct replay_boundary *p, const struct vm *vm, const struct r
 		advance(p);
 	if (p->left)
 		p->left->at = vm->now.count <= p->left_insns ? p->left_insns : NO_STOP;
+	if (p->fork) {
+		lineage_apply(&p->line, vm);
+		p->fork->at = lineage_next_fork(&p->line, vm);
+	}
 	return p->error == ERR_IO ? ERR_IO : OK;
 }
 

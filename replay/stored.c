@@ -169,7 +169,8 @@ static err_t keep_state(void *ctx, const u8 *data, u32 size)
 	c->digest = k->point.digest;
 	c->kept = false;
 	c->place = (struct replay_place){ .epochs = k->point.epochs };
-	rec_tell(k->r, &c->place.at);
+	c->place.at.at = k->stage;
+	rec_tell(k->r, &c->place.at.place);
 	image_copy(&cs->keeper, &c->memory, &k->image);
 	if (checkpoint_put_state(cs, c, data, size)) {
 		if (!k->point.end)

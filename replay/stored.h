@@ -70,6 +70,7 @@ err_t stored_load(struct rec_reader *r, u64 count, bool end, const struct stored
 struct stored_keeper {
 	struct checkpoints *cs;
 	struct rec_reader *r;
+	unsigned stage;          /* r's in the lineage */
 	struct stored_point point;
 	struct checkpoint *c;    /* being filled */
 	struct memory_image image;

@@ -488,13 +488,13 @@ static void print_input(const struct rec_event *ev, char mark, void (*print)(voi
 /* From the beginning of the recording: inputs `first` to `last`, counted from 0; returns how many lie at or before here. */
 static u64 list_inputs(struct timeline *t, u64 first, u64 last, void (*print)(void *ctx, const char *line), void *ctx)
 {
-	struct rec_reader *r = t->replay->r;
+	struct lineage *line = &t->replay->line;
 	u64 n = 0, past = 0, here = t->branched ? t->branch_count : t->vm->now.count;
 	struct rec_event ev;
 
-	if (rec_seek(r, &t->cs->sorted[0]->place.at))
+	if (lineage_seek(line, &t->cs->sorted[0]->place.at))
 		return 0;
-	while (!rec_next_event(r, &ev)) {
+	while (!lineage_next_event(line, &ev)) {
 		if (ev.kind != REC_INPUT || ev.vm)
 			continue;
 		past += ev.at.count <= here;

@@ -189,9 +189,9 @@ static void open_line(struct debugger *d)
 	struct session *s = d->s;
 
 	if (d->live)
-		session_start_recording(s, &d->timeline.live_port);
+		session_start_recording(s, "recording", &d->timeline.live_port);
 	session_open_recording(s);
-	replay_boundary_init(&d->replay, &d->timeline.port, s->reader);
+	replay_boundary_init_line(&d->replay, &d->timeline.port, &s->line);
 }
 
 static void make_timeline(struct debugger *d)
@@ -208,6 +208,7 @@ static void make_timeline(struct debugger *d)
 	open_line(d);
 	session_make_vm(s, d->live ? &s->boundary.record.b : &d->replay.b);
 	session_leave_at(s, &d->replay);
+	replay_follow(&d->replay, s->vm);
 	err = checkpoints_init(&d->checkpoints, s->vm, &d->replay, pool, pool_bytes);
 	if (!err && d->live)
 		err = timeline_init_live(&d->timeline, s->vm, &s->boundary.record, &d->replay, &d->checkpoints);
@@ -230,6 +231,7 @@ static void load_stored(struct debugger *d)
 
 	if (!session_seek_stored(s))
 		return;
+	keeper.stage = s->line.n - 1;
 	if (stored_load(s->reader, count, end, &sink))
 		session_fail("the stored checkpoints cannot be read");
 	image_drop(&cs->keeper, &keeper.image);

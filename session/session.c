@@ -1,6 +1,6 @@
 /*
- * session.c - what the hypervisor was booted to do: run, record, replay or debug
- * one VM.  See session.h.
+ * session.c - what the hypervisor was booted to do: run, record, replay, debug
+ * or fork one VM.  See session.h.
  *
  *   1  the modes
  *   2  how it ended
@@ -39,12 +39,13 @@ static err_t disk_flush(void *ctx)
 	return blk_flush(ctx);
 }
 
-static struct rec_medium recording_disk(struct session *s)
+static struct rec_medium disk_medium(const char *name)
 {
-	s->disk = blk_find("recording");
-	if (!s->disk)
-		session_fail("there is no disk named recording (-device virtio-blk-pci,serial=recording)");
-	return (struct rec_medium){ disk_read, disk_write, disk_flush, s->disk, blk_sectors(s->disk) * REC_SECTOR };
+	struct blk *disk = blk_find(name);
+
+	if (!disk)
+		session_fail("a disk of the recording is missing (-device virtio-blk-pci,serial=recording); start the hypervisor with the reprise command");
+	return (struct rec_medium){ disk_read, disk_write, disk_flush, disk, blk_sectors(disk) * REC_SECTOR };
 }
 
 extern const u8 __build_id[]; /* kernel/reprise.ld */
@@ -59,15 +60,18 @@ static u64 build_id(void)
 	return id;
 }
 
-struct boundary *session_start_recording(struct session *s, const struct host_port *port)
+struct boundary *session_start_recording(struct session *s, const char *disk, const struct host_port *port)
 {
-	struct rec_medium m = recording_disk(s);
+	struct rec_medium m = disk_medium(disk);
 	char host[256];
 	int n;
 
 	s->writer = session_memory(sizeof(*s->writer));
 	n = ksnprintf(host, sizeof(host), "counter=%s\nhost_probe=%016lx\nbuild=%016lx\n", host_counter()->kind,
 		      s->float_probe, build_id());
+	if (s->vm) /* a fork: here it leaves its parent */
+		n += ksnprintf(host + n, sizeof(host) - (size_t)n, "parent_point=%lu:%lu:%lu\n", s->vm->now.count,
+			       s->vm->now.vtime_ns, s->vm->now.sequence);
 	if (rec_writer_open(s->writer, &m, session_number(s->session, "append_offset", 0), session_number(s->session, "append_chain", 0)) ||
 	    rec_put_chunk(s->writer, REC_HOST, host, (size_t)n))
 		session_fail("the recording cannot be written");
@@ -75,16 +79,56 @@ struct boundary *session_start_recording(struct session *s, const struct host_po
 	return &s->boundary.record.b;
 }
 
+static struct rec_reader *open_reader(struct session *s, const char *disk, u64 offset, u64 chain)
+{
+	struct rec_medium m = disk_medium(disk);
+	struct rec_reader *r = session_memory(sizeof(*r));
+
+	if (rec_reader_open_at(r, &m, offset, chain))
+		session_fail("the recording cannot be read");
+	if (!lineage_add(&s->line, r, 0, 0))
+		session_fail("a fork of a fork of a fork of ...: too many generations");
+	return r;
+}
+
+/* parentN_KEY of session.conf. */
+static u64 parent_number(struct session *s, unsigned n, const char *key, u64 fallback)
+{
+	char name[32];
+
+	ksnprintf(name, sizeof(name), "parent%u_%s", n, key);
+	return session_number(s->session, name, fallback);
+}
+
+/* The recordings a fork's run has behind it, the oldest first. */
+static void open_parents(struct session *s)
+{
+	char disk[16];
+
+	for (unsigned n = 0; n < session_number(s->session, "parents", 0); n++) {
+		struct lineage_stage *stage;
+
+		ksnprintf(disk, sizeof(disk), "parent%u", n);
+		open_reader(s, disk, parent_number(s, n, "offset", 0), parent_number(s, n, "chain", 0));
+		stage = &s->line.stage[s->line.n - 1];
+		stage->jitter_ns = parent_number(s, n, "jitter", 0);
+		stage->seed = parent_number(s, n, "seed", 0);
+		stage->until = (struct execpoint){ parent_number(s, n, "until", 0), parent_number(s, n, "vtime", 0),
+						   parent_number(s, n, "sequence", 0) };
+	}
+}
+
 void session_open_recording(struct session *s)
 {
-	struct rec_medium m = recording_disk(s);
+	struct lineage_stage *own;
 
-	s->reader = session_memory(sizeof(*s->reader));
+	open_parents(s);
 	/* A recording that is being made is read from where its making began. */
-	if (rec_reader_open_at(s->reader, &m,
-			       session_number(s->session, "run_offset", session_number(s->session, "append_offset", 0)),
-			       session_number(s->session, "run_chain", session_number(s->session, "append_chain", 0))))
-		session_fail("the recording cannot be read");
+	s->reader = open_reader(s, "recording", session_number(s->session, "run_offset", session_number(s->session, "append_offset", 0)),
+				session_number(s->session, "run_chain", session_number(s->session, "append_chain", 0)));
+	own = &s->line.stage[s->line.n - 1];
+	own->jitter_ns = session_number(s->session, "jitter", 0);
+	own->seed = session_number(s->session, "fork_seed", 0);
 }
 
 void session_leave_at(struct session *s, struct replay_boundary *p)
@@ -141,7 +185,7 @@ static err_t into_vm_state(void *ctx, const u8 *data, u32 size)
 	return s->resumed.at.count == session_number(s->session, "resume_insns", 0) ? checkpoint_load_state(s->vm, data, size) : OK;
 }
 
-static void resume(struct session *s)
+void session_resume(struct session *s, struct replay_boundary *p)
 {
 	const struct stored_sink sink = { into_vm_begin, into_vm_page, into_vm_state, s };
 	struct replay_place place = { 0 };
@@ -151,16 +195,17 @@ static void resume(struct session *s)
 	session_clear_guest(s);
 	if (stored_load(s->reader, session_number(s->session, "resume_insns", 0), false, &sink))
 		session_fail("the stored checkpoint cannot be read");
-	rec_tell(s->reader, &place.at);
+	place.at.at = s->line.n - 1;
+	rec_tell(s->reader, &place.at.place);
 	place.epochs = s->resumed.epochs;
-	if (replay_seek(&s->boundary.replay, s->vm, &place) || vm_digest(s->vm) != s->resumed.digest)
+	if (replay_seek(p, s->vm, &place) || vm_digest(s->vm) != s->resumed.digest)
 		session_fail("the stored checkpoint is not of this machine; replay without --from");
 }
 
 static struct boundary *start_replay(struct session *s)
 {
 	session_open_recording(s);
-	replay_boundary_init(&s->boundary.replay, &s->port, s->reader);
+	replay_boundary_init_line(&s->boundary.replay, &s->port, &s->line);
 	s->boundary.replay.show_from = session_number(s->session, "from", 0);
 	return &s->boundary.replay.b;
 }
@@ -173,7 +218,7 @@ static struct boundary *start_live(struct session *s)
 
 /* --- 2  how it ended ------------------------------------------------------------------------ */
 
-static const char *outcome_name(enum vm_outcome o)
+const char *session_outcome_name(enum vm_outcome o)
 {
 	static const char *const names[] = {
 		[VM_RUNNING] = "running", [VM_POWERED_OFF] = "poweroff", [VM_DEBUG_EXIT] = "debug-exit",
@@ -240,7 +285,7 @@ void session_say_end(const struct rec_end *e)
 {
 	control_printf("end outcome=%s guest_exit=%u insns=%lu vtime_ns=%lu exits=%lu inputs=%lu input_bytes=%lu "
 		       "digest=%016lx reason=\"%s\"\n",
-		       outcome_name(e->outcome), e->guest_exit, e->insns, e->vtime_ns, e->exits, e->inputs,
+		       session_outcome_name(e->outcome), e->guest_exit, e->insns, e->vtime_ns, e->exits, e->inputs,
 		       e->input_bytes, e->digest, e->reason);
 }
 
@@ -315,7 +360,9 @@ void hypervisor_main(const struct boot_info *bi)
 	}
 	if (!strcmp(s->mode, "debug") || session_number(s->session, "gdb", 0))
 		session_debug(s);
-	boundary = !strcmp(s->mode, "record") ? session_start_recording(s, &s->port) : !strcmp(s->mode, "replay") ? start_replay(s)
+	if (!strcmp(s->mode, "fork"))
+		session_fork(s);
+	boundary = !strcmp(s->mode, "record") ? session_start_recording(s, "recording", &s->port) : !strcmp(s->mode, "replay") ? start_replay(s)
 											      : start_live(s);
 	start = rdtsc();
 	session_make_vm(s, boundary);
@@ -324,7 +371,8 @@ void hypervisor_main(const struct boot_info *bi)
 		start_storing(s);
 	if (s->reader) {
 		session_leave_at(s, &s->boundary.replay);
-		resume(s);
+		replay_follow(&s->boundary.replay, s->vm);
+		session_resume(s, &s->boundary.replay);
 	}
 	start = rdtsc();
 	outcome = vm_run(s->vm);

@@ -8,7 +8,8 @@
  * "recording".
  *
  *   session.c   the modes run, record, replay; how it ended
- *   debug.c     the mode debug
+ *   debug.c     the mode debug, and record under a debugger
+ *   fork.c      the mode fork
  *   guest.c     from configuration and images to a VM
  *   port.c      the host port: console, control channel, waiting
  */
@@ -53,7 +54,6 @@ struct session {
 	struct stored_point resumed;   /* where a replay began, if not at the beginning */
 	struct perturb perturb;
 	struct inspect inspect;
-	struct blk *disk;
 	union {
 		struct live_boundary live;
 		struct record_boundary record;
@@ -62,7 +62,8 @@ struct session {
 	struct rec_writer *writer;
 	struct rec_end end;            /* of the run, when it has ended */
 	struct stored_writer *stored;  /* NULL: no checkpoints are stored */
-	struct rec_reader *reader;
+	struct rec_reader *reader;     /* of the recording itself: the last of the line */
+	struct lineage line;
 };
 
 /* Ends the boot with a line for the host command. */
@@ -95,8 +96,11 @@ void session_open_recording(struct session *s);
 bool session_seek_stored(struct session *s);
 /* The recorded run was left by its operator: so is the replay, at the same point. */
 void session_leave_at(struct session *s, struct replay_boundary *p);
-/* Begins to record on the recording's disk; the boundary is s->boundary.record. */
-struct boundary *session_start_recording(struct session *s, const struct host_port *port);
+/* Begins to record on the disk of that name; the boundary is s->boundary.record. */
+struct boundary *session_start_recording(struct session *s, const char *disk, const struct host_port *port);
+/* A replay begins at a stored checkpoint, if session.conf names one: the VM and p stand there. */
+void session_resume(struct session *s, struct replay_boundary *p);
+const char *session_outcome_name(enum vm_outcome o);
 /* How the VM ended, as it stands: in s->end, and as END of the recording if there is one being made. */
 void session_end_recording(struct session *s, enum vm_outcome outcome);
 /* The last line of the control channel. */
@@ -105,5 +109,9 @@ void session_say_end(const struct rec_end *end);
 /* ---- debug.c ---- */
 
 noreturn_fn void session_debug(struct session *s);
+
+/* ---- fork.c ---- */
+
+noreturn_fn void session_fork(struct session *s);
 
 #endif

@@ -15,6 +15,7 @@
 #include "tools/elfsym.h"
 #include "tools/gdb.h"
 #include "tools/gdbrelay.h"
+#include "tools/line.h"
 #include "tools/operand.h"
 
 /* The guest's own symbols. */
@@ -266,6 +267,8 @@ static enum status debug(int argc, char **argv)
 	while (ours < argc && strcmp(argv[ours], "--"))
 		ours++;
 	st = operand_open(&d->o, &d->sum, OPT_DEBUG | OPT_IMAGES | OPT_RUN, ours, argv);
+	if (!st)
+		st = line_open(&d->sum);
 	if (!st) {
 		st = prepare(d, argv + MIN(ours + 1, argc)); /* argv ends with NULL */
 		if (!st) {

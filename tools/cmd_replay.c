@@ -6,6 +6,7 @@
 
 #include "tools/operand.h"
 #include "tools/bisect.h"
+#include "tools/line.h"
 
 /* The stored checkpoint that the run may begin at, instead of its beginning. */
 static void describe_resume(struct buf *conf, const struct summary *sum, const struct options *o, bool debug)
@@ -61,6 +62,8 @@ bool replay_pass(struct session *s, const struct machine *m, const struct summar
 	s->recorded_host = &sum->host;
 	if (!s->total_insns)
 		s->total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count;
+	line_disks(&sum->line, s->disk, &s->ndisks);
+	line_describe(&sum->line, sum, &conf);
 	describe_pass(&conf, s->relay ? "debug" : "replay", sum, o);
 	if (disturbed)
 		describe_disturbance(&conf, o);
@@ -128,6 +131,8 @@ static enum status replay(int argc, char **argv)
 	char text[300];
 	enum status st = operand_open(&o, &sum, OPT_REPLAY | OPT_IMAGES | OPT_RUN, argc, argv);
 
+	if (!st)
+		st = line_open(&sum);
 	if (st)
 		return st;
 	if (summary_trouble(&sum, text, sizeof(text)))

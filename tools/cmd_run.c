@@ -4,67 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "tools/gdbrelay.h"
-#include "tools/pack.h"
+#include "tools/recmake.h"
 #include "tools/session.h"
-
-/* ---- the recording before the run: file header, HEAD, packed images ---- */
-
-/* Writes what comes before the run and tells the hypervisor where to go on. */
-static enum status begin_recording(const struct machine *m, const struct options *o, int *fd, struct buf *conf)
-{
-	struct rec_writer *w = need(malloc(sizeof(*w)));
-	struct rec_medium medium;
-	u64 room, nonce;
-	err_t e;
-
-	*fd = recfile_create(o->output, o->force, &room);
-	if (*fd < 0) {
-		free(w);
-		return ST_USAGE;
-	}
-	if (getrandom(&nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
-		nonce = host_ms() ^ (u64)getpid() << 40;
-	medium = fd_medium(fd, room);
-	e = rec_create(w, &medium, nonce, (const char *)m->head.data, m->head.size);
-	for (unsigned i = 0; i < 2 && o->pack && !e; i++)
-		if (m->present[i])
-			e = pack_image(w, image_roles[i], &m->image[i]);
-	if (!e && o->sync)
-		e = rec_commit(w, true);
-	buf_printf(conf, "append_offset=%llu\nappend_chain=0x%016llx\nsync=%d\ncheckpoint_every=%llu\n", (unsigned long long)w->end,
-		   (unsigned long long)w->chain, o->sync, (unsigned long long)o->checkpoint_every);
-	free(w);
-	if (!e)
-		return ST_OK;
-	unlink(o->output);
-	return complain(ST_HOST, "%s: cannot be written: %s; make room on the disk", o->output, strerror(errno));
-}
-
-/* ---- and after it ---- */
-
-/* Cuts the file to what is intact, and says what that is if the machine did not come to an end. */
-static enum status finish_recording(const struct options *o, int fd, const struct session *s, u64 *bytes)
-{
-	struct summary sum;
-	char text[300];
-	enum status st = summarise(&sum, o->output);
-
-	if (st)
-		return st;
-	*bytes = sum.intact_bytes;
-	if (ftruncate(fd, (off_t)sum.intact_bytes) || (o->sync && fsync(fd)))
-		st = complain(ST_HOST, "%s: %s; check the disk", o->output, strerror(errno));
-	else if (!sum.ended && !sum.last.count && s->failure[0])
-		unlink(o->output); /* the machine never started: nothing was recorded */
-	else if (summary_trouble(&sum, text, sizeof(text)))
-		remark("%s: %s; 'reprise replay %s' runs that much", o->output, text, o->output);
-	summary_free(&sum);
-	return st;
-}
 
 /* ---- a debugger for it ---- */
 
@@ -126,7 +70,7 @@ static enum status run_machine(const struct options *o, const struct machine *m,
 	if (o->live_gdb && !prepare_gdb(&s, &relay, o, &conf))
 		st = ST_USAGE;
 	if (recording && !st)
-		st = begin_recording(m, o, &s.recording_fd, &conf);
+		st = recmake_begin(m, o, &s.recording_fd, &conf);
 	if (st) {
 		buf_free(&conf);
 		return st;
@@ -136,7 +80,7 @@ static enum status run_machine(const struct options *o, const struct machine *m,
 	if (s.bundle_fd < 0 || !session_run(&s))
 		st = ST_HOST;
 	if (recording) {
-		kept = finish_recording(o, s.recording_fd, &s, &bytes);
+		kept = recmake_finish(o, s.recording_fd, &s, &bytes);
 		close(s.recording_fd);
 	}
 	if (s.bundle_fd >= 0)

@@ -207,6 +207,9 @@ static void on_line(struct control *c, const char *line)
 	} else if (starts(&line, "diverged")) {
 		on_diverged(s, line);
 		return;
+	} else if (starts(&line, "fork") || starts(&line, "forked")) {
+		if (s->on_fork)
+			s->on_fork(s->on_fork_ctx, whole);
 	} else if (starts(&line, "stat")) {
 		if (s->o->stats)
 			buf_printf(&c->stats, "%s\n", line);

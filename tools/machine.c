@@ -119,6 +119,8 @@ static enum status find_image(struct machine *m, unsigned i, const struct summar
 		return given ? complain(ST_USAGE, "--%s %s: %s was recorded without one; leave it out", image_roles[i], given,
 					s->path) : ST_OK;
 	m->present[i] = true;
+	if (s->line.n)
+		s = s->line.parent[0]; /* the images are the oldest's */
 	if (!given && s->packed[i]) {
 		buf_free(&m->image[i]);
 		buf_add(&m->image[i], s->image[i].data, s->image[i].size);
@@ -156,7 +158,7 @@ enum status machine_from_recording(struct machine *m, const struct summary *s, c
 	buf_add(&m->head, s->head.data, s->head.size);
 	version = conf_u64((const char *)m->head.data, m->head.size, "machine", 0);
 	m->mem_bytes = conf_u64((const char *)m->head.data, m->head.size, "mem_bytes", 0);
-	if (version != 1 || !m->mem_bytes)
+	if (!version || version > 1 + (s->line.n > 0) || !m->mem_bytes) /* 2: the same machine, as a fork */
 		st = complain(ST_USAGE, "%s: recorded on machine model %llu, this reprise has model 1; replay it with the reprise that recorded it",
 			      s->path, (unsigned long long)version);
 	else

@@ -10,7 +10,7 @@ enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
-	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE,
+	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -24,7 +24,7 @@ static const struct {
 	{ OPT_VM, { "append", required_argument, NULL, O_APPEND } },
 	{ OPT_VM, { "mem", required_argument, NULL, O_MEM } },
 	{ OPT_VM, { "smp", required_argument, NULL, O_SMP } },
-	{ OPT_VM, { "seed", required_argument, NULL, O_SEED } },
+	{ OPT_VM | OPT_FORK, { "seed", required_argument, NULL, O_SEED } },
 	{ OPT_VM, { "rtc", required_argument, NULL, O_RTC } },
 	{ OPT_VM, { "poll-insns", required_argument, NULL, O_POLL } },
 	{ OPT_VM, { "epoch-insns", required_argument, NULL, O_EPOCH } },
@@ -52,11 +52,13 @@ static const struct {
 	{ OPT_BUNDLE, { "bundle", required_argument, NULL, O_BUNDLE } },
 	{ OPT_LIVE_GDB, { "gdb", required_argument, NULL, O_LIVE_GDB } },
 	{ OPT_LIVE_GDB, { "gdb-wait", no_argument, NULL, O_GDB_WAIT } },
-	{ OPT_DEBUG, { "at", required_argument, NULL, O_AT } },
+	{ OPT_FORK, { "jitter", required_argument, NULL, O_JITTER } },
+	{ OPT_FORK, { "count", required_argument, NULL, O_COUNT } },
+	{ OPT_DEBUG | OPT_FORK, { "at", required_argument, NULL, O_AT } },
 	{ OPT_DEBUG, { "listen", required_argument, NULL, O_LISTEN } },
 	{ OPT_DEBUG, { "gdb", required_argument, NULL, O_GDB } },
 	{ OPT_DEBUG, { "symbols", required_argument, NULL, O_SYMBOLS } },
-	{ OPT_DEBUG | OPT_LIVE_GDB, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
+	{ OPT_DEBUG | OPT_LIVE_GDB | OPT_FORK, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
 	{ OPT_DEBUG, { "console", no_argument, NULL, O_CONSOLE } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
@@ -155,7 +157,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 		if (!strcmp(arg, "1"))
 			break;
 		return complain(ST_USAGE, "--smp %s: this version runs one vCPU; give --smp 1, or leave it out", arg);
-	case O_SEED: return set_number(name, arg, &o->seed);
+	case O_SEED: o->has_seed = true; return set_number(name, arg, &o->seed);
 	case O_RTC:
 		if (!parse_date(arg, &o->rtc_epoch_s))
 			return bad(name, arg, "give now, 2025-01-01, 2025-01-01T12:30:00Z or @SECONDS");
@@ -191,6 +193,8 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_BUNDLE: o->bundle = arg; break;
 	case O_LIVE_GDB: o->live_gdb = arg; break;
 	case O_GDB_WAIT: o->gdb_wait = true; break;
+	case O_JITTER: o->has_jitter = true; return parse_duration(arg, &o->jitter_ns) ? ST_OK : bad(name, arg, "give a time: 20us, 1ms, 0");
+	case O_COUNT: return set_count(name, arg, &o->count);
 	case O_AT: return set_at(o, arg);
 	case O_LISTEN: o->listen = arg; break;
 	case O_GDB: o->gdb = arg; break;
@@ -234,6 +238,7 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	*o = (struct options){
 		.mem_bytes = MIB(256), .seed = 1, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
 		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "", .at = "end", .timeline_bytes = MIB(768),
+		.count = 1,
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].groups & groups)

@@ -18,6 +18,7 @@ enum {
 	OPT_JSON = 128,
 	OPT_RUN = 256,    /* --timeout, --verbose, --quiet, --stats */
 	OPT_BUNDLE = 512, /* --bundle */
+	OPT_FORK = 4096,  /* what a fork is to be */
 	OPT_LIVE_GDB = 2048, /* a debugger for a machine that runs */
 	OPT_DEBUG = 1024, /* a debugger, and where it begins */
 };
@@ -27,6 +28,8 @@ enum {
 struct options {
 	const char *live_gdb;   /* listen there for a debugger; NULL: none */
 	bool gdb_wait;
+	u64 jitter_ns, count;   /* fork */
+	bool has_seed, has_jitter;
 	/* VM */
 	const char *kernel, *initrd, *root, *append;
 	u64 mem_bytes, seed, rtc_epoch_s, poll_insns, epoch_insns;

@@ -71,7 +71,8 @@ struct given {
 static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const struct given *g)
 {
 	char mem[32], bundle[64], first[64], second[64], third[64], drive[128];
-	const char *argv[48];
+	char drives[QEMU_MAX_DISKS][128], devices[QEMU_MAX_DISKS][128];
+	const char *argv[48 + 4 * QEMU_MAX_DISKS];
 	unsigned n = 0;
 
 #define ARG(a) (argv[n++] = (a))
@@ -103,6 +104,15 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 		ARG("-drive"), ARG(drive);
 		ARG("-device"), ARG("virtio-blk-pci,drive=rec,serial=recording,werror=report,rerror=report");
 	}
+	for (unsigned i = 0; i < c->ndisks; i++) {
+		const struct qemu_disk *d = &c->disk[i];
+
+		snprintf(drives[i], sizeof(drives[i]), "file=/proc/self/fd/%d,format=raw,if=none,id=disk%u,cache=unsafe%s", d->fd, i,
+			 d->readonly ? ",readonly=on" : "");
+		snprintf(devices[i], sizeof(devices[i]), "virtio-blk-pci,drive=disk%u,serial=%s,werror=report,rerror=report", i, d->serial);
+		ARG("-drive"), ARG(drives[i]);
+		ARG("-device"), ARG(devices[i]);
+	}
 	ARG(NULL);
 #undef ARG
 	execvp(argv[0], (char **)(uintptr_t)argv);
@@ -112,6 +122,14 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 static bool hand_over(int fd)
 {
 	return fd < 0 || !fcntl(fd, F_SETFD, 0);
+}
+
+static bool hand_over_disks(const struct qemu_config *c)
+{
+	for (unsigned i = 0; i < c->ndisks; i++)
+		if (!hand_over(c->disk[i].fd))
+			return false;
+	return true;
 }
 
 static noreturn_fn void child(const struct qemu_config *c, const char *hypervisor, pid_t parent, const struct given *g,
@@ -128,7 +146,7 @@ static noreturn_fn void child(const struct qemu_config *c, const char *hyperviso
 	sigprocmask(SIG_SETMASK, signals, NULL);
 	if (dup2(null, STDIN_FILENO) >= 0 && dup2(g->errors, STDOUT_FILENO) >= 0 &&
 	    dup2(g->errors, STDERR_FILENO) >= 0 && hand_over(g->console) && hand_over(g->control) && hand_over(g->gdb) &&
-	    hand_over(c->bundle_fd) && hand_over(c->recording_fd) && hand_over(g->steady)) {
+	    hand_over(c->bundle_fd) && hand_over(c->recording_fd) && hand_over_disks(c) && hand_over(g->steady)) {
 		preload(g->steady);
 		exec_qemu(c, hypervisor, g);
 	}

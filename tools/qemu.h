@@ -15,7 +15,17 @@ struct qemu {
 	int errors;            /* what it says on its standard output and error */
 };
 
+/* A further disk of the hypervisor's, found by its name. */
+struct qemu_disk {
+	int fd;
+	bool readonly;
+	char serial[16];
+};
+#define QEMU_MAX_DISKS 9
+
 struct qemu_config {
+	const struct qemu_disk *disk;
+	unsigned ndisks;
 	int bundle_fd;
 	u64 mem_mib;
 	int recording_fd;      /* -1: no disk */

@@ -249,6 +249,11 @@ void summary_free(struct summary *s)
 	buf_free(&s->head);
 	buf_free(&s->host);
 	buf_free(&s->stored);
+	for (unsigned i = 0; i < s->line.n; i++) {
+		summary_free(s->line.parent[i]);
+		free(s->line.parent[i]);
+	}
+	s->line.n = 0;
 	buf_free(&s->image[0]);
 	buf_free(&s->image[1]);
 }

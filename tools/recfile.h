@@ -29,6 +29,14 @@ struct stored_place {
 };
 
 /* Everything a command wants to know of a recording. */
+struct summary;
+
+/* The recordings a fork's run has behind it, the oldest first [line.h]. */
+struct line {
+	struct summary *parent[LINEAGE_MAX];
+	unsigned n;
+};
+
 struct summary {
 	const char *path;
 	int fd;
@@ -45,6 +53,7 @@ struct summary {
 	u64 last_digest;
 	bool ended;                 /* end is valid */
 	struct rec_end end;
+	struct line line;           /* filled by line_open */
 	struct buf stored;          /* of struct stored_place, in file order */
 	struct stored_place full;   /* the last full one's */
 	struct stored_point begun;  /* the one being read */

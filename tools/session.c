@@ -452,6 +452,8 @@ bool session_run(struct session *s)
 		.mem_mib = (s->mem_bytes + s->bundle_bytes + s->timeline_bytes + MIB(1) - 1) / MIB(1) + 192,
 		.recording_fd = s->recording_fd,
 		.recording_readonly = s->recording_readonly,
+		.disk = s->disk,
+		.ndisks = s->ndisks,
 		.durable = s->o->sync,
 		.gdb = s->relay,
 	};

@@ -11,6 +11,13 @@
  *                   the chunks of stored checkpoints begin, and which of them to take
  *   left_insns, left_vtime        replay: where the operator left the recorded run
  *   perturb, from, until          replay: as the options of these names
+ *   parents=N       what a fork's run has behind it, the oldest first, for each:
+ *                   parentN_offset, parentN_chain (its run on the disk parentN), parentN_until,
+ *                   parentN_vtime, parentN_sequence (where the next one forked), parentN_jitter,
+ *                   parentN_seed
+ *   jitter, fork_seed   of the recording itself, if it is a fork's
+ *   fork_at, fork_count, new_jitter, new_seed, child   fork [session/fork.c]
+ *   gdb=1, gdb_wait=1   record: a debugger may come [session/debug.c]
  *   plant_at, plant_gpa           replay: flip a bit of memory, to see it found
  *   trace_*, dump_*               a closer look [replay/inspect.h]
  *   at              debug: end, begin, crash, or instructions: where GDB finds the machine
@@ -29,6 +36,9 @@
  *     progress insns=N vtime_ns=N
  *     diverged epoch=N insns=N expected=HEX got=HEX what="TEXT"
  *     stat KEY VALUE   shown with --stats
+ *     forked insns=N vtime_ns=N sequence=N digest=HEX   fork: at the point
+ *     fork n=N seed=N outcome=NAME insns=N digest=HEX fork_insns=N pages_written=N frames_own=N ...
+ *                      fork, many: the n-th has run
  *     state TEXT       a line of a stopped machine's state
  *     error TEXT       the host side failed; becomes our own complaint
  *     debugging insns=N vtime_ns=N rip=0xHEX cr3=0xHEX lstar=0xHEX bits=N end=0|1
@@ -48,6 +58,7 @@
 
 #include "replay/recording.h"
 #include "tools/machine.h"
+#include "tools/qemu.h"
 #include "tools/options.h"
 
 struct gdbrelay;
@@ -59,6 +70,10 @@ struct session {
 	u64 bundle_bytes, mem_bytes;
 	int recording_fd;         /* -1: none */
 	bool recording_readonly;
+	struct qemu_disk disk[QEMU_MAX_DISKS]; /* further ones: a fork's parents, its own recording */
+	unsigned ndisks;
+	void (*on_fork)(void *ctx, const char *line); /* takes `fork` and `forked` lines */
+	void *on_fork_ctx;
 	bool console;             /* standard input is the guest's console */
 	bool muted;               /* the console, and remarks on a divergence, are not shown */
 	bool console_on_stderr;   /* the console is, but there */

@@ -22,21 +22,46 @@ void vtimer_state(struct vtimer *t, struct state_walk *w, const char *name)
 		t->clock->known = false;
 }
 
-static struct vtimer *earliest(const struct vclock *c)
+void vclock_set_jitter(struct vclock *c, u64 jitter_ns, u64 seed)
+{
+	c->jitter_ns = jitter_ns;
+	c->jitter_seed = seed;
+	c->known = false;
+}
+
+/* When a timer fires: at its deadline, or as much later as the seed says. */
+static u64 due_ns(const struct vclock *c, unsigned i)
+{
+	u64 deadline_ns = c->timers[i]->deadline_ns, x;
+
+	if (!c->jitter_ns || deadline_ns == VTIMER_NEVER)
+		return deadline_ns;
+	x = (deadline_ns + i + 1) * 0x9e3779b97f4a7c15UL ^ c->jitter_seed * 0xd6e8feb86659fd93UL;
+	x = (x ^ x >> 32) * 0xd6e8feb86659fd93UL;
+	x ^= x >> 32;
+	return deadline_ns + x % (c->jitter_ns + 1);
+}
+
+/* The timer that fires first, NULL: none is armed; and when. */
+static struct vtimer *earliest(const struct vclock *c, u64 *at_ns)
 {
 	struct vtimer *first = NULL;
 
-	for (unsigned i = 0; i < c->ntimers; i++)
-		if (!first || c->timers[i]->deadline_ns < first->deadline_ns)
+	*at_ns = VTIMER_NEVER;
+	for (unsigned i = 0; i < c->ntimers; i++) {
+		u64 due = due_ns(c, i);
+
+		if (due < *at_ns) {
+			*at_ns = due;
 			first = c->timers[i];
+		}
+	}
 	return first;
 }
 
 u64 vclock_find_next(struct vclock *c)
 {
-	const struct vtimer *t = earliest(c);
-
-	c->next_ns = t ? t->deadline_ns : VTIMER_NEVER;
+	earliest(c, &c->next_ns);
 	c->known = true;
 	return c->next_ns;
 }
@@ -44,8 +69,9 @@ u64 vclock_find_next(struct vclock *c)
 void vclock_fire(struct vclock *c)
 {
 	struct vtimer *t;
+	u64 at_ns;
 
-	while ((t = earliest(c)) && t->deadline_ns <= c->now_ns) {
+	while ((t = earliest(c, &at_ns)) && at_ns <= c->now_ns) {
 		vtimer_cancel(t);
 		t->fire(t->owner);
 	}

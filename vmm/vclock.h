@@ -34,7 +34,16 @@ struct vclock {
 	bool known;
 	struct vtimer *timers[VCLOCK_MAX_TIMERS];
 	unsigned ntimers;
+	/*
+	 * Timers may fire late, by up to jitter_ns: which is legal, and finds the
+	 * races that depend on when an interrupt comes.  How late is a function
+	 * of seed, timer and deadline, so the run stays a function of its inputs.
+	 */
+	u64 jitter_ns, jitter_seed;
 };
+
+/* From now on; 0, 0: timers fire when they are due. */
+void vclock_set_jitter(struct vclock *c, u64 jitter_ns, u64 seed);
 
 /* Adds a timer for the life of the clock; it starts unarmed. */
 void vtimer_add(struct vclock *c, struct vtimer *t, void (*fire)(void *owner), void *owner);

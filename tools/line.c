@@ -1,0 +1,124 @@
+/*
+ * line.c - finding a fork's parents, and telling the hypervisor of them.  See
+ * line.h.
+ */
+#include <libgen.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "kernel/kconf.h"
+#include "tools/line.h"
+
+static bool head_get(const struct summary *s, const char *key, char *value, size_t size)
+{
+	return conf_get((const char *)s->head.data, s->head.size, key, value, size);
+}
+
+static u64 head_number(const struct summary *s, const char *key)
+{
+	return conf_u64((const char *)s->head.data, s->head.size, key, 0);
+}
+
+/* A recording at path whose id is the wanted one; NULL: there is none. */
+static struct summary *try_parent(const char *path, u64 id)
+{
+	struct summary *p;
+	char *name;
+
+	if (access(path, R_OK))
+		return NULL;
+	p = need(malloc(sizeof(*p)));
+	name = need(strdup(path)); /* the summary keeps pointing to it: it lives as long as the program */
+	if (summarise(p, name)) {
+		free(p);
+		return NULL;
+	}
+	if (p->nonce == id)
+		return p;
+	summary_free(p);
+	free(p);
+	return NULL;
+}
+
+/* Where it was when the fork was made, or beside the fork. */
+static struct summary *find_parent(const struct summary *s, u64 id)
+{
+	char path[PATH_MAX] = "", dir[PATH_MAX], name[PATH_MAX], beside[2 * PATH_MAX];
+	struct summary *p;
+
+	head_get(s, "parent_file", path, sizeof(path));
+	p = path[0] ? try_parent(path, id) : NULL;
+	if (p)
+		return p;
+	snprintf(dir, sizeof(dir), "%s", s->path);
+	snprintf(name, sizeof(name), "%s", path);
+	snprintf(beside, sizeof(beside), "%s/%s", dirname(dir), basename(name));
+	return try_parent(beside, id);
+}
+
+enum status line_open(struct summary *s)
+{
+	const struct summary *youngest = s;
+	char id[32], path[PATH_MAX];
+	struct line *l = &s->line;
+
+	while (head_get(youngest, "parent", id, sizeof(id))) {
+		struct summary *p;
+
+		if (l->n == LINEAGE_MAX - 1)
+			return complain(ST_USAGE, "%s: a fork of a fork ..., more than %d generations; fork an older one", s->path, LINEAGE_MAX - 1);
+		p = find_parent(youngest, strtoull(id, NULL, 16));
+		if (!p) {
+			if (!head_get(youngest, "parent_file", path, sizeof(path)))
+				strcpy(path, "unknown");
+			return complain(ST_USAGE, "%s: its parent, recording %s, is not at %s nor beside it; put it there", youngest->path, id, path);
+		}
+		memmove(&l->parent[1], &l->parent[0], l->n * sizeof(l->parent[0]));
+		l->parent[0] = p;
+		l->n++;
+		youngest = p;
+	}
+	return ST_OK;
+}
+
+void line_disks(const struct line *l, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct qemu_disk *d = &disk[(*ndisks)++];
+
+		d->fd = l->parent[i]->fd;
+		d->readonly = true;
+		snprintf(d->serial, sizeof(d->serial), "parent%u", i);
+	}
+}
+
+/* The point at which `child` forked: count:vtime:sequence, as its HOST says. */
+static void describe_until(const struct summary *child, unsigned i, struct buf *conf)
+{
+	char text[96] = "";
+	char *at = text;
+	u64 part[3];
+
+	conf_get((const char *)child->host.data, child->host.size, "parent_point", text, sizeof(text));
+	for (unsigned k = 0; k < 3; k++) {
+		part[k] = strtoull(at, &at, 10);
+		at += *at == ':';
+	}
+	buf_printf(conf, "parent%u_until=%llu\nparent%u_vtime=%llu\nparent%u_sequence=%llu\n", i, (unsigned long long)part[0], i,
+		   (unsigned long long)part[1], i, (unsigned long long)part[2]);
+}
+
+void line_describe(const struct line *l, const struct summary *own, struct buf *conf)
+{
+	buf_printf(conf, "parents=%u\njitter=%llu\nfork_seed=%llu\n", l->n, (unsigned long long)head_number(own, "jitter_ns"),
+		   (unsigned long long)head_number(own, "fork_seed"));
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct summary *p = l->parent[i];
+
+		buf_printf(conf, "parent%u_offset=%llu\nparent%u_chain=0x%016llx\nparent%u_jitter=%llu\nparent%u_seed=%llu\n", i,
+			   (unsigned long long)p->run_offset, i, (unsigned long long)p->run_chain, i,
+			   (unsigned long long)head_number(p, "jitter_ns"), i, (unsigned long long)head_number(p, "fork_seed"));
+		describe_until(i + 1 < l->n ? l->parent[i + 1] : own, i, conf);
+	}
+}

@@ -1,0 +1,18 @@
+/*
+ * line.h - the line of a fork's run: its recording, its parent's, that one's
+ * parent's ... [docs/RECORDING.md 4, replay/lineage.h].
+ */
+#ifndef TOOLS_LINE_H
+#define TOOLS_LINE_H
+
+#include "tools/qemu.h"
+#include "tools/recfile.h"
+
+/* Finds and opens the parents of s, into s->line.  Otherwise a complaint was printed. */
+enum status line_open(struct summary *s) must_check;
+
+/* The parents as disks of the hypervisor's, and what it must be told about them. */
+void line_disks(const struct line *l, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);
+void line_describe(const struct line *l, const struct summary *own, struct buf *conf);
+
+#endif
