@@ -78,15 +78,24 @@ static void *take(struct run **link, struct run *r, u64 start, size_t npages)
 	return (void *)start;
 }
 
-void *page_alloc_aligned(size_t npages, size_t align_bytes)
+/* The first that fits, of those that end above `above`. */
+static void *first_fit(size_t npages, size_t align_bytes, u64 above)
 {
 	for (struct run **link = &mm.first, *r; npages && (r = *link); link = &r->next) {
-		u64 start = ALIGN_UP((u64)r, align_bytes);
+		u64 start = ALIGN_UP(MAX((u64)r, above), align_bytes);
 
 		if (start < run_end(r) && (run_end(r) - start) / PAGE_SIZE >= npages)
 			return take(link, r, start, npages);
 	}
 	return NULL;
+}
+
+/* Above the hypervisor before below it, where guests have their own [reprise.ld]. */
+void *page_alloc_aligned(size_t npages, size_t align_bytes)
+{
+	void *pages = first_fit(npages, align_bytes, (u64)__kernel_end);
+
+	return pages ? pages : first_fit(npages, align_bytes, 0);
 }
 
 void *page_alloc(size_t npages)

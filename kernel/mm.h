@@ -2,7 +2,7 @@
  * mm.h - physical pages of the host.
  *
  * Virtual is physical, so a pointer is an address.  Contiguous runs,
- * first fit from the lowest address: which pages one gets is a function of
+ * first fit from the kernel's end up, then below it: which pages one gets is a function of
  * the calls so far and the memory map, nothing else.  Not zeroed, because
  * clearing costs an instruction for every 8 bytes.
  */

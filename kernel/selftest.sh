@@ -53,7 +53,7 @@ expect 'memory, 5 GiB with a hole' 127 'highest page 1bffff000' 'are free alread
 run memory; expect memory 127 'highest page' 'are free already' page_free test_memory hypervisor_main
 run malloc; expect malloc 127 'panic: free: .* free already' test_malloc
 run guard; expect 'stack guard' 127 'panic: #DF.*the boot stack overflowed' '    overflow+0x' '    \.\.\.$'
-run write_text; expect 'text is read-only' 127 'panic: #PF.*write of 100000, not permitted' test_write_text
+run write_text; expect 'text is read-only' 127 'panic: #PF.*write of 6000000, not permitted' test_write_text
 run write_rodata; expect 'constants are read-only' 127 'panic: #PF.*write of .*, not permitted' test_write_rodata
 run null; expect 'page 0 is not mapped' 127 'panic: #PF.*write of 8, not mapped' test_null
 run execute_data; expect 'data is not executable' 127 'panic: #PF.*execution of .*, not permitted' hypervisor_main
