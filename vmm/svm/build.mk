@@ -1,1 +1,1 @@
-kernel-y += $(addprefix vmm/svm/,$(if $(CONFIG_SVM),svm.c entry.S,none.c))
+kernel-y += $(addprefix vmm/svm/,$(if $(CONFIG_SVM),svm.c debugregs.c entry.S,none.c))

@@ -16,31 +16,8 @@
 #include "kernel/mm.h"
 #include "kernel/trap.h"
 #include "vmm/svm/svm.h"
-#include "vmm/svm/vmcb.h"
+#include "vmm/svm/svm_impl.h"
 #include "vmm/vm.h"
-
-/* What entry.S reads and writes. */
-struct svm_entry {
-	u64 *gpr;
-	u64 vmcb, host_vmcb;
-	u64 tsc_want;      /* the guest's TSC at its first instruction, less tsc_lead */
-	u64 arm_ticks;
-	volatile u32 *timer; /* the host LAPIC's initial count */
-	u64 before, after; /* host TSC around the guest */
-};
-_Static_assert(offsetof(struct svm_entry, tsc_want) == 24, "entry.S: E_TSC_WANT");
-_Static_assert(offsetof(struct svm_entry, arm_ticks) == 32, "entry.S: E_ARM_TICKS");
-_Static_assert(offsetof(struct svm_entry, after) == 56, "entry.S: E_AFTER");
-
-struct svm_vcpu {
-	struct vmcb *vmcb;
-	struct svm_entry entry;
-	u64 timer_due;     /* host TSC at which the armed timer fires; 0: not armed */
-	u64 watch_dr6;     /* what DR6 said of the watches of the last entry */
-	bool watch_blind;
-};
-
-void svm_enter(struct svm_entry *e);
 
 /* --- 1  enabling SVM, the permission maps --------------------------------- */
 
@@ -112,9 +89,6 @@ err_t svm_enable(const char **why)
 
 /* --- 2  cpu_state <-> VMCB ------------------------------------------------ */
 
-#define INTERCEPT_ALL_DR 0xffff
-#define INTERCEPT_DR7 (1 << 7)
-
 static struct svm_vcpu *svm_of(const struct vcpu *v)
 {
 	return v->vendor;
@@ -134,7 +108,7 @@ static err_t svm_create(struct vcpu *v)
 	s->entry.timer = &host_lapic[LAPIC_TIMER_INITIAL / 4];
 	v->vendor = s;
 
-	b->c.intercept_dr_write = INTERCEPT_DR7; /* see enter_with_breakpoints */
+	b->c.intercept_dr_write = INTERCEPT_DR7; /* see debugregs.c */
 	/* CR0 that cannot be, and reserved bits of CR4, would fail a later VMRUN.  CR8 tells the LAPIC which interrupts it may offer. */
 	b->c.intercept_cr_write = 1 << 4 | 1 << 8;
 	b->c.intercept1 = INTERCEPT_INTR | INTERCEPT_NMI | INTERCEPT_SMI | INTERCEPT_INIT | INTERCEPT_CR0_SELECTIVE | INTERCEPT_RDPMC |
@@ -366,82 +340,6 @@ static void settle_timer(struct svm_vcpu *s)
 	}
 }
 
-#define DR7_ENABLED 0xffUL
-#define DR7_RESET 0x400UL
-#define DR6_RESET 0xffff0ff0UL
-#define DR6_HITS 0xfUL
-#define DR6_BS BIT(14)
-
-/*
- * The guest has armed hardware breakpoints.  VMRUN loads DR7 but TCG arms
- * breakpoints only on a MOV to it, so the host writes the guest's value, for
- * as short as can be.  One that lies on what the hypervisor itself touches
- * meanwhile would fire here and spoil the count: that VM is stopped.
- */
-static void enter_with_breakpoints(struct vcpu *v, struct svm_vcpu *s)
-{
-	u64 before = trap_stray_debug();
-
-	write_dr7(v->cpu.dr7);
-	svm_enter(&s->entry);
-	write_dr7(DR7_RESET);
-	if (trap_stray_debug() != before)
-		vm_stop(v->vm, VM_UNHANDLED, "a hardware breakpoint of the guest lies on addresses the hypervisor uses");
-}
-
-/* DR0 to DR3 for the watches of this entry; returns DR7. */
-static u64 watch_registers(const struct vcpu *v, u64 dr[4])
-{
-	u64 dr7 = DR7_RESET;
-
-	for (unsigned i = 0; i < WATCH_SLOTS; i++) {
-		const struct watch_slot *w = &v->watch[i];
-		u64 length = w->size_bytes == 8 ? 2 : w->size_bytes - 1UL; /* [APM2 13.1.1.4 Debug-Control Register] */
-
-		dr[i] = 0;
-		if (!(v->watch_armed >> i & 1))
-			continue;
-		dr[i] = w->linear;
-		dr7 |= 2UL << 2 * i | ((u64)w->kind | length << 2) << (16 + 4 * i); /* Gn, R/Wn, LENn */
-	}
-	return dr7;
-}
-
-static void write_dr0_to_3(const u64 dr[4])
-{
-	write_dr0(dr[0]);
-	write_dr1(dr[1]);
-	write_dr2(dr[2]);
-	write_dr3(dr[3]);
-}
-
-/*
- * The debugger's watches in the debug registers: #DB and every access to the
- * registers come to us, and afterwards the guest's own values are back.
- */
-static void enter_with_watches(struct vcpu *v, struct svm_vcpu *s)
-{
-	const u64 own[4] = { read_dr0(), read_dr1(), read_dr2(), read_dr3() };
-	struct vmcb *b = s->vmcb;
-	u64 dr6 = b->s.dr6, dr7 = b->s.dr7, before = trap_stray_debug(), dr[4];
-
-	b->s.dr7 = watch_registers(v, dr);
-	b->s.dr6 = DR6_RESET;
-	write_dr0_to_3(dr);
-	b->c.intercept_exceptions |= BIT(VEC_DB);
-	b->c.intercept_dr_read = b->c.intercept_dr_write = INTERCEPT_ALL_DR;
-	write_dr7(b->s.dr7);
-	svm_enter(&s->entry);
-	write_dr7(DR7_RESET);
-	b->c.intercept_dr_read = 0;
-	b->c.intercept_dr_write = INTERCEPT_DR7;
-	s->watch_dr6 = b->s.dr6;
-	s->watch_blind = trap_stray_debug() != before; /* one lies on what the hypervisor uses: the count is spoilt */
-	b->s.dr6 = dr6;
-	b->s.dr7 = dr7;
-	write_dr0_to_3(own);
-}
-
 static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exit *out);
 
 static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
@@ -460,13 +358,7 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	settle_timer(s);
 	s->entry.tsc_want = v->vm->now.vtime_ns + v->cpu.tsc_adjust - counter->tsc_lead;
 	s->entry.arm_ticks = counter_ticks(counter, budget);
-	s->watch_blind = v->watch_armed && (v->cpu.dr7 & DR7_ENABLED);
-	if (v->cpu.dr7 & DR7_ENABLED)
-		enter_with_breakpoints(v, s);
-	else if (v->watch_armed)
-		enter_with_watches(v, s);
-	else
-		svm_enter(&s->entry);
+	svm_enter_with_debug(v, s);
 	s->timer_due = s->entry.before + s->entry.arm_ticks;
 	if (b->c.exitcode == VMEXIT_INTR) {
 		trap_drain();
@@ -528,15 +420,6 @@ static void decode_exception(const struct vmcb_control *c, struct exit *out)
 	out->exception.cr2 = c->exitinfo2;
 }
 
-/* A debug exception while watches are armed: theirs, the guest's own single step, or both. */
-static void decode_debug(const struct svm_vcpu *s, struct exit *out)
-{
-	out->reason = EXIT_WATCH;
-	out->watch.slots = s->watch_dr6 & DR6_HITS;
-	out->watch.guest = s->watch_dr6 & DR6_BS;
-	out->watch.dr6 = s->vmcb->s.dr6 | (s->watch_dr6 & DR6_BS);
-}
-
 /*
  * The entry was refused: then not even VMRUN was counted.  Else TCG says it of
  * a MOV to CR3 in the guest with address bits that are none
@@ -569,7 +452,7 @@ static void decode_exit(struct vcpu *v, const struct vmcb_control *c, struct exi
 		decode_npf(c, out);
 		break;
 	case VMEXIT_EXCP0 + VEC_DB:
-		decode_debug(svm_of(v), out);
+		svm_decode_debug(svm_of(v), out);
 		break;
 	case VMEXIT_EXCP0 ... VMEXIT_EXCP0 + VEC_DB - 1:
 	case VMEXIT_EXCP0 + VEC_DB + 1 ... VMEXIT_EXCP0 + 31:
