@@ -124,6 +124,12 @@ err_t rec_commit(struct rec_writer *w, bool durable) must_check;
 err_t rec_put_chunk(struct rec_writer *w, unsigned type, const void *payload, size_t size) must_check;
 
 /*
+ * Room for REC_PART_MAX bytes where rec_put_chunk needs no copy of them, until
+ * the next call.  Nothing may be queued.
+ */
+u8 *rec_chunk_space(struct rec_writer *w);
+
+/*
  * What an IMAGE payload begins with; the part's bytes follow it.  Writes at
  * most REC_IMAGE_HEAD_MAX bytes to buf and returns how many.
  */

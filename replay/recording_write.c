@@ -70,8 +70,8 @@ static err_t write_chunk(struct rec_writer *w, u8 type, const void *payload, u32
 	} else {
 		stored = size;
 		head_size = 1 + put_varint(head + 1, stored);
-		if (stored)
-			memcpy(p + head_size, payload, stored);
+		if (stored && payload != p + head_size) /* memory built in place is where it belongs */
+			memmove(p + head_size, payload, stored);
 	}
 	memcpy(p, head, head_size);
 	p += head_size + stored;
@@ -263,6 +263,14 @@ err_t rec_put_chunk(struct rec_writer *w, unsigned type, const void *payload, si
 	if (size > REC_PART_MAX)
 		return fail(w, ERR_TOO_BIG);
 	return write_chunk(w, (u8)type, payload, (u32)size);
+}
+
+/* The header of a chunk of 16 KiB and more: its type and a varint of three bytes. */
+#define BIG_CHUNK_HEADER 4
+
+u8 *rec_chunk_space(struct rec_writer *w)
+{
+	return w->stage + partial(w) + BIG_CHUNK_HEADER;
 }
 
 u32 rec_image_head(u8 *buf, const char *role, u64 offset)

@@ -20,10 +20,16 @@ static void put_number(struct stored_writer *s, u64 v)
 /* Errors stick in the writer: the boundary's next poll reports them. */
 static void flush(struct stored_writer *s)
 {
-	if (rec_put_chunk(s->w, REC_CHECKPOINT | REC_SKIPPABLE, s->part, s->fill))
-		s->fill = 0;
-	s->written += s->fill;
+	if (!rec_put_chunk(s->w, REC_CHECKPOINT | REC_SKIPPABLE, s->part, s->fill))
+		s->written += s->fill;
 	s->fill = 0;
+}
+
+static void begin_part(struct stored_writer *s, enum stored_part part)
+{
+	s->part = rec_chunk_space(s->w);
+	s->part[0] = (u8)part;
+	s->fill = 1;
 }
 
 static void put_begin(struct stored_writer *s, bool full, u64 digest)
@@ -31,8 +37,7 @@ static void put_begin(struct stored_writer *s, bool full, u64 digest)
 	const struct execpoint *now = &s->vm->now;
 	const struct rec_base *base = &s->w->base[0];
 
-	s->fill = 0;
-	s->part[s->fill++] = STORED_BEGIN;
+	begin_part(s, STORED_BEGIN);
 	put_number(s, (full ? STORED_FULL : 0) | (s->vm->outcome != VM_RUNNING ? STORED_AT_END : 0));
 	put_number(s, now->count);
 	put_number(s, now->vtime_ns);
@@ -48,10 +53,10 @@ static void put_begin(struct stored_writer *s, bool full, u64 digest)
 
 static void put_page(struct stored_writer *s, u64 frame, const u8 *data)
 {
-	if (s->fill + PAGE_PART_MAX > sizeof(s->part))
+	if (s->fill + PAGE_PART_MAX > REC_PART_MAX)
 		flush(s);
 	if (!s->fill)
-		s->part[s->fill++] = STORED_PAGES;
+		begin_part(s, STORED_PAGES);
 	put_number(s, frame);
 	memcpy(s->part + s->fill, data, PAGE_SIZE);
 	s->fill += PAGE_SIZE;
@@ -101,7 +106,7 @@ static void store(struct stored_writer *s)
 		s->since_full = 0;
 	put_begin(s, full, digest);
 	put_pages(s, full);
-	s->part[s->fill++] = STORED_STATE;
+	begin_part(s, STORED_STATE);
 	memcpy(s->part + s->fill, s->state, w.pos);
 	s->fill += (u32)w.pos;
 	flush(s);

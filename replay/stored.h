@@ -30,7 +30,7 @@ struct stored_writer {
 	u64 since_full;         /* pages written since the last full one */
 	u64 written, pages;     /* for reports */
 	u32 fill;
-	u8 part[REC_PART_MAX];
+	u8 *part;               /* being built, where the writer needs it */
 	u8 state[CHECKPOINT_STATE_MAX];
 };
 

@@ -207,6 +207,23 @@ err_t timeline_keep(struct timeline *t)
 	return OK;
 }
 
+void timeline_warm(struct timeline *t)
+{
+	bool at_end = timeline_at_end(t);
+	u64 here = t->vm->now.count, rung = ladder[ARRAY_SIZE(ladder) - 1];
+	struct checkpoint *before = here ? checkpoint_before(t->cs, here - 1) : NULL;
+
+	if (t->branched || t->at_frontier || !before || here - before->at.count <= rung ||
+	    !(at_end ? t->cs->has_end : checkpoint_take(t->cs) != NULL))
+		return;
+	set_out(t);
+	go_to(t, before->at.count);
+	travel_to(t, here);
+	t->interrupted = false;
+	t->off_line = true;
+	settle(t, go_to(t, at_end ? NO_STOP : here), TRAVEL_ARRIVED);
+}
+
 /* --- 3  branches ----------------------------------------------------------------------- */
 
 /* A branch's console has ended: time passes, nothing is typed. */

@@ -75,6 +75,12 @@ struct travel timeline_goto(struct timeline *t, u64 count);
 struct travel timeline_goto_end(struct timeline *t);
 
 /*
+ * The user is thinking: leaves checkpoints close before this point, so that the
+ * first step back is as short as the next.  The machine stands where it stood.
+ */
+void timeline_warm(struct timeline *t);
+
+/*
  * From here the machine is changed by hand, or runs without the recording's
  * inputs: what follows is no recorded run.  Going back from there ends it and
  * leads to the point where it began.

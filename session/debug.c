@@ -28,6 +28,8 @@ struct debugger {
 	struct gdb *gdb;
 	bool serving;
 	bool live;             /* the run goes on */
+	bool warming;          /* the user is thinking, and we use the time */
+	u64 warmed;            /* the count where that was last done, plus 1 */
 	bool unattended;       /* ... and is going on while no GDB is there */
 	bool started;          /* a GDB was there, or none is waited for */
 };
@@ -59,6 +61,20 @@ static void run_unattended(struct debugger *d)
 		d->s->quit = true;
 }
 
+#define THINKS 5 /* times LISTEN_NS without a word: GDB itself is not so slow */
+
+static void use_the_time(struct debugger *d)
+{
+	u64 here = d->s->vm->now.count + 1;
+
+	if (d->warmed == here)
+		return;
+	d->warming = true;
+	timeline_warm(&d->timeline);
+	d->warming = false;
+	d->warmed = here;
+}
+
 static void link_wait(void *ctx)
 {
 	struct debugger *d = ctx;
@@ -67,9 +83,11 @@ static void link_wait(void *ctx)
 	d->started |= gdb_attached(d->gdb);
 	if (d->live && d->started && !gdb_attached(d->gdb) && !d->s->quit && !d->s->detached && !serial_rx_ready(&com3))
 		run_unattended(d);
-	while (!d->s->quit && !d->s->detached && !serial_rx_ready(&com3)) {
+	for (unsigned n = 0; !d->s->quit && !d->s->detached && !serial_rx_ready(&com3); n++) {
 		cpu_wait(LISTEN_NS);
 		session_listen(d->s);
+		if (n == THINKS)
+			use_the_time(d);
 	}
 }
 
@@ -109,7 +127,7 @@ static bool wants_stop(void *ctx)
 	struct debugger *d = ctx;
 
 	session_listen(d->s);
-	if (d->unattended)
+	if (d->unattended || d->warming)
 		return d->s->quit || d->s->detached || serial_rx_ready(&com3);
 	return d->s->quit || (d->serving && gdb_wants_stop(d->gdb));
 }
