@@ -37,15 +37,16 @@ static bool counts(struct timeline *t, struct scan *s, unsigned watch, u64 at)
 	return s->c->holds(s->c->ctx, watch);
 }
 
-/* The first is wanted going forward, the last going backward. */
-static void note(struct scan *s, unsigned watch, u64 at, u64 linear)
+/* The first is wanted going forward, the last going backward.  False: a better one has been found. */
+static bool note(struct scan *s, unsigned watch, u64 at, u64 linear)
 {
 	if (s->found && (s->forward ? at >= s->count : at <= s->count))
-		return;
+		return false;
 	s->found = true;
 	s->count = at;
 	s->watch = watch;
 	s->linear = linear;
+	return true;
 }
 
 /* Where a store or load counts that was made by the instruction before this count. */
@@ -58,6 +59,7 @@ static void watch_hit(struct vcpu *v, unsigned slots, void *ctx)
 {
 	struct timeline *t = ctx;
 	struct scan *s = t->scan;
+	bool noted = false;
 
 	for (unsigned i = 0; i < v->nwatches; i++) {
 		const struct watch *w = &s->c->watches[s->serves[i]];
@@ -65,13 +67,15 @@ static void watch_hit(struct vcpu *v, unsigned slots, void *ctx)
 
 		if (!(slots >> i & 1))
 			continue;
-		if (w->kind == WATCH_READ && v->watch[i].kind == SLOT_WRITE)
-			break; /* a store, which also hits the other slot of the pair */
+		if (w->kind == WATCH_READ && v->watch[i].kind == SLOT_WRITE) {
+			i++; /* a store, which also hits the other slot of the pair */
+			continue;
+		}
 		if (counts(t, s, s->serves[i], at))
-			note(s, s->serves[i], at, v->watch[i].linear);
+			noted |= note(s, s->serves[i], at, v->watch[i].linear);
 	}
 	s->crowded = s->nhits > s->max_hits;
-	if (s->crowded || (s->forward && s->found))
+	if (s->crowded || (s->forward && noted)) /* what an earlier pass has found ends no later one */
 		t->vm->pause = true;
 }
 
@@ -163,15 +167,31 @@ enum stopped scan_branch(struct timeline *t, struct scan *s)
 	return run_armed(t, s, NO_STOP);
 }
 
+u64 linear_rip(const struct vcpu *v)
+{
+	return v->cpu.rip + (cpu_code_bits(&v->cpu) == 64 ? 0 : v->cpu.seg[SEG_CS].base);
+}
+
+void enter_handler(struct timeline *t, u64 linear)
+{
+	const struct watch entry = { .kind = WATCH_EXEC, .at = linear, .size_bytes = 1 };
+	const struct conditions c = { .watches = &entry, .nwatches = 1 };
+	u64 here = t->vm->now.count;
+	struct scan s = { .c = &c, .forward = true, .low = here, .high = here + 1, .max_hits = NO_STOP };
+	struct cursor at = { 0 };
+
+	if (next_pass(t->vm, &s, &at))
+		run_armed(t, &s, here + 1);
+	t->off_line = true; /* no stop ever stands here */
+	t->delivered = s.found;
+	if (!s.found)
+		go_to(t, here);
+}
+
 /* --- 3  instruction by instruction ------------------------------------------------------- */
 
 #define SLOW_BYTES 64  /* of a watched place that are compared */
 #define NO_WATCH (~0U)
-
-static u64 linear_rip(const struct vcpu *v)
-{
-	return v->cpu.rip + (cpu_code_bits(&v->cpu) == 64 ? 0 : v->cpu.seg[SEG_CS].base);
-}
 
 /* A hash of a watched place's bytes, by the guest's tables as they are. */
 static u64 contents(struct vm *vm, const struct watch *w)
@@ -189,6 +209,12 @@ static u64 contents(struct vm *vm, const struct watch *w)
 	return hash;
 }
 
+/* A change tells of a store; of a load nothing does. */
+static bool shows_stores(const struct watch *w)
+{
+	return w->kind == WATCH_WRITE || w->kind == WATCH_ACCESS;
+}
+
 #define SLOW_WATCHES 16
 
 /* One instruction, with every watch looked at before and after. */
@@ -198,6 +224,7 @@ static enum stopped walk_one(struct timeline *t, struct scan *s)
 	u64 before[SLOW_WATCHES], count = vm->now.count, irqs = vm->stats.irqs, rip;
 	unsigned n = MIN(s->c->nwatches, (unsigned)SLOW_WATCHES), hit = NO_WATCH;
 	enum stopped how;
+	bool halted = vm->vcpu[0].cpu.halted;
 
 	save_all(vm);
 	rip = linear_rip(&vm->vcpu[0]);
@@ -207,11 +234,12 @@ static enum stopped walk_one(struct timeline *t, struct scan *s)
 		if (s->c->watches[i].kind == WATCH_EXEC && s->c->watches[i].at == rip && counts(t, s, i, count))
 			hit = i;
 	how = run_until(t, count + 1);
-	if (hit != NO_WATCH && vm->stats.irqs == irqs) /* else an interrupt came before the instruction */
+	/* else an interrupt came before the instruction, or nothing has woken the vCPU */
+	if (hit != NO_WATCH && vm->stats.irqs == irqs && !halted)
 		note(s, hit, count, rip);
 	save_all(vm);
 	for (unsigned i = 0; i < n; i++)
-		if (s->c->watches[i].kind != WATCH_EXEC && contents(vm, &s->c->watches[i]) != before[i] &&
+		if (shows_stores(&s->c->watches[i]) && contents(vm, &s->c->watches[i]) != before[i] &&
 		    counts(t, s, i, access_position(s, count + 1)))
 			note(s, i, access_position(s, count + 1), s->c->watches[i].at);
 	return how;
@@ -242,6 +270,26 @@ static bool agrees(struct timeline *t, u64 count, u64 digest)
 }
 
 /*
+ * Whether the undisturbed run comes by where the fork stands.  A hit on a
+ * handler's first instruction lies behind the delivery, in the middle of a
+ * point, where the undisturbed run never stops: of those the next point tells.
+ */
+static bool comes_by(struct timeline *t, enum stopped how)
+{
+	u64 here = t->vm->now.count, digest = vm_digest(t->vm), next;
+
+	if (how == STOPPED_AT_END)
+		return agrees(t, NO_STOP, digest);
+	how = run_until(t, here + 1);
+	next = vm_digest(t->vm);
+	if (agrees(t, here, digest))
+		return true;
+	if (t->vm->outcome == VM_RUNNING && t->vm->now.count == here)
+		checkpoint_take(t->cs); /* the journey ends here; none: it takes longer */
+	return agrees(t, how == STOPPED_AT_END ? NO_STOP : here + 1, next);
+}
+
+/*
  * One pass over a stretch.  Sets *trusted if the fork did what the run does:
  * where it ends it has the digest known for that point, or the recording's at
  * the epoch that ends there, or else that of a run without watches.
@@ -259,7 +307,7 @@ static bool pass(struct timeline *t, struct scan *s, u64 to, const u64 *known, b
 	*trusted = !vm->watch_blind && vm->outcome != VM_DIVERGED;
 	if (s->crowded || !*trusted)
 		return true;
-	if (how == STOPPED_ON_WAY) /* at a hit: timers and inputs of this point enter */
+	if (how != STOPPED_AT_END) /* at a hit, be it at `to`: timers and inputs of this point enter */
 		how = run_until(t, vm->now.count);
 	digest = vm_digest(vm);
 	if (known && how == STOPPED_AT_COUNT && vm->now.count == to)
@@ -267,7 +315,7 @@ static bool pass(struct timeline *t, struct scan *s, u64 to, const u64 *known, b
 	else if (known && how == STOPPED_AT_END && to == NO_STOP)
 		*trusted = digest == *known;
 	else if (!epoch_ended || how != STOPPED_AT_COUNT)
-		*trusted = agrees(t, how == STOPPED_AT_END ? NO_STOP : vm->now.count, digest);
+		*trusted = comes_by(t, how);
 	return !t->interrupted && !t->trouble[0];
 }
 

@@ -63,9 +63,11 @@ bool go_back(struct timeline *t, const struct checkpoint *c)
 	frontier_hold(t);
 	err = c ? checkpoint_restore(t->cs, c) : ERR_INVALID;
 	t->vm->boundary = &t->replay->b;
-	if (err)
+	if (err) {
+		t->off_line = true; /* neither there nor where it was: the next journey begins by going back, too */
 		timeline_fail(t, "checkpoint: cannot be restored: %s",
 			      err == ERR_NO_MEMORY ? "out of memory for the guest's RAM" : "the recording cannot be read");
+	}
 	return !err;
 }
 
@@ -154,10 +156,14 @@ struct travel settle(struct timeline *t, enum stopped how, enum travel_end end)
 	return r;
 }
 
-static void set_out(struct timeline *t)
+/* A journey begins.  True: from behind a delivery, where no stop stands. */
+static bool set_out(struct timeline *t)
 {
-	t->interrupted = false;
+	bool delivered = t->delivered;
+
+	t->interrupted = t->delivered = false;
 	t->trouble[0] = 0;
+	return delivered;
 }
 
 struct travel timeline_goto(struct timeline *t, u64 count)
@@ -182,8 +188,8 @@ static struct travel leave_branch(struct timeline *t)
 struct travel timeline_step(struct timeline *t, bool forward)
 {
 	u64 now = t->vm->now.count;
+	bool delivered = set_out(t);
 
-	set_out(t);
 	if (forward && timeline_at_end(t))
 		return settle(t, STOPPED_AT_END, TRAVEL_END);
 	if (forward)
@@ -191,6 +197,8 @@ struct travel timeline_step(struct timeline *t, bool forward)
 			      TRAVEL_ARRIVED);
 	if (t->branched)
 		return leave_branch(t);
+	if (delivered)
+		return settle(t, go_to(t, now), TRAVEL_ARRIVED);
 	if (!now)
 		return settle(t, STOPPED_AT_COUNT, TRAVEL_BEGIN);
 	return settle(t, go_to(t, now - 1), TRAVEL_ARRIVED);
@@ -198,7 +206,7 @@ struct travel timeline_step(struct timeline *t, bool forward)
 
 err_t timeline_keep(struct timeline *t)
 {
-	bool nowhere = t->branched || timeline_at_end(t) || (t->at_frontier && t->mid_idle);
+	bool nowhere = t->branched || t->delivered || timeline_at_end(t) || (t->at_frontier && t->mid_idle);
 	struct checkpoint *c = nowhere ? NULL : checkpoint_take(t->cs);
 
 	if (!c)
@@ -213,7 +221,7 @@ void timeline_warm(struct timeline *t)
 	u64 here = t->vm->now.count, rung = ladder[ARRAY_SIZE(ladder) - 1];
 	struct checkpoint *before = here ? checkpoint_before(t->cs, here - 1) : NULL;
 
-	if (t->branched || t->at_frontier || !before || here - before->at.count <= rung ||
+	if (t->branched || t->delivered || t->at_frontier || !before || here - before->at.count <= rung ||
 	    !(at_end ? t->cs->has_end : checkpoint_take(t->cs) != NULL))
 		return;
 	set_out(t);
@@ -235,7 +243,7 @@ void timeline_branch(struct timeline *t)
 	frontier_hold(t);
 	t->branched = t->off_line = true;
 	t->branch_count = t->vm->now.count;
-	if (!t->branch_at_end)
+	if (!t->branch_at_end && !t->delivered)
 		checkpoint_take(t->cs); /* none: coming back takes longer */
 	live_boundary_init(&t->branch, &t->port);
 	t->vm->boundary = &t->branch.b;
@@ -253,8 +261,12 @@ bool timeline_branched(const struct timeline *t)
 
 struct travel arrive(struct timeline *t, const struct scan *s)
 {
-	struct travel r = settle(t, go_to(t, s->count), TRAVEL_HIT);
+	enum stopped how = go_to(t, s->count);
+	struct travel r;
 
+	if (how == STOPPED_AT_COUNT && s->c->watches[s->watch].kind == WATCH_EXEC && linear_rip(&t->vm->vcpu[0]) != s->linear)
+		enter_handler(t, s->linear);
+	r = settle(t, how, TRAVEL_HIT);
 	if (r.end == TRAVEL_END) /* the hit was the run's last instruction */
 		r.end = TRAVEL_HIT;
 	r.watch = s->watch;
@@ -368,7 +380,8 @@ static struct travel run_branch(struct timeline *t, const struct conditions *c)
 
 struct travel timeline_run(struct timeline *t, bool forward, const struct conditions *c)
 {
-	set_out(t);
+	if (set_out(t) && !t->branched)
+		go_to(t, t->vm->now.count);
 	if (t->branched)
 		return forward ? run_branch(t, c) : leave_branch(t);
 	if (!c->nwatches && !(forward && t->recording))

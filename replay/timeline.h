@@ -58,6 +58,12 @@ struct travel {
 	u64 linear;          /* HIT: the address reached, of a store or load */
 };
 
+/*
+ * A breakpoint on the first instruction of an interrupt or exception handler is
+ * hit behind the delivery, at the count of the instruction it came before: there
+ * the machine stands then, and one step back is that count itself.
+ * A load that is part of a read-modify-write counts as a store.
+ */
 struct timeline;
 
 /* One instruction. */

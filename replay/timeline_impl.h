@@ -45,6 +45,7 @@ struct timeline {
 	bool end_known;
 	u64 end_count, end_digest;
 	bool off_line;                 /* the machine is in a fork, whatever its count */
+	bool delivered;                /* it stands behind the delivery of an interrupt or exception at its count */
 	/* a run that still goes on [frontier.c] */
 	struct record_boundary *recording; /* NULL: all is recorded */
 	struct host_port live_port;    /* what its boundary sees */
@@ -125,6 +126,10 @@ enum stopped go_to(struct timeline *t, u64 count);
  * the caller goes elsewhere.  False: trouble, or interrupted.
  */
 bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u64 *known);
+
+/* From a hit's position into a handler whose first instruction is what was hit: behind the delivery, before it. */
+void enter_handler(struct timeline *t, u64 linear);
+u64 linear_rip(const struct vcpu *v);
 
 /* Runs on, armed, where the line is no recorded one (a branch). */
 enum stopped scan_branch(struct timeline *t, struct scan *s);

@@ -211,7 +211,7 @@ static void arm_watches(struct vcpu *v, u64 *n)
 	if (count == v->watch_past || count == v->watch_off)
 		*n = 1;
 	for (unsigned i = 0; i < v->nwatches && count != v->watch_off; i++)
-		if (v->watch[i].kind != SLOT_EXEC || count != v->watch_past)
+		if (v->watch[i].kind != SLOT_EXEC || count != v->watch_past || v->watch[i].linear != v->watch_past_at)
 			v->watch_armed |= 1U << i;
 }
 
@@ -227,8 +227,10 @@ static void report_watches(struct vcpu *v, const struct exit *e, bool done)
 	if (!slots)
 		return;
 	for (unsigned i = 0; i < v->nwatches; i++)
-		if (slots >> i & 1 && v->watch[i].kind == SLOT_EXEC)
+		if (slots >> i & 1 && v->watch[i].kind == SLOT_EXEC) {
 			v->watch_past = v->vm->now.count;
+			v->watch_past_at = v->watch[i].linear;
+		}
 	v->vm->watch_hit(v, slots, v->vm->watch_ctx);
 }
 

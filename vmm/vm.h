@@ -57,7 +57,8 @@ struct vcpu {
 	unsigned nwatches;
 	unsigned watch_armed;   /* bits: those of this entry; by the loop */
 	unsigned watch_touched; /* bits: those that the emulator has reached in this instruction */
-	u64 watch_past;         /* the count whose EXEC hit has been looked at; NO_STOP */
+	u64 watch_past;         /* the count at which an EXEC hit has been looked at; NO_STOP */
+	u64 watch_past_at;      /* ... and its address: another's at this count, behind a fault, has not */
 	u64 watch_off;          /* the count at which none is armed: the guest uses the registers; NO_STOP */
 };
 

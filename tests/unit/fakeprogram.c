@@ -726,7 +726,8 @@ void plan_random(struct plan *p, u64 seed)
 		/* Without it one that halts with a masked timer running idles for ever. */
 		.limit_vtime_ns = 100000 + rng_below(&r, 10000000),
 	};
-	p->quirks = (struct fake_host_quirks){ rng_chance(&r, 50), rng_chance(&r, 50), rng_chance(&r, 50) };
+	p->quirks = (struct fake_host_quirks){ .says_length = rng_chance(&r, 50), .tsc_exits = rng_chance(&r, 50),
+					       .keeps_shadow = rng_chance(&r, 50) };
 	p->supply = rng_chance(&r, 15) ? 0 : (u32)rng_below(&r, rng_chance(&r, 10) ? 9000 : 400);
 	p->arrival_percent = (unsigned)rng_below(&r, 60);
 	p->burst = rng_chance(&r, 20) ? 1024 : 1 + (unsigned)rng_below(&r, 40);

@@ -34,6 +34,8 @@ struct fake {
 	u64 entry_vtime;
 	u8 vector;
 	bool shadow, new_shadow;
+	bool stepping;       /* within an instruction, not a delivery */
+	unsigned touched;    /* watch slots this instruction has reached */
 };
 
 /* --- 1  memory ------------------------------------------------------------- */
@@ -104,16 +106,52 @@ static u8 *reach(struct fake *f, u64 gpa, unsigned right)
 	return (u8 *)table_of(*pte) + gpa % PAGE_SIZE;
 }
 
+/* Armed slots, but those for instructions, that an access touches.  Linear addresses are physical ones here. */
+static unsigned slots_at(const struct vcpu *v, u64 at, unsigned n, bool write)
+{
+	unsigned slots = 0;
+
+	for (unsigned i = 0; i < v->nwatches; i++) {
+		const struct watch_slot *w = &v->watch[i];
+		bool of_interest = w->kind == SLOT_ACCESS || (w->kind == SLOT_WRITE && write);
+
+		if (v->watch_armed >> i & 1 && of_interest && at < w->linear + w->size_bytes && w->linear < at + n)
+			slots |= 1U << i;
+	}
+	return slots;
+}
+
+static unsigned exec_slots(const struct vcpu *v)
+{
+	unsigned slots = 0;
+
+	for (unsigned i = 0; i < v->nwatches; i++)
+		if (v->watch_armed >> i & 1 && v->watch[i].kind == SLOT_EXEC && v->watch[i].linear == v->cpu.rip)
+			slots |= 1U << i;
+	return slots;
+}
+
+static void tell_reached(struct fake *f, u32 at, unsigned n, bool write)
+{
+	if (f->stepping && f->b->reached)
+		f->b->reached(f->v, at, n, write);
+}
+
 /* n bytes that may lie on two pages: both are checked before anything is done. */
 static bool access(struct fake *f, u32 at, void *buf, unsigned n, unsigned right)
 {
 	unsigned head = (unsigned)MIN((u64)n, PAGE_SIZE - at % PAGE_SIZE);
-	u8 *first = reach(f, at, right), *second = first;
+	u8 *first, *second;
 
+	if (right != MAP_EXEC)
+		tell_reached(f, at, n, right == MAP_WRITE);
+	first = second = reach(f, at, right);
 	if (first && head < n)
 		second = reach(f, (u32)(at + head), right);
 	if (!first || !second)
 		return false;
+	if (f->stepping && right != MAP_EXEC)
+		f->touched |= slots_at(f->v, at, n, right == MAP_WRITE);
 	if (right == MAP_WRITE) {
 		memcpy(first, buf, head);
 		memcpy(second, (u8 *)buf + head, n - head);
@@ -308,6 +346,8 @@ static enum step port(struct fake *f, bool in, u32 number, unsigned size_bytes, 
 
 static enum step string_port(struct fake *f, bool in)
 {
+	if (reg(f, RCX))
+		tell_reached(f, reg(f, in ? RDI : RSI), 1, in);
 	f->out->port.string = true;
 	return port(f, in, reg(f, RDX), 1, 0);
 }
@@ -656,7 +696,13 @@ static void poison(struct vcpu *v, u64 runs)
 	v->cpu.fx[0] = v->cpu.fx[511] = (u8)(0xbd + runs);
 }
 
-/* Instructions until one exits or the budget is used up. */
+static void stop_at_watch(struct fake *f, unsigned slots)
+{
+	f->out->reason = EXIT_WATCH;
+	f->out->watch.slots = (u8)slots;
+}
+
+/* Instructions until one exits, a watch stops them or the budget is used up. */
 static void execute(struct fake *f, u64 budget)
 {
 	struct vcpu *v = f->v;
@@ -674,10 +720,22 @@ static void execute(struct fake *f, u64 budget)
 		}
 		if (f->b->trace)
 			f->b->trace(v, count, -1);
-		switch (step(f)) {
+		if (exec_slots(v)) {
+			stop_at_watch(f, exec_slots(v));
+			return;
+		}
+		f->touched = 0;
+		f->stepping = true;
+		enum step how = step(f);
+		f->stepping = false;
+		switch (how) {
 		case STEP_DONE:
 			f->out->retired++;
-			f->shadow = f->new_shadow;
+			f->shadow = f->new_shadow && !f->shadow; /* of two in a row only the first casts one */
+			if (f->touched) {
+				stop_at_watch(f, f->touched);
+				return;
+			}
 			break;
 		case STEP_EXIT:
 			return;
@@ -688,6 +746,22 @@ static void execute(struct fake *f, u64 budget)
 		}
 	}
 	f->out->reason = EXIT_STOP;
+}
+
+/* What hosts get wrong with their debug registers in use. */
+static void watch_quirks(struct vcpu *v, struct exit *out)
+{
+	struct fake_vcpu *b = fake_of(v);
+
+	if (!v->watch_armed)
+		return;
+	b->armed_runs++;
+	if (b->quirks.watch_disturbs && b->armed_runs % b->quirks.watch_disturbs == 0)
+		v->cpu.gpr[RSP] = (u32)(v->cpu.gpr[RSP] - 4);
+	if (b->quirks.watch_blind) {
+		v->watch_armed = 0;
+		out->blind = true;
+	}
 }
 
 static void fake_run(struct vcpu *v, u64 budget, struct exit *out)
@@ -702,6 +776,7 @@ static void fake_run(struct vcpu *v, u64 budget, struct exit *out)
 		abort();
 	}
 	*out = (struct exit){ 0 };
+	watch_quirks(v, out);
 	v->exception.valid = false;
 	if (p.valid)
 		b->block.cr2 = v->cpu.cr2;

@@ -8,6 +8,10 @@
  * What touches a device exits, and the project's decoder and emulator see the
  * same bytes.
  *
+ * Watch slots stop it as virt.h has it: EXEC before the instruction, the others
+ * behind the one that loads or stores.  What the delivery of an interrupt or an
+ * exception pushes hits none.
+ *
  * Segmentation is flat and guest paging is off.  Faults and skipped
  * instructions count nothing, each iteration of a REP counts one.
  *
@@ -26,6 +30,8 @@ struct fake_host_quirks {
 	bool says_length;   /* exits carry the instruction's length */
 	bool tsc_exits;     /* RDTSC is left to EXIT_TSC */
 	bool keeps_shadow;  /* a saved interrupt shadow is honoured at entry */
+	bool watch_blind;   /* an armed entry stops at no watch, and says that it may have missed one */
+	u32 watch_disturbs; /* every so many armed entries one moves the stack; 0: none does */
 };
 
 struct fake_vcpu {
@@ -33,8 +39,10 @@ struct fake_vcpu {
 	struct cpu_state block;  /* what the control block holds */
 	u64 *pte[64];            /* where second-level entries are: cache by page number */
 	u64 pte_page[64];
-	u64 runs, paging_exits, irqs, exceptions;
+	u64 runs, paging_exits, irqs, exceptions, armed_runs;
 	void (*trace)(struct vcpu *v, u64 count, int irq); /* before each instruction (irq -1) or delivery */
+	/* At each load or store an instruction sets out to make; one that exits or faults has made none. */
+	void (*reached)(struct vcpu *v, u32 at, unsigned n, bool write);
 };
 
 extern const struct virt_ops fake_ops;

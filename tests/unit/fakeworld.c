@@ -80,6 +80,8 @@ static err_t medium_read(void *ctx, u64 offset, void *buf, size_t n)
 	struct world_medium *m = ctx;
 
 	cr_assert(offset % REC_SECTOR == 0 && offset + n <= m->size);
+	if (m->unreadable)
+		return ERR_IO;
 	memcpy(buf, m->data + offset, n);
 	return OK;
 }
@@ -295,7 +297,7 @@ void world_record(struct world *w, const struct plan *p, struct world_medium *m)
 	m->count = &w->vm->now.count;
 }
 
-void world_replay(struct world *w, const struct plan *p, struct world_medium *m)
+static void replay_through(struct world *w, const struct plan *p, struct world_medium *m, const struct host_port *port)
 {
 	struct rec_medium ops = medium_ops(m);
 
@@ -307,8 +309,22 @@ void world_replay(struct world *w, const struct plan *p, struct world_medium *m)
 	w->reader = calloc(1, sizeof(*w->reader));
 	cr_assert_not_null(w->reader);
 	cr_assert_eq(rec_reader_open(w->reader, &ops), OK, "seed %lu: the recording does not open", p->seed);
-	replay_boundary_init(&w->replay, &w->host.port, w->reader);
+	replay_boundary_init(&w->replay, port, w->reader);
 	make(w, &w->replay.b);
+}
+
+void world_replay(struct world *w, const struct plan *p, struct world_medium *m)
+{
+	replay_through(w, p, m, &w->host.port);
+}
+
+err_t world_timeline(struct world *w, const struct plan *p, struct world_medium *m, struct timeline *t,
+		     struct checkpoints *cs, const struct timeline_host *host, u64 pool_bytes)
+{
+	timeline_prepare(t, host);
+	replay_through(w, p, m, &t->port);
+	cr_assert_eq(checkpoints_init(cs, w->vm, &w->replay, take_pages(w, pool_bytes / PAGE_SIZE), pool_bytes), OK);
+	return timeline_init(t, w->vm, &w->replay, cs);
 }
 
 void world_perturb(struct world *w, u64 seed)

@@ -11,6 +11,7 @@
 
 #include "replay/boundaries.h"
 #include "replay/perturb.h"
+#include "replay/timeline_impl.h"
 #include "tests/unit/fakevcpu.h"
 
 /* xorshift; never 0 */
@@ -58,6 +59,7 @@ struct world_medium {
 	u64 operations;
 	u64 fail_at;               /* the n-th operation and all after it fail; 0: none */
 	bool dirty;                /* written since the last flush */
+	bool unreadable;           /* reads fail */
 	const u64 *count;          /* the recorded VM's instructions ... */
 	u64 failed_count;          /* ... when it first failed */
 };
@@ -123,6 +125,12 @@ struct world {
 void world_live(struct world *w, const struct plan *p);
 void world_record(struct world *w, const struct plan *p, struct world_medium *m);
 void world_replay(struct world *w, const struct plan *p, struct world_medium *m);
+/*
+ * A replay with a timeline over it, its pool of pool_bytes in the world's own
+ * memory.  cs is big: static.  Returns what timeline_init does.
+ */
+err_t world_timeline(struct world *w, const struct plan *p, struct world_medium *m, struct timeline *t,
+		     struct checkpoints *cs, const struct timeline_host *host, u64 pool_bytes);
 /* Disturbs it: seed 0 does nothing. */
 void world_perturb(struct world *w, u64 seed);
 

@@ -41,7 +41,8 @@ static void other_host(struct plan *p, u64 seed)
 {
 	struct rng r = rng_of(seed + 77);
 
-	p->quirks = (struct fake_host_quirks){ rng_chance(&r, 50), rng_chance(&r, 50), rng_chance(&r, 50) };
+	p->quirks = (struct fake_host_quirks){ .says_length = rng_chance(&r, 50), .tsc_exits = rng_chance(&r, 50),
+					       .keeps_shadow = rng_chance(&r, 50) };
 }
 
 Test(boundary, a_live_run_repeats_itself)

@@ -326,6 +326,126 @@ Test(recording, no_flipped_bit_passes)
 	free(m.data);
 }
 
+/* ---- back to a place ---- */
+
+enum tail { TAIL_END, TAIL_CUT, TAIL_DAMAGED };
+
+/* A recording of random events in chunks of random length, with other chunks between; returns its bytes. */
+static u64 record_events(struct mem *m, struct model *model, unsigned n, enum tail tail)
+{
+	const struct rec_medium med = medium(m);
+	struct execpoint at[REC_MAX_VMS] = { { 0 } };
+
+	cr_assert(!rec_create(&w, &med, n, head, sizeof(head) - 1));
+	for (unsigned i = 0; i < n; i++) {
+		random_event(model, at);
+		put(&model->ev[i]);
+		if (rnd() % 5 == 0)
+			cr_assert(!rec_commit(&w, false));
+		if (rnd() % 40 == 0)
+			cr_assert(!rec_put_chunk(&w, REC_HOST, host, sizeof(host) - 1));
+	}
+	cr_assert(!rec_commit(&w, true));
+	if (tail == TAIL_END)
+		cr_assert(!rec_put_end(&w, &sample_end, 1));
+	if (tail == TAIL_DAMAGED)
+		memset(m->data + w.end, 0xee, 20);
+	return w.end;
+}
+
+/* From a place on: the same events and the same end as the first time; at most `most` of them. */
+static void goes_on_from(const struct model *model, unsigned from, unsigned most, err_t end, unsigned seed)
+{
+	struct rec_event ev;
+
+	for (unsigned i = from; i < MIN(model->n, from + most); i++) {
+		cr_assert(!rec_next_event(&r, &ev), "seed %u: event %u of %u", seed, i, model->n);
+		cr_assert(same(&ev, &model->ev[i]), "seed %u: event %u from %u", seed, i, from);
+	}
+	if (from + most <= model->n)
+		return;
+	cr_assert_eq(rec_next_event(&r, &ev), end, "seed %u", seed);
+	cr_assert_eq(r.end, w.end);
+	cr_assert_eq(r.nends, end == ERR_END && r.stop == REC_STOP_COMPLETE);
+	cr_assert(!r.nends || r.ends[0].insns == sample_end.insns);
+	cr_assert_eq(rec_next_event(&r, &ev), end, "seed %u: the end is no end", seed);
+}
+
+Test(recording, seeking_back_goes_on_with_the_same_events)
+{
+	static struct model model;
+	static struct rec_place places[ARRAY_SIZE(model.ev) + 2];
+	static const err_t ends[] = { [TAIL_END] = ERR_END, [TAIL_CUT] = ERR_END, [TAIL_DAMAGED] = ERR_DAMAGED };
+
+	for (unsigned seed = 1; seed <= 40; seed++) {
+		struct mem m = mem_new(16 << 20);
+		const struct rec_medium med = medium(&m);
+		enum tail tail = (enum tail)(seed % 3);
+		unsigned n = 1 + seed * 11 % 500, nplaces = n + 2;
+		struct rec_event ev;
+
+		rng = seed * 0x9e3779b97f4a7c15;
+		record_events(&m, &model, n, tail);
+		cr_assert(!rec_reader_open(&r, &med));
+		/* the last place is behind the end, or at the damage */
+		for (unsigned i = 0; i < nplaces; i++) {
+			rec_tell(&r, &places[i]);
+			cr_assert_eq(rec_next_event(&r, &ev), i < n ? OK : ends[tail], "seed %u event %u", seed, i);
+		}
+		for (unsigned i = 0; i < 60; i++) {
+			unsigned to = (unsigned)(rnd() % nplaces);
+
+			cr_assert(!rec_seek(&r, &places[to]), "seed %u: place %u of %u", seed, to, n);
+			goes_on_from(&model, MIN(to, n), rnd() % 3 ? (unsigned)(rnd() % 30) : ~0U / 2, ends[tail], seed);
+		}
+		model_free(&model);
+		free(m.data);
+	}
+}
+
+/* A medium that fails, and one that is well again. */
+
+static bool unreadable;
+
+static err_t mem_read_maybe(void *ctx, u64 offset, void *buf, size_t n)
+{
+	return unreadable ? ERR_IO : mem_read(ctx, offset, buf, n);
+}
+
+Test(recording, a_seek_on_a_failing_medium_fails_and_leaves_the_reader_fit_for_the_next)
+{
+	static struct model model;
+	struct mem m = mem_new(16 << 20);
+	struct rec_medium med = medium(&m);
+	struct rec_place first, later = { 0 };
+	struct rec_event ev;
+	unsigned n = 300;
+
+	rng = 77;
+	record_events(&m, &model, n, TAIL_END);
+	med.read = mem_read_maybe;
+	cr_assert(!rec_reader_open(&r, &med));
+	cr_assert(!rec_next_event(&r, &ev));
+	rec_tell(&r, &first);
+	cr_assert_gt(w.end, 2 * REC_WINDOW, "too small to leave the window");
+	for (unsigned i = 1; i < n; i++) {
+		cr_assert(!rec_next_event(&r, &ev));
+		if (i == n - 2)
+			rec_tell(&r, &later);
+	}
+	unreadable = true;
+	cr_assert_eq(rec_seek(&r, &first), ERR_IO);
+	cr_assert_eq(r.stop, REC_STOP_IO);
+	cr_assert_eq(rec_next_event(&r, &ev), ERR_IO);
+	unreadable = false;
+	cr_assert(!rec_seek(&r, &later));
+	goes_on_from(&model, n - 1, ~0U / 2, ERR_END, 0);
+	cr_assert(!rec_seek(&r, &first));
+	goes_on_from(&model, 1, ~0U / 2, ERR_END, 0);
+	model_free(&model);
+	free(m.data);
+}
+
 Test(recording, an_older_longer_recording_behind_is_not_read)
 {
 	struct mem m = mem_new(8192);

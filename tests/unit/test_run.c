@@ -109,7 +109,8 @@ static void run(struct vcpu *v, u64 budget, struct exit *out)
 
 	if (v->irq_vector >= 0)
 		snprintf(irq, sizeof(irq), "!%02x", (unsigned)v->irq_vector);
-	tell("run%lu%s%s@%lu ", budget, irq, v->cpu.interrupt_shadow ? "s" : "", v->vm->now.count);
+	tell("run%lu%s%s%.*s@%lu ", budget, irq, v->cpu.interrupt_shadow ? "s" : "", v->nwatches ? 2 : 0,
+	     (const char *[]){ "w0", "w1", "w2", "w3" }[v->watch_armed & 3], v->vm->now.count);
 	v->exception.valid = false;
 	v->cpu.interrupt_shadow = shadow_at_exit;
 	if (done < nexits) {
@@ -246,6 +247,60 @@ Test(run, an_input_waits_for_room)
 	script.ninputs = 2;
 	go(2500);
 	check_story("run1000@0 input4096@1000:1000#0 poll@1000 run1000@1000 poll@2000 run500@2000 ");
+}
+
+/* --- the debugger's places --- */
+
+static void hit(struct vcpu *v, unsigned slots, void *ctx unused_arg)
+{
+	tell("hit%u@%lu ", slots, v->vm->now.count);
+}
+
+/* Slot 0 stops before 0x5000, slot 1 behind a store to 0x80000. */
+static void watch(void)
+{
+	vcpu->watch[0] = (struct watch_slot){ SLOT_EXEC, 0x5000, 1 };
+	vcpu->watch[1] = (struct watch_slot){ SLOT_WRITE, 0x80000, 4 };
+	vcpu->nwatches = 2;
+	vm->watch_hit = hit;
+}
+
+/* Else it would stop there for ever. */
+Test(run, a_breakpoint_seen_lets_its_instruction_pass)
+{
+	watch();
+	returns((struct exit){ .reason = EXIT_WATCH, .retired = 100, .watch.slots = 1 });
+	returns((struct exit){ .reason = EXIT_WATCH, .retired = 1, .watch.slots = 2 });
+	go(500);
+	check_story("run500w3@0 hit1@100 run1w2@100 hit2@101 run399w3@101 ");
+}
+
+Test(run, a_breakpoint_seen_hides_no_other_behind_a_fault)
+{
+	watch();
+	vcpu->watch[1] = (struct watch_slot){ SLOT_EXEC, 0x6000, 1 };
+	returns((struct exit){ .reason = EXIT_WATCH, .retired = 100, .watch.slots = 1 });
+	returns((struct exit){ .reason = EXIT_WATCH, .watch.slots = 2 }); /* the handler's first instruction */
+	go(200);
+	check_story("run200w3@0 hit1@100 run1w2@100 hit2@100 run1w1@100 run99w3@101 ");
+}
+
+/* The guest has its own values for that one instruction. */
+Test(run, none_is_armed_while_the_guest_uses_the_debug_registers)
+{
+	watch();
+	returns((struct exit){ .reason = EXIT_DEBUG_REG, .retired = 10 });
+	go(100);
+	check_story("run100w3@0 run1w0@10 run89w3@11 ");
+}
+
+Test(run, a_blind_entry_is_remembered)
+{
+	watch();
+	returns((struct exit){ .reason = EXIT_STOP, .retired = 10, .blind = true });
+	go(100);
+	check_story("run100w3@0 run90w3@10 ");
+	cr_assert(vm->watch_blind);
 }
 
 /* --- how far the guest runs --- */
