@@ -46,12 +46,21 @@ void symbol_name(u64 addr, char *buf, size_t size)
 		  addr - symbol_table[low].addr);
 }
 
-void backtrace(u64 rip, u64 rbp)
+/* The address too: several static functions may share a name, and `reprise bt --panic` must know which. */
+static void print_call(u64 addr)
 {
 	char name[80];
 
-	symbol_name(rip, name, sizeof(name));
-	kprintf("    %s\n", name);
+	symbol_name(addr, name, sizeof(name));
+	if (is_text(addr))
+		kprintf("    %s (0x%lx)\n", name, addr);
+	else
+		kprintf("    %s\n", name);
+}
+
+void backtrace(u64 rip, u64 rbp)
+{
+	print_call(rip);
 	for (unsigned i = 0; !(rbp & 7) && paging_is_stack(rbp) && paging_is_stack(rbp + 15); i++) {
 		const u64 *frame = (const u64 *)rbp; /* the caller's rbp, the return address */
 
@@ -62,8 +71,7 @@ void backtrace(u64 rip, u64 rbp)
 			return;
 		}
 		/* Minus one: a call can be its function's last instruction. */
-		symbol_name(frame[1] - 1, name, sizeof(name));
-		kprintf("    %s\n", name);
+		print_call(frame[1] - 1);
 		rbp = frame[0];
 	}
 }

@@ -3,28 +3,15 @@
  * backwards.  Starts the hypervisor in its debug mode, and when it has
  * travelled to the point asked for, gdb; or lets debuggers connect.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/bisect.h"
-#include "tools/elfsym.h"
 #include "tools/gdb.h"
 #include "tools/gdbrelay.h"
 #include "tools/line.h"
 #include "tools/operand.h"
-
-/* The guest's own symbols. */
-struct symbols {
-	char path[PATH_MAX];
-	struct elf elf;
-	bool has_entry, has_panic;
-	u64 entry, panic;       /* entry_SYSCALL_64 and panic, as linked */
-};
+#include "tools/symbols.h"
 
 struct debug {
 	struct options o;
@@ -37,57 +24,6 @@ struct debug {
 };
 
 /* ---- symbols ---- */
-
-static enum status symbols_open(struct symbols *s, const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st = { 0 };
-	const char *trouble;
-	void *data = NULL;
-
-	if (fd < 0 || fstat(fd, &st) || !realpath(path, s->path)) {
-		if (fd >= 0)
-			close(fd);
-		return complain(ST_USAGE, "--symbols %s: %s; give the kernel's ELF file", path, strerror(errno));
-	}
-	/* Mapped, for with debug information it may be larger than what is left of memory. */
-	if (S_ISREG(st.st_mode) && st.st_size)
-		data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	close(fd);
-	if (data == MAP_FAILED)
-		return complain(ST_HOST, "--symbols %s: %s; free some memory", path, strerror(errno));
-	trouble = elf_open(&s->elf, data, data ? (size_t)st.st_size : 0);
-	if (trouble)
-		return complain(ST_USAGE, "--symbols %s: %s", path, trouble);
-	if (strchr(s->path, '\n'))
-		return complain(ST_USAGE, "--symbols %s: no name gdb can be told; rename it", path);
-	s->has_panic = elf_symbol(&s->elf, "panic", &s->panic);
-	s->has_entry = s->elf.is_64 && elf_symbol(&s->elf, "entry_SYSCALL_64", &s->entry);
-	return ST_OK;
-}
-
-static void symbols_close(struct symbols *s)
-{
-	if (s->elf.data)
-		munmap((void *)(uintptr_t)s->elf.data, s->elf.size);
-}
-
-/*
- * Where the guest's kernel lies, less where it was linked to (KASLR).  Its
- * LSTAR tells, once it has set it: that is entry_SYSCALL_64.
- */
-static u64 kernel_offset(const struct symbols *s, u64 lstar)
-{
-	u64 offset = lstar - s->entry;
-
-	if (!lstar || !s->has_entry)
-		return 0;
-	if (!(offset % PAGE_SIZE))
-		return offset;
-	remark("symbols are of another kernel: %s has entry_SYSCALL_64 at 0x%llx, the guest at 0x%llx; give the file of the very build",
-	       s->path, (unsigned long long)s->entry, (unsigned long long)lstar);
-	return 0;
-}
 
 /* The command for gdb, which splits it into words as a shell would. */
 static void symbols_command(const struct symbols *s, u64 offset, struct buf *command)
@@ -144,7 +80,7 @@ static bool on_debugging(void *ctx, struct session *s)
 	d->relay.remarks = d->o.listen; /* else the terminal is gdb's */
 	d->began = true;
 	if (d->o.symbols) {
-		symbols_command(&d->symbols, kernel_offset(&d->symbols, debugging_value(s, "lstar")), &command);
+		symbols_command(&d->symbols, symbols_offset(&d->symbols, debugging_value(s, "lstar")), &command);
 		symbols = (const char *)command.data;
 	}
 	if (d->o.listen) {
@@ -180,11 +116,7 @@ static void describe(const struct debug *d, struct buf *conf)
 		buf_printf(conf, "at=%llu\n", (unsigned long long)d->o.at_insns);
 	buf_printf(conf, "timeline_mib=%llu\n", (unsigned long long)(d->o.timeline_bytes / MIB(1)));
 	if (d->o.symbols)
-		buf_printf(conf, "gdb_arch=%s\n", d->symbols.elf.is_64 ? "x86-64" : "i386");
-	if (d->symbols.has_panic)
-		buf_printf(conf, "panic_linear=0x%llx\n", (unsigned long long)d->symbols.panic);
-	if (d->symbols.has_entry)
-		buf_printf(conf, "lstar_linear=0x%llx\n", (unsigned long long)d->symbols.entry);
+		symbols_describe(&d->symbols, conf);
 	buf_printf(conf, "%s", more ? more : "");
 	buf_add(conf, "", 1);
 }
@@ -244,9 +176,11 @@ static enum status prepare(struct debug *d, char **gdb_args)
 		return complain(ST_USAGE, "--at %llu: %s ends after %llu instructions; give a point within, or end",
 				(unsigned long long)d->o.at_insns, sum->path, (unsigned long long)sum->end.insns);
 	if (d->o.symbols) {
-		st = symbols_open(&d->symbols, d->o.symbols);
+		st = symbols_open(&d->symbols, "--symbols", d->o.symbols);
 		if (st)
 			return st;
+		if (strchr(d->symbols.path, '\n'))
+			return complain(ST_USAGE, "--symbols %s: no name gdb can be told; rename it", d->o.symbols);
 	}
 	if (!d->o.listen) {
 		st = gdb_find(&d->gdb, d->o.gdb, gdb_args);

@@ -1,7 +1,7 @@
 # deps.mk - what a fresh Debian 12 lacks, installed when it is first needed.
 
 DEPS_CONFIG := kconfig-frontends-nox
-DEPS_BUILD := gcc libc6-dev liblz4-dev libxxhash-dev $(DEPS_CONFIG) $(if $(findstring clang,$(CC)),clang)
+DEPS_BUILD := gcc libc6-dev liblz4-dev libxxhash-dev libunwind-dev $(DEPS_CONFIG) $(if $(findstring clang,$(CC)),clang)
 DEPS_RUN := qemu-system-x86 seabios cpio busybox-static
 DEPS_TEST := libcriterion-dev libcapstone-dev gdb
 DEPS_CLANG := clang

@@ -3,6 +3,7 @@
  * here are those of its rules.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -60,6 +61,11 @@ static int bind_to(const struct addrinfo *a)
 	return -1;
 }
 
+void gdbrelay_init(struct gdbrelay *r)
+{
+	*r = (struct gdbrelay){ .listener = -1, .client = -1, .serial = -1 };
+}
+
 bool gdbrelay_bind(struct gdbrelay *r, const char *where)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
@@ -68,7 +74,7 @@ bool gdbrelay_bind(struct gdbrelay *r, const char *where)
 	const char *reason;
 	int e;
 
-	*r = (struct gdbrelay){ .listener = -1, .client = -1, .serial = -1 };
+	gdbrelay_init(r);
 	if (!gdbrelay_address(where, host, port)) {
 		remark("--listen %s: not understood; give HOST:PORT, :PORT or PORT, as 127.0.0.1:1234", where);
 		return false;
@@ -149,6 +155,14 @@ static void on_listener(struct gdbrelay *r)
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
 	r->client = fd;
+	r->said.at = r->said.size = r->answer.at = r->answer.size = 0;
+	r->state = RELAY_SERVING;
+}
+
+void gdbrelay_give(struct gdbrelay *r, int client)
+{
+	fcntl(client, F_SETFL, O_NONBLOCK);
+	r->client = client;
 	r->said.at = r->said.size = r->answer.at = r->answer.size = 0;
 	r->state = RELAY_SERVING;
 }

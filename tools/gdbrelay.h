@@ -57,6 +57,13 @@ struct gdbrelay {
  */
 bool gdbrelay_address(const char *where, char host[256], char port[8]) must_check;
 
+/* Nothing open. */
+void gdbrelay_init(struct gdbrelay *r);
+/*
+ * A client of our own, over a socket that becomes the relay's; nobody else can
+ * come then.  The hypervisor is ready.
+ */
+void gdbrelay_give(struct gdbrelay *r, int client);
 /* Makes the address ours.  False after a complaint.  Then gdbrelay_close is due. */
 bool gdbrelay_bind(struct gdbrelay *r, const char *where) must_check;
 /* The hypervisor is ready: clients may come to "HOST:PORT", name. */

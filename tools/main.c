@@ -7,7 +7,8 @@
 #include "tools/tool.h"
 
 static const struct command *const commands[] = {
-	&cmd_run, &cmd_record, &cmd_replay, &cmd_debug, &cmd_fork, &cmd_info, &cmd_log, &cmd_verify, &cmd_pack, &cmd_doctor,
+	&cmd_run, &cmd_record, &cmd_replay, &cmd_debug, &cmd_bt, &cmd_fork,
+	&cmd_info, &cmd_log, &cmd_verify, &cmd_pack, &cmd_doctor,
 };
 
 static const struct command *find(const char *name)

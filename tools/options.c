@@ -10,7 +10,7 @@ enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
-	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE,
+	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE, O_PANIC,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -54,12 +54,13 @@ static const struct {
 	{ OPT_LIVE_GDB, { "gdb-wait", no_argument, NULL, O_GDB_WAIT } },
 	{ OPT_FORK, { "jitter", required_argument, NULL, O_JITTER } },
 	{ OPT_FORK, { "count", required_argument, NULL, O_COUNT } },
-	{ OPT_DEBUG | OPT_FORK, { "at", required_argument, NULL, O_AT } },
+	{ OPT_DEBUG | OPT_FORK | OPT_BT, { "at", required_argument, NULL, O_AT } },
 	{ OPT_DEBUG, { "listen", required_argument, NULL, O_LISTEN } },
 	{ OPT_DEBUG, { "gdb", required_argument, NULL, O_GDB } },
-	{ OPT_DEBUG, { "symbols", required_argument, NULL, O_SYMBOLS } },
-	{ OPT_DEBUG | OPT_LIVE_GDB | OPT_FORK, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
+	{ OPT_DEBUG | OPT_BT, { "symbols", required_argument, NULL, O_SYMBOLS } },
+	{ OPT_DEBUG | OPT_LIVE_GDB | OPT_FORK | OPT_BT, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
 	{ OPT_DEBUG, { "console", no_argument, NULL, O_CONSOLE } },
+	{ OPT_BT, { "panic", required_argument, NULL, O_PANIC } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
 
@@ -201,6 +202,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_SYMBOLS: o->symbols = arg; break;
 	case O_TIMELINE: return set_timeline(o, arg);
 	case O_CONSOLE: o->console = true; break;
+	case O_PANIC: o->panic = arg; break;
 	}
 	return st;
 }

@@ -21,6 +21,7 @@ enum {
 	OPT_FORK = 4096,  /* what a fork is to be */
 	OPT_LIVE_GDB = 2048, /* a debugger for a machine that runs */
 	OPT_DEBUG = 1024, /* a debugger, and where it begins */
+	OPT_BT = 8192,    /* a point to look at */
 };
 
 #define CHECKPOINT_EVERY 1000000000UL /* instructions, unless said otherwise */
@@ -49,6 +50,7 @@ struct options {
 	u64 at_insns, timeline_bytes;
 	const char *listen, *gdb, *symbols; /* NULL: not given */
 	bool console;
+	const char *panic;        /* bt: a file with the hypervisor's words */
 	/* the rest */
 	bool no_eof_char, verbose, quiet, stats, json;
 

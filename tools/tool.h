@@ -29,7 +29,7 @@ struct command {
 	enum status (*run)(int argc, char **argv);
 };
 
-extern const struct command cmd_run, cmd_record, cmd_replay, cmd_info, cmd_log, cmd_verify, cmd_pack, cmd_doctor, cmd_fork, cmd_debug;
+extern const struct command cmd_run, cmd_record, cmd_replay, cmd_info, cmd_log, cmd_verify, cmd_pack, cmd_doctor, cmd_debug, cmd_fork, cmd_bt;
 
 /* One line on standard error, "reprise: THING: REASON; MEND".  Returns st, so that callers can pass it on. */
 enum status complain(enum status st, const char *fmt, ...) printf_like(2, 3) must_check;

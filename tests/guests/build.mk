@@ -2,7 +2,7 @@
 # thing for a hypervisor.  What only one of them needs in assembly is in the
 # library too: the linker takes what is used.
 
-TINY := rep smc irqs shadow faults tlb storm hlt tsc fpu modes mixture hostile
+TINY := rep smc irqs shadow faults tlb storm hlt tsc fpu modes mixture hostile stack
 TINY_LIB := lib modes_switch
 TINY_ELF := $(TINY:%=$(O)/guests/%.elf)
 TINY_FLAGS = -std=gnu11 -O2 -g -I tests/guests $(WARN) -ffreestanding -mgeneral-regs-only -mno-red-zone -fno-pic \
@@ -15,6 +15,8 @@ $(O)/guests/obj/%.o: tests/guests/%.c $(O)/flags | deps-build
 	$(call say,GCC,$<)$(call compile,$(CC) $(TINY_FLAGS))
 $(O)/guests/obj/%.o: tests/guests/%.S $(O)/flags | deps-build
 	$(call say,GAS,$<)$(call compile,$(CC) $(TINY_FLAGS) $(TINY_AS))
+# It is there to be unwound, in more than one way.
+$(O)/guests/obj/stack.o: TINY_FLAGS += -fno-omit-frame-pointer
 $(O)/guests/obj/lib.a: $(TINY_LIB:%=$(O)/guests/obj/%.o)
 	$(Q)rm -f $@ && ar rcsD $@ $^
 $(O)/guests/%.elf: $(O)/guests/obj/%.o $(O)/guests/obj/start.o $(O)/guests/obj/lib.a tests/guests/guest.ld

@@ -80,7 +80,7 @@ done
 run "$reprise" run $VM --append 'two
 lines' < /dev/null
 is 2 newline; ok 'usage: a newline in --append'
-for c in run record replay debug info log verify pack doctor; do
+for c in run record replay debug bt info log verify pack doctor; do
 	run "$reprise" "$c" --help && grep -q "^reprise $c" out && "$reprise" help "$c" | cmp -s - out
 	ok "$c --help and help $c"
 done
@@ -329,6 +329,28 @@ for c in '--gdb ./nothing|2|no program that can be run' '--listen 1:2:3|2|not un
 	run "$reprise" debug g.rpl ${c%%|*} < /dev/null; is "${want%%|*}" "${want#*|}" && [ "$(wc -l < err)" = 1 ] && [ ! -e dump/pid ]; ok "debug ${c%%|*}"
 done
 mkdir empty; PATH=$tmp/empty run "$reprise" debug g.rpl < /dev/null; is 1 'apt-get install gdb' && one_line; ok 'debug: no gdb here'
+
+# ---- bt: a debugger of our own on that port ----
+FAKE_LSTAR=ffffffff92000000 run "$reprise" bt g.rpl --symbols vmlinux --at 5K --timeline-mem 100M < /dev/null
+is 0 && [ ! -s err ] && [ "$(head -n 1 out)" = "vCPU 0 at instruction 13000" ] && [ "$(wc -l < out)" = 2 ] && no_qemu; ok "bt: one vCPU, one frame"
+grep -qx at=5000 dump/session.conf && grep -qx lstar_linear=0x81000000 dump/session.conf && grep -qx gdb_arch=x86-64 dump/session.conf && grep -qx timeline_mib=100 dump/session.conf
+ok "bt: session.conf"
+run "$reprise" bt g.rpl --symbols vmlinux --json < /dev/null; is 0 && tr -d "\n" < out | grep -q "^\[{.vcpu.: 0.*\]}\]$"; ok "bt --json"
+FAKE_LSTAR=ffffffff92000010 run "$reprise" bt g.rpl --symbols vmlinux < /dev/null; is 0 "symbols are of another kernel: " && one_line; ok "bt: symbols of another kernel"
+"$reprise" bt g.rpl --symbols vmlinux > /dev/full 2> err < /dev/null; status=$?
+is 1 "No space left" && one_line; ok "bt: nowhere to print"
+FAKE=echo run "$reprise" bt g.rpl --symbols vmlinux < /dev/null; is 1 "cannot be understood" && one_line && no_qemu; ok "bt: a hypervisor that talks nonsense"
+FAKE=kill=5 run "$reprise" bt g.rpl --symbols vmlinux < /dev/null; is 1 "killed by signal 9" && one_line && [ ! -s out ]; ok "bt: QEMU dies"
+FAKE=early=0 run "$reprise" bt g.rpl --symbols vmlinux < /dev/null; is 1 "before the point asked for" && one_line; ok "bt: the run ends before the point"
+FAKE=diverge=1 run "$reprise" bt g.rpl --symbols vmlinux < /dev/null; is 3 "diverged at epoch 1" && one_line; ok "bt: a divergence on the way"
+FAKE=travel=60000 run "$reprise" bt g.rpl --symbols vmlinux --timeout 700ms < /dev/null; is 6 && no_qemu; ok "bt: --timeout on the way"
+FAKE=travel=1000 "$reprise" bt g.rpl --symbols vmlinux > out 2> err & pid=$!
+sleep 0.4; kill -INT $pid; wait $pid; status=$?; is 1 && no_qemu && [ ! -s out ]; ok "bt: Ctrl-C on the way"
+rm -f dump/pid
+for c in "g.rpl|--symbols" "g.rpl --symbols kernel|not an ELF file" "g.rpl --at 5G|ends after" "g.rpl --at soon|not understood" "g.rpl --listen 0|no option of" \
+	"g.rpl --panic kernel|leave one of them out" "--panic kernel|no backtrace" "--panic nothing-here|No such file" "|no recording named"; do
+	run "$reprise" bt ${c%%|*} < /dev/null; is 2 "${c#*|}" && one_line && [ ! -e dump/pid ]; ok "bt ${c%%|*}"
+done
 
 # clients
 serve && printf '$?#3f' | ./talk 127.0.0.1 "$port" > heard; [ "$(cat heard)" = '+$S05#b8' ]; ok 'debug --listen serves'
