@@ -144,6 +144,7 @@ static void run_nth(struct forks *f, unsigned n, const struct checkpoint *point,
 	u64 seed = session_number(s->session, "new_seed", 0) + n, start = rdtsc(), ready, digest, pages, free_before;
 	struct checkpoints *cs = &f->checkpoints;
 
+	control_printf("forking n=%u\n", n + 1);
 	if (checkpoint_restore_machine(cs, point))
 		session_fail("out of memory for the forks; give more with --timeline-mem");
 	f->typist.at = 0;
@@ -151,6 +152,7 @@ static void run_nth(struct forks *f, unsigned n, const struct checkpoint *point,
 	vm->boundary = &f->live.b;
 	set_timers(f, seed);
 	ready = rdtsc();
+	control_printf("forked n=%u\n", n + 1);
 	vm_run(vm);
 	digest = vm_digest(vm);
 	pages = pages_changed(&vm->mem);

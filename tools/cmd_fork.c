@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tools/line.h"
@@ -15,9 +16,17 @@ struct fork {
 	struct summary sum;      /* of the recording that is forked */
 	struct machine m;
 	struct session s;
-	struct rec_end end;      /* many: of none, for the exit status */
 	u64 done;
+	u64 begun_ns, took_ns;   /* many: the one being made */
 };
+
+static u64 clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * 1000000000UL + (u64)t.tv_nsec;
+}
 
 /* ---- the child's HEAD: its parent's machine, and where it left it ---- */
 
@@ -77,12 +86,17 @@ static void on_fork(void *ctx, const char *line)
 	char value[8][64];
 	static const char *const keys[] = { "n", "seed", "outcome", "insns", "digest", "fork_insns", "pages_written", "frames_own" };
 
-	if (!strncmp(line, "forked", 6))
+	if (!strncmp(line, "forking ", 8))
+		f->begun_ns = clock_ns();
+	if (!strncmp(line, "forked ", 7))
+		f->took_ns = clock_ns() - f->begun_ns;
+	if (strncmp(line, "fork ", 5))
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
 		control_get(line, keys[i], value[i], sizeof(value[i]));
-	printf("fork %s: seed %s, %s after %s instructions, digest %s, made in %s host instructions, wrote %s pages, %s of its own\n",
-	       value[0], value[1], value[2], value[3], value[4], value[5], value[6], value[7]);
+	printf("fork %s: seed %s, %s after %s instructions, digest %s, made in %s host instructions, %llu us, wrote %s pages, %s of its own\n",
+	       value[0], value[1], value[2], value[3], value[4], value[5], (unsigned long long)f->took_ns / 1000, value[6],
+	       value[7]);
 	fflush(stdout);
 	f->done++;
 }

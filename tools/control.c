@@ -207,7 +207,7 @@ static void on_line(struct control *c, const char *line)
 	} else if (starts(&line, "diverged")) {
 		on_diverged(s, line);
 		return;
-	} else if (starts(&line, "fork") || starts(&line, "forked")) {
+	} else if (!strncmp(line, "fork", 4)) {
 		if (s->on_fork)
 			s->on_fork(s->on_fork_ctx, whole);
 	} else if (starts(&line, "stat")) {

@@ -37,6 +37,7 @@
  *     diverged epoch=N insns=N expected=HEX got=HEX what="TEXT"
  *     stat KEY VALUE   shown with --stats
  *     forked insns=N vtime_ns=N sequence=N digest=HEX   fork: at the point
+ *     forking n=N, forked n=N   fork, many: the n-th is being made; runs
  *     fork n=N seed=N outcome=NAME insns=N digest=HEX fork_insns=N pages_written=N frames_own=N ...
  *                      fork, many: the n-th has run
  *     state TEXT       a line of a stopped machine's state
@@ -72,7 +73,7 @@ struct session {
 	bool recording_readonly;
 	struct qemu_disk disk[QEMU_MAX_DISKS]; /* further ones: a fork's parents, its own recording */
 	unsigned ndisks;
-	void (*on_fork)(void *ctx, const char *line); /* takes `fork` and `forked` lines */
+	void (*on_fork)(void *ctx, const char *line); /* takes lines that begin with `fork` */
 	void *on_fork_ctx;
 	bool console;             /* standard input is the guest's console */
 	bool muted;               /* the console, and remarks on a divergence, are not shown */
