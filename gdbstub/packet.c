@@ -62,13 +62,15 @@ static int digit(char c)
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
-/* What stands between packets: acknowledgements, interrupts nobody waits for, noise. */
+/* What stands between packets: acknowledgements, noise, an interrupt that came too late for its journey. */
 static void skip_to_packet(struct packets *p)
 {
 	size_t i;
 
 	for (i = 0; i < p->nraw && p->raw[i] != '$'; i++)
-		if (p->raw[i] == '-' && !p->no_ack && p->nout)
+		if (p->raw[i] == PACKET_INTERRUPT)
+			p->interrupt_left = true;
+		else if (p->raw[i] == '-' && !p->no_ack && p->nout)
 			p->link.write(p->link.ctx, p->out, p->nout);
 	drop(p, i);
 }

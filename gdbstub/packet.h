@@ -17,6 +17,7 @@
 struct packets {
 	struct gdb_link link;
 	bool no_ack;
+	bool interrupt_left; /* one that no journey has heard: it is for the next */
 	u8 raw[2 * PACKET_BYTES];
 	size_t nraw;
 	char in[PACKET_BYTES + 1];      /* the body of the packet at hand, a NUL behind it */

@@ -62,6 +62,7 @@ static void new_session(struct gdb *g)
 {
 	points_clear(g);
 	g->vcpu = 0;
+	g->io.interrupt_left = g->goes_on = false;
 	g->physical = false;
 	g->may_say = false;
 	g->nsaid = 0;
@@ -424,6 +425,7 @@ static void run_command(struct gdb *g, const char *args)
 		return;
 	}
 	line[n] = 0;
+	g->io.interrupt_left = false; /* the user was at the prompt meanwhile */
 	g->may_say = true;
 	monitor_command(g, line);
 	gdb_flush(g);

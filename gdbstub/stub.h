@@ -65,6 +65,7 @@ struct gdb {
 	char said[1024];
 	size_t nsaid;
 	bool may_say;
+	bool goes_on;         /* GDB may go on from the last stop without its user */
 };
 
 /* gdb_init, with another way to the timeline. */

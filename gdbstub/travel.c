@@ -56,6 +56,11 @@ static void reply_stop(struct gdb *g, const struct travel *r)
 		gdb_say(g, "reprise: %s\n", g->line->trouble(g->t));
 		break;
 	}
+	if (r->end == TRAVEL_INTERRUPTED) {
+		packet_drop_interrupts(&g->io);
+		g->io.interrupt_left = false;
+	}
+	g->goes_on = r->end == TRAVEL_HIT || r->end == TRAVEL_ARRIVED;
 	gdb_flush(g);
 	g->may_say = false;
 	ksnprintf(g->stop, sizeof(g->stop), "T%02xthread:%x;%s", signal, g->vcpu + 1, reason);
@@ -64,12 +69,27 @@ static void reply_stop(struct gdb *g, const struct travel *r)
 
 /* ---- journeys ---- */
 
+/*
+ * GDB goes on by itself from a step of many and from a stop whose condition does not hold, and
+ * knows nothing of an interrupt it sent while that stop was on its way: then it is the next journey
+ * that is interrupted.  At the ends of history it never goes on.
+ */
+static bool interrupted_before(struct gdb *g)
+{
+	bool was = g->io.interrupt_left;
+
+	g->io.interrupt_left = false;
+	return was && g->goes_on;
+}
+
 /* Steps from within [from, to) until outside of it; one step when that is empty. */
 static struct travel step(struct gdb *g, bool forward, u64 from, u64 to)
 {
 	struct travel r, hit;
 	u64 pc;
 
+	if (interrupted_before(g))
+		return (struct travel){ .end = TRAVEL_INTERRUPTED };
 	do {
 		points_before_step(g);
 		r = g->line->step(g->t, forward);
@@ -88,6 +108,8 @@ static struct travel run(struct gdb *g, bool forward)
 {
 	struct conditions c = points_conditions(g);
 
+	if (interrupted_before(g))
+		return (struct travel){ .end = TRAVEL_INTERRUPTED };
 	return g->line->run(g->t, forward, &c);
 }
 

@@ -3,8 +3,7 @@
  */
 #include "kernel/kconf.h"
 
-/* The value of the last line with this key; NULL if there is none. */
-static const char *find(const char *text, size_t len, const char *key, size_t *value_len)
+const char *conf_find(const char *text, size_t len, const char *key, size_t *value_len)
 {
 	size_t key_len = strlen(key);
 	const char *value = NULL;
@@ -24,7 +23,7 @@ static const char *find(const char *text, size_t len, const char *key, size_t *v
 bool conf_get(const char *text, size_t len, const char *key, char *buf, size_t size)
 {
 	size_t value_len = 0;
-	const char *value = find(text, len, key, &value_len);
+	const char *value = conf_find(text, len, key, &value_len);
 
 	if (size)
 		buf[0] = '\0';

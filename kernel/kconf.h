@@ -11,6 +11,9 @@
 
 #include "kernel/base.h"
 
+/* The value where it stands, not terminated; NULL when the key is absent. */
+const char *conf_find(const char *text, size_t len, const char *key, size_t *value_len);
+
 /*
  * Copies the value, terminated.  false, with buf empty, when the key is
  * absent or the value does not fit: a cut value is never handed out.

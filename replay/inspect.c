@@ -35,14 +35,52 @@ void inspect_print_state(struct vm *vm, void (*print)(const char *fmt, ...))
 	vm_state_walk(vm, &w);
 }
 
-static u64 trace(struct vm *vm, void *ctx)
+/* The next count of the list, NO_STOP behind the last. */
+static u64 next_listed(struct inspect *i)
 {
-	struct inspect *i = ctx;
+	u64 v = 0;
+
+	if (!i->list_left)
+		return NO_STOP;
+	while (i->list_left && *i->list >= '0' && *i->list <= '9') {
+		v = v * 10 + (u64)(*i->list++ - '0');
+		i->list_left--;
+	}
+	if (i->list_left && *i->list == ',') {
+		i->list++;
+		i->list_left--;
+	} else {
+		i->list_left = 0;
+	}
+	return v;
+}
+
+static void print_trace(struct inspect *i, struct vm *vm)
+{
 	u64 digest = vm_digest(vm);
 
 	i->print("state trace insns=%lu vtime_ns=%lu digest=%016lx memory=%016lx rip=0x%lx\n", vm->now.count, vm->now.vtime_ns,
 		 digest, vm->mem.digest, vm->vcpu[0].cpu.rip);
+}
+
+static u64 trace(struct vm *vm, void *ctx)
+{
+	struct inspect *i = ctx;
+
+	print_trace(i, vm);
 	return vm->now.count + i->stride <= i->to ? vm->now.count + i->stride : NO_STOP;
+}
+
+static u64 trace_listed(struct vm *vm, void *ctx)
+{
+	struct inspect *i = ctx;
+	u64 next;
+
+	print_trace(i, vm);
+	do
+		next = next_listed(i);
+	while (next <= vm->now.count);
+	return next;
 }
 
 static void print_page(struct inspect *i, const u8 *page)
@@ -120,6 +158,9 @@ void inspect_start(struct inspect *i, struct vm *vm, const char *conf, size_t si
 		vm_add_stop(vm, conf_u64(conf, size, "plant_at", NO_STOP), plant, i);
 	if (i->from != NO_STOP)
 		vm_add_stop(vm, i->from, trace, i);
+	i->list = conf_find(conf, size, "trace_at", &i->list_left);
+	if (i->list)
+		vm_add_stop(vm, next_listed(i), trace_listed, i);
 	if (i->dump_at != NO_STOP)
 		vm_add_stop(vm, i->dump_at, dump, i);
 	if (conf_u64(conf, size, "until", NO_STOP) != NO_STOP)

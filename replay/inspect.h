@@ -12,6 +12,8 @@
 
 struct inspect {
 	u64 from, to, stride;   /* a digest at from, from + stride, ... to */
+	const char *list;       /* and at these counts, in ascending order: the rest of the text */
+	size_t list_left;
 	u64 dump_at;            /* the state, and the hash of every page */
 	u64 page;               /* and this page's contents; NO_STOP: none */
 	u64 plant_gpa;
@@ -21,6 +23,8 @@ struct inspect {
 /*
  * Keys of the session: `trace_from`, `trace_to`, `trace_stride` print lines
  *   trace insns=N vtime_ns=N digest=HEX memory=HEX rip=HEX
+ * `trace_at=N,N,...` prints such lines at the counts listed, in ascending order;
+ * the text stays the caller's and must stay there.
  * `until` ends the VM there.  `plant_at`, `plant_gpa` flip the lowest bit of a
  * byte of memory: a divergence made on purpose.
  * `dump_at` prints `state SECTION.FIELD VALUE` and `page FRAME HASH` lines,

@@ -12,9 +12,10 @@ void inspect_print_state(struct vm *vm unused_arg, void (*print)(const char *fmt
 void inspect_start(struct inspect *i unused_arg, struct vm *vm, const char *conf, size_t size,
 		   void (*print)(const char *fmt, ...) unused_arg)
 {
-	static const char *const keys[] = { "trace_from", "dump_at", "bisect" };
+	static const char *const keys[] = { "trace_from", "trace_at", "dump_at", "bisect" };
+	size_t n;
 
 	for (unsigned k = 0; k < ARRAY_SIZE(keys); k++)
-		if (conf_u64(conf, size, keys[k], NO_STOP) != NO_STOP)
+		if (conf_find(conf, size, keys[k], &n))
 			vm_stop(vm, VM_HOST_FAILED, "%s: this hypervisor was built without CONFIG_INSPECT", keys[k]);
 }

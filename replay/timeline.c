@@ -301,7 +301,10 @@ static struct travel run_back(struct timeline *t, const struct conditions *c)
 			s.found = false;
 			crowded = low;
 			t->off_line = false;
-			if (!go_back(t, checkpoint_before(t->cs, low)) || travel_to(t, to) == STOPPED_ON_WAY)
+			/* By way of the end's count: a journey to NO_STOP leaves none. */
+			if (!go_back(t, checkpoint_before(t->cs, low)) ||
+			    travel_to(t, to == NO_STOP ? t->end_count : to) == STOPPED_ON_WAY ||
+			    (!timeline_at_end(t) && travel_to(t, to) == STOPPED_ON_WAY))
 				break;
 			continue;
 		}

@@ -80,6 +80,8 @@ input=/dev/null
 for name in rep smc irqs shadow faults tlb storm tsc fpu modes mixture; do
 	guest $name '' 0 "^$name: ok"
 done
+guest stray 'good insns=1000000' 0 '^stray: ok'
+guest stray 'hot insns=1000000' 5 'vector 13'
 guest hlt batch 0 '^hlt: ok'
 printf 'hello, q' > "$tmp/typed"
 input=$tmp/typed

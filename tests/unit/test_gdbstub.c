@@ -773,6 +773,18 @@ Test(gdbstub, an_interrupt_that_came_too_late_is_forgotten_one_sent_behind_is_no
 	EXPECT(&r, "bc", "T05thread:1;replaylog:begin;");
 }
 
+/* From a step, as from a condition that does not hold, GDB goes on by itself: see interrupted_before. */
+Test(gdbstub, an_interrupt_between_two_steps_of_many_stops_the_second)
+{
+	EXPECT(&r, "s", "T05thread:1;");
+	feed(&r, "\x03", 1);
+	EXPECT(&r, "s", "T02thread:1;");
+	EXPECT(&r, "s", "T05thread:1;");
+	feed(&r, "\x03", 1);
+	monitor(&r, "where"); /* its user was asked meanwhile */
+	EXPECT(&r, "s", "T05thread:1;");
+}
+
 Test(gdbstub, packets_that_come_meanwhile_are_kept)
 {
 	r.while_travelling = "$qC#b4\x03";
