@@ -16,6 +16,13 @@ bool lineage_add(struct lineage *l, struct rec_reader *r, u64 jitter_ns, u64 see
 	return true;
 }
 
+void lineage_fork_at(struct lineage *l, const struct execpoint *until)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		if (execpoint_cmp(&l->stage[i].until, until) > 0)
+			l->stage[i].until = *until;
+}
+
 struct rec_reader *lineage_last(const struct lineage *l)
 {
 	return l->stage[l->n - 1].r;

@@ -32,8 +32,15 @@ struct lineage_place {
 	struct rec_place place;
 };
 
-/* Adds a recording behind those that are there; `until` of the one before says where it begins.  False: too many. */
+/* Adds a recording behind those that are there; lineage_fork_at has said where it begins.  False: too many. */
 bool lineage_add(struct lineage *l, struct rec_reader *r, u64 jitter_ns, u64 seed) must_check;
+
+/*
+ * Here the recording that is added next left the run so far.  It may be a point
+ * before the last recording's own: nothing of that one belongs to the run then,
+ * nor what its parents hold from there on.
+ */
+void lineage_fork_at(struct lineage *l, const struct execpoint *until);
 
 /* The next event of the run; errors as rec_next_event's for the last recording. */
 err_t lineage_next_event(struct lineage *l, struct rec_event *ev) must_check;

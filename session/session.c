@@ -107,14 +107,16 @@ static void open_parents(struct session *s)
 
 	for (unsigned n = 0; n < session_number(s->session, "parents", 0); n++) {
 		struct lineage_stage *stage;
+		struct execpoint until;
 
 		ksnprintf(disk, sizeof(disk), "parent%u", n);
 		open_reader(s, disk, parent_number(s, n, "offset", 0), parent_number(s, n, "chain", 0));
 		stage = &s->line.stage[s->line.n - 1];
 		stage->jitter_ns = parent_number(s, n, "jitter", 0);
 		stage->seed = parent_number(s, n, "seed", 0);
-		stage->until = (struct execpoint){ parent_number(s, n, "until", 0), parent_number(s, n, "vtime", 0),
-						   parent_number(s, n, "sequence", 0) };
+		until = (struct execpoint){ parent_number(s, n, "until", 0), parent_number(s, n, "vtime", 0),
+					    parent_number(s, n, "sequence", 0) };
+		lineage_fork_at(&s->line, &until);
 	}
 }
 

@@ -59,6 +59,8 @@ static void describe_child(struct fork *f)
 	buf_printf(&head, "fork_seed=%llu\njitter_ns=%llu\n", (unsigned long long)f->o.seed, (unsigned long long)f->o.jitter_ns);
 	if (f->o.limit_insns)
 		buf_printf(&head, "limit_insns=%llu\n", (unsigned long long)(f->o.at_insns + f->o.limit_insns));
+	if (f->o.limit_vtime_ns)
+		buf_printf(&head, "limit_vtime_ns=%llu\n", (unsigned long long)f->o.limit_vtime_ns);
 	buf_free(&f->m.head);
 	f->m.head = head;
 }
@@ -196,7 +198,8 @@ const struct command cmd_fork = {
 		"                      console; a line of output for each\n"
 		"  --timeline-mem SIZE memory for their images (default 768M)\n"
 		HELP_LIMITS
-		"(instructions are counted from the point on)\n"
+		"                      (instructions count from the point on, the guest's time from the\n"
+		"                      beginning of the run)\n"
 		HELP_RUN "\n" HELP_CONSOLE "\n"
 		"  reprise fork --at 1200M -o child.rpl a.rpl\n"
 		"  reprise fork --at 1200M --seed 1 --count 50 --limit-insns 100M a.rpl\n",

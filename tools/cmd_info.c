@@ -147,6 +147,7 @@ static void put_more(struct printer *p, const struct summary *s)
 	put_hex(p, "id", s->nonce);
 	put_number(p, "digests", s->digests);
 	put_number(p, "marks", s->marks);
+	put_number(p, "checkpoints", s->stored.size / sizeof(struct stored_place));
 	if (s->ended)
 		put_text(p, "outcome", outcome_name(s->end.outcome));
 	else

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kernel/kconf.h"
 #include "tools/machine.h"
 #include "tools/operand.h"
 #include "tools/pack.h"
@@ -30,14 +31,15 @@ err_t pack_image(struct rec_writer *w, const char *role, const struct buf *image
 	return e;
 }
 
-/* Everything behind HEAD and images, as it is. */
+/* Everything behind HEAD and images, as it is, but for stored checkpoints. */
 static err_t copy_run(struct rec_writer *w, struct rec_reader *r, const struct summary *s, int *fd)
 {
 	const struct rec_medium medium = fd_medium(fd, s->file_size);
 	err_t e = rec_reader_open_at(r, &medium, s->run_offset, s->run_chain);
 
 	while (!e && !rec_next_chunk(r))
-		e = rec_put_chunk(w, r->chunk.type | (r->chunk.skippable ? REC_SKIPPABLE : 0), r->chunk.payload, r->chunk.size);
+		if (r->chunk.type != REC_CHECKPOINT) /* another machine's hypervisor may be of another build */
+			e = rec_put_chunk(w, r->chunk.type | (r->chunk.skippable ? REC_SKIPPABLE : 0), r->chunk.payload, r->chunk.size);
 	return e;
 }
 
@@ -79,10 +81,13 @@ static bool same_file(int fd, const char *path)
 static enum status pack_summary(const struct summary *s, const struct options *o)
 {
 	struct machine m;
+	char parent[32];
 	enum status st;
 	u64 room;
 	int fd;
 
+	if (conf_get((const char *)s->head.data, s->head.size, "parent", parent, sizeof(parent)))
+		return complain(ST_USAGE, "%s: a fork, its images are those of recording %s, where it began; pack that one", s->path, parent);
 	if (same_file(s->fd, o->output))
 		return complain(ST_USAGE, "-o %s: the recording itself; give another name", o->output);
 	st = machine_from_recording(&m, s, o);
@@ -120,7 +125,9 @@ const struct command cmd_pack = {
 	.summary = "embed the images, so that a recording opens on another machine",
 	.help = "reprise pack FILE -o FILE\n\n"
 		"Copies a recording and puts the kernel and the initial RAM disk into the copy, so\n"
-		"that it replays anywhere.  Their digests must be the recorded ones.\n\n"
+		"that it replays anywhere.  Their digests must be the recorded ones.  Stored checkpoints\n"
+		"are left out: they are large, and of use to the build that made them only.  Of a fork,\n"
+		"pack its oldest parent: the images are that one's.\n\n"
 		"  -o, --output FILE   the packed recording; an existing file is refused\n"
 		"  --force             unless this is given\n"
 		"  --kernel FILE, --initrd FILE, --root DIR   the images are here now\n",

@@ -12,12 +12,12 @@
 static void describe_resume(struct buf *conf, const struct summary *sum, const struct options *o, bool debug)
 {
 	bool at_end = debug && o->at && strcmp(o->at, "begin");
-	u64 to = at_end ? ~0UL : debug ? o->at_insns : o->from;
+	u64 to = at_end ? ~0UL : debug ? o->at_insns : o->has_until ? MIN(o->from, o->until) : o->from;
 	const struct stored_place *p;
 
 	if (debug ? o->at && !at_end : !o->has_from || o->has_perturb || o->has_plant || o->bisect)
 		return; /* from the beginning on: there the run was not disturbed yet */
-	p = summary_stored(sum, to, at_end);
+	p = summary_stored(sum, to, at_end && sum->ended);
 	if (p)
 		buf_printf(conf, "resume_offset=%llu\nresume_chain=0x%016llx\nresume_insns=%llu\nresume_end=%d\n",
 			   (unsigned long long)p->offset, (unsigned long long)p->chain, (unsigned long long)p->count, p->end);
@@ -160,7 +160,9 @@ const struct command cmd_replay = {
 		"was identical, 3 that it was not; then the first epoch that differs is named.\n"
 		"A recording that was cut off or damaged replays up to there.\n\n"
 		"  --until N           stop after N instructions\n"
-		"  --from N            keep quiet until N instructions\n"
+		"  --from N            keep quiet until N instructions; of a recording with checkpoints\n"
+		"                      (record --checkpoints), begin at the last before there: what is\n"
+		"                      earlier is not run, and not looked at\n"
 		"  --perturb SEED      stop the guest at random points on the way: a run that is\n"
 		"                      truly exact does not notice\n"
 		"  --plant N:ADDRESS   flip a bit of memory after N instructions, to see it found\n"

@@ -57,6 +57,27 @@ static struct summary *find_parent(const struct summary *s, u64 id)
 	return try_parent(beside, id);
 }
 
+/* A part of the point at which `child` forked, count:vtime:sequence, as its HOST says. */
+static u64 fork_point(const struct summary *child, unsigned part)
+{
+	char text[96] = "";
+	char *at = text;
+	u64 v = 0;
+
+	conf_get((const char *)child->host.data, child->host.size, "parent_point", text, sizeof(text));
+	for (unsigned k = 0; k <= part; k++) {
+		v = strtoull(at, &at, 10);
+		at += *at == ':';
+	}
+	return v;
+}
+
+/* Whether all that it recorded before a count is there to be read: the next event is, or the end, or it began later. */
+static bool reaches(const struct summary *p, u64 count)
+{
+	return p->ended || p->last.count >= count || fork_point(p, 0) >= count;
+}
+
 enum status line_open(struct summary *s)
 {
 	const struct summary *youngest = s;
@@ -74,6 +95,9 @@ enum status line_open(struct summary *s)
 				strcpy(path, "unknown");
 			return complain(ST_USAGE, "%s: its parent, recording %s, is not at %s nor beside it; put it there", youngest->path, id, path);
 		}
+		if (!reaches(p, fork_point(youngest, 0)))
+			return complain(ST_DAMAGED, "%s: its parent %s is intact for %llu instructions only, and it forked after %llu; find an undamaged copy",
+					youngest->path, p->path, (unsigned long long)p->last.count, (unsigned long long)fork_point(youngest, 0));
 		memmove(&l->parent[1], &l->parent[0], l->n * sizeof(l->parent[0]));
 		l->parent[0] = p;
 		l->n++;
@@ -93,20 +117,11 @@ void line_disks(const struct line *l, struct qemu_disk disk[QEMU_MAX_DISKS], uns
 	}
 }
 
-/* The point at which `child` forked: count:vtime:sequence, as its HOST says. */
 static void describe_until(const struct summary *child, unsigned i, struct buf *conf)
 {
-	char text[96] = "";
-	char *at = text;
-	u64 part[3];
-
-	conf_get((const char *)child->host.data, child->host.size, "parent_point", text, sizeof(text));
-	for (unsigned k = 0; k < 3; k++) {
-		part[k] = strtoull(at, &at, 10);
-		at += *at == ':';
-	}
-	buf_printf(conf, "parent%u_until=%llu\nparent%u_vtime=%llu\nparent%u_sequence=%llu\n", i, (unsigned long long)part[0], i,
-		   (unsigned long long)part[1], i, (unsigned long long)part[2]);
+	buf_printf(conf, "parent%u_until=%llu\nparent%u_vtime=%llu\nparent%u_sequence=%llu\n", i,
+		   (unsigned long long)fork_point(child, 0), i, (unsigned long long)fork_point(child, 1), i,
+		   (unsigned long long)fork_point(child, 2));
 }
 
 void line_describe(const struct line *l, const struct summary *own, struct buf *conf)

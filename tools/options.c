@@ -224,6 +224,9 @@ static enum status check(const struct options *o, unsigned groups)
 	if (o->checkpoint_every % o->poll_insns)
 		return complain(ST_USAGE, "--checkpoint-every %llu: not a multiple of --poll-insns %llu; make it one",
 				(unsigned long long)o->checkpoint_every, (unsigned long long)o->poll_insns);
+	if (o->checkpoint_every && o->epoch_insns == o->poll_insns)
+		return complain(ST_USAGE, "--checkpoint-every: no point left for one, every --poll-insns %llu is the end of an epoch; make --epoch-insns longer",
+				(unsigned long long)o->poll_insns);
 	if (o->epoch_insns % o->poll_insns)
 		return complain(ST_USAGE, "--epoch-insns %llu: not a multiple of --poll-insns %llu; make it one",
 				(unsigned long long)o->epoch_insns, (unsigned long long)o->poll_insns);

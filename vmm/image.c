@@ -222,19 +222,24 @@ static u32 own_node(struct page_pool *p, u32 *slot)
 
 err_t image_put(struct image_keeper *k, struct memory_image *im, u64 guest_frame, const u8 *page)
 {
-	u64 term = guestmem_page_term(k->mem, page, guest_frame);
-	u32 node, frame = ZEROS, *slot;
+	u32 node, frame, *slot;
+	u64 term;
 
 	if (guest_frame / CHUNK_PAGES >= k->mem->nchunks)
 		return ERR_INVALID;
 	node = own_node(k->pool, &im->node[guest_frame / CHUNK_PAGES]);
-	if (term)
-		frame = page_pool_take(k->pool);
-	if (!node || (term && !frame))
+	frame = page_pool_take(k->pool);
+	if (!node || !frame) {
+		page_pool_drop(k->pool, frame);
 		return ERR_NO_MEMORY;
-	if (term) {
-		memcpy(page_pool_at(k->pool, frame), page, PAGE_SIZE);
-		k->pool->term[frame] = term;
+	}
+	/* `page` lies anywhere in a chunk; words are read out of aligned pages only. */
+	memcpy(page_pool_at(k->pool, frame), page, PAGE_SIZE);
+	term = guestmem_page_term(k->mem, page_pool_at(k->pool, frame), guest_frame);
+	k->pool->term[frame] = term;
+	if (!term) {
+		page_pool_drop(k->pool, frame);
+		frame = ZEROS;
 	}
 	slot = &node_at(k->pool, node)->page[guest_frame % CHUNK_PAGES];
 	page_pool_drop(k->pool, *slot);

@@ -24,7 +24,7 @@ void vtimer_state(struct vtimer *t, struct state_walk *w, const char *name)
 
 void vclock_set_jitter(struct vclock *c, u64 jitter_ns, u64 seed)
 {
-	c->jitter_ns = jitter_ns;
+	c->jitter_ns = MIN(jitter_ns, VTIMER_NEVER - 1);
 	c->jitter_seed = seed;
 	c->known = false;
 }
@@ -39,7 +39,7 @@ static u64 due_ns(const struct vclock *c, unsigned i)
 	x = (deadline_ns + i + 1) * 0x9e3779b97f4a7c15UL ^ c->jitter_seed * 0xd6e8feb86659fd93UL;
 	x = (x ^ x >> 32) * 0xd6e8feb86659fd93UL;
 	x ^= x >> 32;
-	return deadline_ns + x % (c->jitter_ns + 1);
+	return deadline_ns + MIN(x % (c->jitter_ns + 1), VTIMER_NEVER - 1 - deadline_ns); /* the end of time does not come round */
 }
 
 /* The timer that fires first, NULL: none is armed; and when. */

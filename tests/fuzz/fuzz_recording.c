@@ -2,7 +2,8 @@
  * fuzz_recording.c - feeds the recording reader files it did not expect.
  *
  * Each input is read twice: as it is, and with the checksums made right
- * again, so that the parsers behind them are reached.  Beyond "no sanitizer
+ * again, so that the parsers behind them are reached, those of stored
+ * checkpoints included.  Beyond "no sanitizer
  * report" it checks that points never run backwards, that what is reported
  * intact lies inside the file, and that a second reading says the same.
  *
@@ -16,6 +17,7 @@
 
 #include "kernel/xxh.h"
 #include "replay/recording_format.h"
+#include "replay/stored.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
@@ -94,6 +96,46 @@ static u64 read_all(struct mem *m)
 	return XXH64(r.ends, r.nends * sizeof(r.ends[0]), said + r.stop);
 }
 
+/* ---- stored checkpoints: every byte that is given out must be there ---- */
+
+static u64 stored_sum;
+static unsigned long stored_points;
+
+static err_t take_begin(void *ctx, const struct stored_point *p)
+{
+	(void)ctx;
+	stored_sum += p->at.count + p->digest;
+	return OK;
+}
+
+static err_t take_page(void *ctx, u64 frame, const u8 *data)
+{
+	(void)ctx;
+	stored_sum = XXH64(data, PAGE_SIZE, stored_sum + frame);
+	return OK;
+}
+
+static err_t take_state(void *ctx, const u8 *data, u32 size)
+{
+	(void)ctx;
+	CHECK(size < REC_PART_MAX);
+	stored_sum = XXH64(data, size, stored_sum);
+	stored_points++;
+	return OK;
+}
+
+static void read_stored(struct mem *m)
+{
+	const struct rec_medium med = { mem_read, mem_write, mem_flush, m, m->size };
+	const struct stored_sink sink = { take_begin, take_page, take_state, NULL };
+	err_t e;
+
+	if (rec_reader_open(&r, &med))
+		return;
+	e = stored_load(&r, ~0UL, true, &sink); /* through all there are */
+	CHECK(e == OK || e == ERR_END || e == ERR_DAMAGED || e == ERR_VERSION);
+}
+
 /* Makes the checksums right for whatever chunk lengths stand there. */
 static void mend_checksums(struct mem *m)
 {
@@ -137,6 +179,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	said = read_all(&m);
 	CHECK(said == read_all(&m));
 	mend_checksums(&m);
+	read_stored(&m);
 	read_all(&m);
 	free(m.data);
 	return 0;
@@ -152,6 +195,30 @@ static u64 rnd(void)
 	rng ^= rng >> 7;
 	rng ^= rng << 17;
 	return rng;
+}
+
+/* A checkpoint of two pages, its parts as the writer has them. */
+static void put_stored(struct rec_writer *w, bool full, u64 count)
+{
+	static u8 part[2 * (VARINT_MAX + PAGE_SIZE) + 1];
+	u32 n = 0;
+
+	part[n++] = STORED_BEGIN;
+	n += put_varint(part + n, full ? STORED_FULL : 0);
+	for (unsigned i = 0; i < 7; i++)
+		n += put_varint(part + n, count * (i < 2));
+	write_bytes_le(part + n, 8, rnd());
+	CHECK(!rec_put_chunk(w, REC_CHECKPOINT | REC_SKIPPABLE, part, n + 8));
+	part[0] = STORED_PAGES;
+	n = 1;
+	for (unsigned i = 0; i < 2; i++) {
+		n += put_varint(part + n, i * 1000);
+		memset(part + n, (int)i + 1, PAGE_SIZE);
+		n += PAGE_SIZE;
+	}
+	CHECK(!rec_put_chunk(w, REC_CHECKPOINT | REC_SKIPPABLE, part, n));
+	part[0] = STORED_STATE;
+	CHECK(!rec_put_chunk(w, REC_CHECKPOINT | REC_SKIPPABLE, part, 50));
 }
 
 static size_t sample(u8 *buf, size_t size)
@@ -179,6 +246,8 @@ static size_t sample(u8 *buf, size_t size)
 		CHECK(!rec_put_digest(&w, 0, &at, rnd()));
 		CHECK(!rec_put_mark(&w, 0, &at, "here"));
 		CHECK(!rec_commit(&w, i % 2));
+		if (i == 2 || i == 5)
+			put_stored(&w, i == 2, at.count);
 	}
 	CHECK(!rec_put_end(&w, &end, 1));
 	return w.end;
@@ -221,21 +290,22 @@ static size_t mutate(u8 *p, size_t size, size_t room)
 int main(int argc, char **argv)
 {
 	unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 0) : 100000;
-	static u8 good[8192], bad[8192];
+	static u8 good[32768], bad[32768];
 	unsigned long complete = 0;
 	size_t good_size;
 
 	good_size = sample(good, sizeof(good));
 	LLVMFuzzerTestOneInput(good, good_size);
 	CHECK(r.stop == REC_STOP_COMPLETE);
+	CHECK(stored_points == 2);
 	rng = argc > 2 ? strtoul(argv[2], NULL, 0) | 1 : 1;
 	for (unsigned long i = 0; i < runs; i++) {
 		memcpy(bad, good, good_size);
 		LLVMFuzzerTestOneInput(bad, mutate(bad, good_size, sizeof(bad)));
 		complete += r.stop == REC_STOP_COMPLETE;
 	}
-	printf("fuzz_recording: %lu files read, %lu of them complete once their checksums were mended\n", runs,
-	       complete);
+	printf("fuzz_recording: %lu files read, %lu of them complete once their checksums were mended, %lu checkpoints in them\n",
+	       runs, complete, stored_points);
 	return 0;
 }
 

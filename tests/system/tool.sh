@@ -80,7 +80,7 @@ done
 run "$reprise" run $VM --append 'two
 lines' < /dev/null
 is 2 newline; ok 'usage: a newline in --append'
-for c in run record replay debug bt info log verify pack doctor; do
+for c in run record replay debug bt fork info log verify pack doctor; do
 	run "$reprise" "$c" --help && grep -q "^reprise $c" out && "$reprise" help "$c" | cmp -s - out
 	ok "$c --help and help $c"
 done
