@@ -100,11 +100,11 @@ says 'set_name' 'the store of a name' 'info symbol $pc'
 # gdb evaluates a watch's condition itself: a round trip at each store.
 says 'Hardware watchpoint' 'a watch with a condition, on a hot counter' delete "monitor goto $store_count" reprise-moved 'set $w = beside.hot + 25' 'watch beside.hot if beside.hot == $w' continue
 says '= 0$' 'stops at the value asked for' 'p $w - beside.hot'
-says 'Breakpoint' 'a conditional breakpoint in a hot loop' delete 'break *work+39 if $rcx == 54321' continue
-says '54321' 'stops where it holds' 'p $rcx'
+says 'Breakpoint' 'a conditional breakpoint in a hot loop' delete 'set $at = $pc' 'eval "break *%p if beside.hot == %lu", $at, $w + 50000' continue
+says '= 50000$' 'stops where it holds' 'p beside.hot - $w'
 ask 'stepi 100' reverse-continue
-says '54321' 'and so backwards' 'p $rcx'
-says 'No more reverse' 'one that never holds: to the end' delete 'break *work+39 if $rcx == 987654321' continue
+says '= 50000$' 'and so backwards' 'p beside.hot - $w'
+says 'No more reverse' 'one that never holds: to the end' delete 'eval "break *%p if beside.hot == 1", $at' continue
 
 ask delete "monitor goto $main_count" reprise-moved
 for i in {0..19}; do ask "break *pool+$i"; done
@@ -184,7 +184,7 @@ ask 'stepi 5' 'reverse-stepi 5'
 here 700000000 'five instructions on and back'
 [ "$digest" = "$middle" ]; ok 'the digest is the same'
 says '^=> 0x' 'x/5i' 'x/5i $pc'
-says 'console, 1 byte' 'monitor inputs: what was typed' 'monitor inputs 5'
+says 'console, [0-9]+ bytes?' 'monitor inputs: what was typed' 'monitor inputs 5'
 ask 'goto end' 'monitor goto -1000' reprise-moved
 where_is_it
 late=$count
