@@ -73,7 +73,8 @@ bool memory_write(struct gdb *g, u64 at, const void *buf, size_t n)
 			return false;
 	if (same(g, at, buf, n))
 		return true;
-	gdb_leave_line(g);
+	if (!gdb_leave_line(g))
+		return false;
 	for (size_t done = 0; done < n; done += part) {
 		part = to_page_end(at + done, n - done);
 		if (!locate(g, g->physical, at + done, &gpa) ||

@@ -131,13 +131,13 @@ static void go(struct gdb *g, char **word)
 }
 
 struct place {
-	u64 count;
+	u64 count, vtime_ns, pc;
 	bool end;
 };
 
 static struct place here(const struct gdb *g)
 {
-	return (struct place){ gdb_vm(g)->now.count, g->line->at_end(g->t) };
+	return (struct place){ gdb_vm(g)->now.count, gdb_vm(g)->now.vtime_ns, regs_pc(&gdb_vcpu(g)->cpu), g->line->at_end(g->t) };
 }
 
 static void go_back_to(struct gdb *g, const struct place *p)
@@ -147,6 +147,8 @@ static void go_back_to(struct gdb *g, const struct place *p)
 	if (failed(&r)) {
 		say_failed(g, &r);
 		gdb_say(g, "not back where you were, at instruction %lu: type `maintenance flush register-cache'\n", p->count);
+	} else if (regs_pc(&gdb_vcpu(g)->cpu) != p->pc || gdb_vm(g)->now.vtime_ns != p->vtime_ns) {
+		gdb_say(g, "back at instruction %lu, before the interrupt or the wait there: type `maintenance flush register-cache'\n", p->count);
 	}
 }
 

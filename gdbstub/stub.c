@@ -47,13 +47,17 @@ void gdb_say(struct gdb *g, const char *fmt, ...)
 	va_end(ap);
 }
 
-void gdb_leave_line(struct gdb *g)
+bool gdb_leave_line(struct gdb *g)
 {
 	if (g->line->branched(g->t))
-		return;
-	g->line->branch(g->t);
+		return true;
+	if (!g->line->branch(g->t)) {
+		gdb_say(g, "reprise: %s\n", g->line->trouble(g->t));
+		return false;
+	}
 	gdb_say(g, "reprise: left the recorded run at instruction %lu; going back throws this branch away\n",
 		gdb_vm(g)->now.count);
+	return true;
 }
 
 /* ---- sessions ---- */
@@ -304,7 +308,8 @@ static bool write_one(struct gdb *g, unsigned n, const u8 *value)
 		return true;
 	if (!regs_write(&trial, g->arch, n, value))
 		return false;
-	gdb_leave_line(g);
+	if (!gdb_leave_line(g))
+		return false;
 	/* An exception on its way belongs to the instruction that is now not gone on with. */
 	if (regs_pc(&trial) != regs_pc(&gdb_vcpu(g)->cpu))
 		gdb_vcpu(g)->exception.valid = false;

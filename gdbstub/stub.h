@@ -20,7 +20,7 @@ struct timeline_ops {
 	struct travel (*run)(struct timeline *t, bool forward, const struct conditions *c);
 	struct travel (*go)(struct timeline *t, u64 count);
 	struct travel (*go_end)(struct timeline *t);
-	void (*branch)(struct timeline *t);
+	bool (*branch)(struct timeline *t);
 	bool (*branched)(const struct timeline *t);
 	err_t (*keep)(struct timeline *t);
 	struct vm *(*vm)(struct timeline *t);
@@ -87,7 +87,7 @@ void gdb_say(struct gdb *g, const char *fmt, ...) printf_like(2, 3);
 void gdb_flush(struct gdb *g);
 
 /* stub.c: the machine is about to be changed by hand. */
-void gdb_leave_line(struct gdb *g);
+bool gdb_leave_line(struct gdb *g) must_check; /* false: it cannot be, and is not to be */
 
 /* memory.c: guest-virtual to guest-physical. */
 struct walk_result memory_walk(const struct gdb *g, u64 at);

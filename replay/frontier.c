@@ -19,18 +19,22 @@ u64 frontier_count(const struct timeline *t)
 	return t->at_frontier ? t->vm->now.count : t->cs->end.at.count;
 }
 
-void frontier_hold(struct timeline *t)
+bool frontier_hold(struct timeline *t)
 {
 	if (!t->at_frontier)
-		return;
-	t->at_frontier = false;
+		return true;
 	t->stats = t->vm->stats;
-	if (!checkpoint_take_end(t->cs))
+	if (!checkpoint_take_end(t->cs)) { /* the machine stays where it is, live */
 		timeline_fail(t, "no memory to keep where the machine stands; give more with --timeline-mem");
+		t->off_line = false;
+		return false;
+	}
+	t->at_frontier = false;
 	t->end_known = true;
 	t->end_count = t->cs->end.at.count;
 	t->end_digest = t->cs->end.digest;
 	t->replay->known_to = t->end_count;
+	return true;
 }
 
 enum stopped frontier_go(struct timeline *t)
@@ -50,7 +54,10 @@ enum stopped frontier_go(struct timeline *t)
 static void note_live_end(struct timeline *t)
 {
 	t->host.ended(t->host.ctx);
-	frontier_hold(t);
+	if (!frontier_hold(t)) { /* all is recorded: going to the end takes longer */
+		t->at_frontier = false;
+		t->trouble[0] = 0;
+	}
 	t->recording = t->cs->recording = NULL;
 }
 
@@ -86,12 +93,16 @@ static bool search_past(struct timeline *t, struct scan *s, u64 from, struct tra
 	t->unseen = false;
 	if (!look)
 		return false;
-	frontier_hold(t);
+	if (!frontier_hold(t)) {
+		*r = settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
+		return true;
+	}
 	known = t->end_digest;
 	t->off_line = true;
 	if (!scan_stretch(t, s, from, to, ended || !t->mid_idle ? &known : NULL)) {
+		/* Not looked at yet: the user stands where it begins, and the next journey looks. */
 		t->interrupted = false;
-		go_to(t, NO_STOP);
+		go_to(t, t->trouble[0] ? NO_STOP : from);
 		*r = settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
 		return true;
 	}

@@ -186,9 +186,17 @@ void replay_boundary_init(struct replay_boundary *p, const struct host_port *hos
 static u64 fork_here(struct vm *vm, void *ctx)
 {
 	struct replay_boundary *p = ctx;
+	u64 next;
 
+	if (vm->boundary != &p->b)
+		return NO_STOP; /* a branch: another run */
 	lineage_apply(&p->line, vm);
-	return lineage_next_fork(&p->line, vm);
+	next = lineage_next_fork(&p->line, vm);
+	if (next > vm->now.count)
+		return next;
+	differ(p, &vm->now, "the point of a fork was not met", 0, 0, 0);
+	vm_stop(vm, VM_DIVERGED, "%s", "");
+	return NO_STOP;
 }
 
 void replay_follow(struct replay_boundary *p, struct vm *vm)
@@ -206,6 +214,8 @@ static u64 left_here(struct vm *vm, void *ctx)
 {
 	struct replay_boundary *p = ctx;
 
+	if (vm->boundary != &p->b)
+		return NO_STOP;
 	if (vm->now.vtime_ns < p->left_vtime_ns) {
 		if (vm->vcpu[0].cpu.halted)
 			return vm->now.count;

@@ -70,7 +70,7 @@ static void put_pages(struct stored_writer *s, bool full)
 		struct chunk_info *c = s->vm->mem.chunk[n];
 
 		for (unsigned i = 0; c && i < CHUNK_PAGES; i++)
-			if (full ? c->hash[i] : c->changed[i / 64] >> i % 64 & 1)
+			if (full ? c->hash[i] || !guestmem_is_zero(c->data + i * PAGE_SIZE) : c->changed[i / 64] >> i % 64 & 1)
 				put_page(s, n * CHUNK_PAGES + i, c->data + i * PAGE_SIZE);
 		if (c)
 			memset(c->changed, 0, sizeof(c->changed));

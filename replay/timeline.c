@@ -60,7 +60,8 @@ bool go_back(struct timeline *t, const struct checkpoint *c)
 {
 	err_t err;
 
-	frontier_hold(t);
+	if (!frontier_hold(t))
+		return false;
 	err = c ? checkpoint_restore(t->cs, c) : ERR_INVALID;
 	t->vm->boundary = &t->replay->b;
 	if (err) {
@@ -128,11 +129,14 @@ bool timeline_at_end(const struct timeline *t)
 enum stopped go_to(struct timeline *t, u64 count)
 {
 	struct vm *vm = t->vm;
-	struct checkpoint *c = count == NO_STOP && t->cs->has_end ? &t->cs->end : checkpoint_before(t->cs, count);
+	struct checkpoint *c;
 	bool ahead = !timeline_at_end(t) && vm->now.count <= count && !t->off_line && !t->at_frontier;
 
 	if (t->recording && (count > frontier_count(t) || (count == frontier_count(t) && !t->mid_idle)))
 		return frontier_go(t);
+	if (!frontier_hold(t)) /* others may be dropped for it */
+		return STOPPED_ON_WAY;
+	c = count == NO_STOP && t->cs->has_end ? &t->cs->end : checkpoint_before(t->cs, count);
 	if (!ahead || c->at.count > vm->now.count) {
 		if (!go_back(t, c))
 			return STOPPED_ON_WAY;
@@ -163,6 +167,8 @@ static bool set_out(struct timeline *t)
 
 	t->interrupted = t->delivered = false;
 	t->trouble[0] = 0;
+	if (t->replay->error == ERR_IO) /* perhaps it can be read again: from a checkpoint on */
+		t->off_line = true;
 	return delivered;
 }
 
@@ -217,36 +223,47 @@ err_t timeline_keep(struct timeline *t)
 
 void timeline_warm(struct timeline *t)
 {
-	bool at_end = timeline_at_end(t);
-	u64 here = t->vm->now.count, rung = ladder[ARRAY_SIZE(ladder) - 1];
-	struct checkpoint *before = here ? checkpoint_before(t->cs, here - 1) : NULL;
+	bool at_end = timeline_at_end(t), was_kept;
+	u64 here = t->vm->now.count, rung = ladder[ARRAY_SIZE(ladder) - 1], from;
+	const struct checkpoint *before = here ? checkpoint_before(t->cs, here - 1) : NULL;
+	struct checkpoint *back;
 
-	if (t->branched || t->delivered || t->at_frontier || !before || here - before->at.count <= rung ||
-	    !(at_end ? t->cs->has_end : checkpoint_take(t->cs) != NULL))
+	if (t->branched || t->delivered || t->at_frontier || t->off_line || !before || here - before->at.count <= rung)
 		return;
+	from = before->at.count;
+	back = !at_end ? checkpoint_take(t->cs) : t->cs->has_end ? &t->cs->end : NULL;
+	if (!back)
+		return;
+	was_kept = back->kept;
+	back->kept = true; /* what is taken on the way must not take its place */
 	set_out(t);
-	go_to(t, before->at.count);
+	go_to(t, from);
 	travel_to(t, here);
 	t->interrupted = false;
 	t->off_line = true;
 	settle(t, go_to(t, at_end ? NO_STOP : here), TRAVEL_ARRIVED);
+	back->kept = was_kept;
 }
 
 /* --- 3  branches ----------------------------------------------------------------------- */
 
 /* A branch's console has ended: time passes, nothing is typed. */
-void timeline_branch(struct timeline *t)
+bool timeline_branch(struct timeline *t)
 {
+	bool at_end = timeline_at_end(t) || t->at_frontier;
+
 	if (t->branched)
-		return;
-	t->branch_at_end = timeline_at_end(t) || t->at_frontier;
-	frontier_hold(t);
+		return true;
+	if (!frontier_hold(t))
+		return false;
+	t->branch_at_end = at_end;
 	t->branched = t->off_line = true;
 	t->branch_count = t->vm->now.count;
 	if (!t->branch_at_end && !t->delivered)
 		checkpoint_take(t->cs); /* none: coming back takes longer */
 	live_boundary_init(&t->branch, &t->port);
 	t->vm->boundary = &t->branch.b;
+	return true;
 }
 
 bool timeline_branched(const struct timeline *t)
@@ -383,14 +400,16 @@ static struct travel run_branch(struct timeline *t, const struct conditions *c)
 
 struct travel timeline_run(struct timeline *t, bool forward, const struct conditions *c)
 {
-	if (set_out(t) && !t->branched)
-		go_to(t, t->vm->now.count);
+	if ((set_out(t) || t->off_line) && !t->branched && !t->at_frontier && !timeline_at_end(t))
+		go_to(t, t->vm->now.count); /* from a place where no stop stands, or a journey that failed */
+	if (t->trouble[0])
+		return settle(t, STOPPED_ON_WAY, TRAVEL_FAILED);
 	if (t->branched)
 		return forward ? run_branch(t, c) : leave_branch(t);
 	if (!c->nwatches && !(forward && t->recording))
 		return forward ? settle(t, go_to(t, NO_STOP), TRAVEL_END) : settle(t, go_to(t, 0), TRAVEL_BEGIN);
-	if (!c->nwatches)
-		go_to(t, NO_STOP);
+	if (!c->nwatches && go_to(t, NO_STOP) == STOPPED_ON_WAY)
+		return settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
 	if (!forward && !t->vm->now.count)
 		return settle(t, STOPPED_AT_COUNT, TRAVEL_BEGIN);
 	return forward ? run_ahead(t, c) : run_back(t, c);

@@ -91,7 +91,7 @@ void timeline_warm(struct timeline *t);
  * inputs: what follows is no recorded run.  Going back from there ends it and
  * leads to the point where it began.
  */
-void timeline_branch(struct timeline *t);
+bool timeline_branch(struct timeline *t) must_check; /* false: timeline_trouble says why, nothing has changed */
 bool timeline_branched(const struct timeline *t);
 
 /* Keeps the state here until the session ends.  ERR_NO_MEMORY: the bound is reached. */

@@ -104,8 +104,8 @@ u64 frontier_count(const struct timeline *t);
 
 void frontier_prepare(struct timeline *t);
 
-/* Before the machine leaves the frontier: keeps it, for coming back; and back. */
-void frontier_hold(struct timeline *t);
+/* Before the machine leaves the frontier: keeps it, for coming back; and back.  False: no memory, it stays there. */
+bool frontier_hold(struct timeline *t) must_check;
 enum stopped frontier_go(struct timeline *t);
 
 /* Runs on live to a count, recorded. */

@@ -54,6 +54,8 @@ static void run_unattended(struct debugger *d)
 	const struct conditions none = { 0 };
 	struct travel r;
 
+	if (timeline_branched(&d->timeline)) /* the branch is gone with who made it */
+		timeline_goto_end(&d->timeline);
 	d->unattended = true;
 	r = timeline_run(&d->timeline, true, &none);
 	d->unattended = false;
@@ -292,7 +294,10 @@ noreturn_fn void session_debug(struct session *s)
 	serial_flush(&com3);
 	if (d->live && d->timeline.recording) { /* left where it has come to */
 		timeline_goto_end(&d->timeline);
-		session_end_recording(s, VM_QUIT);
+		if (d->timeline.at_frontier)
+			session_end_recording(s, VM_QUIT);
+		else /* no END is better than a false one: the recording counts as cut */
+			s->end = (struct rec_end){ .outcome = VM_HOST_FAILED, .insns = s->vm->now.count };
 	}
 	session_flush_output(s);
 	if (d->live)

@@ -71,13 +71,6 @@ static enum status write_packed(const struct summary *s, const struct machine *m
 	return complain(ST_HOST, "%s: cannot be written: %s; make room on the disk", path, strerror(errno));
 }
 
-static bool same_file(int fd, const char *path)
-{
-	struct stat a, b;
-
-	return !fstat(fd, &a) && !stat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
 static enum status pack_summary(const struct summary *s, const struct options *o)
 {
 	struct machine m;

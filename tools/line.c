@@ -5,6 +5,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernel/kconf.h"
@@ -24,9 +25,10 @@ static u64 head_number(const struct summary *s, const char *key)
 static struct summary *try_parent(const char *path, u64 id)
 {
 	struct summary *p;
+	struct stat st;
 	char *name;
 
-	if (access(path, R_OK))
+	if (stat(path, &st) || !S_ISREG(st.st_mode) || access(path, R_OK))
 		return NULL;
 	p = need(malloc(sizeof(*p)));
 	name = need(strdup(path)); /* the summary keeps pointing to it: it lives as long as the program */
@@ -87,6 +89,8 @@ enum status line_open(struct summary *s)
 	while (head_get(youngest, "parent", id, sizeof(id))) {
 		struct summary *p;
 
+		if (!conf_get((const char *)youngest->host.data, youngest->host.size, "parent_point", path, sizeof(path)))
+			return complain(ST_DAMAGED, "%s: a fork that was cut before it began; nothing of it can be replayed", youngest->path);
 		if (l->n == LINEAGE_MAX - 1)
 			return complain(ST_USAGE, "%s: a fork of a fork ..., more than %d generations; fork an older one", s->path, LINEAGE_MAX - 1);
 		p = find_parent(youngest, strtoull(id, NULL, 16));

@@ -77,6 +77,13 @@ int recfile_create(const char *path, bool force, u64 *size)
 	return -1;
 }
 
+bool same_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 /* ---- reading one from end to end ---- */
 
 static bool add_image_part(struct summary *s, const struct rec_chunk *c)

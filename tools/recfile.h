@@ -28,6 +28,9 @@ struct stored_place {
 	bool end;
 };
 
+/* Whether path names the open file, by whatever name. */
+bool same_file(int fd, const char *path);
+
 /* Everything a command wants to know of a recording. */
 struct summary;
 

@@ -112,6 +112,16 @@ err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_s
 	return OK;
 }
 
+bool guestmem_is_zero(const u8 *page)
+{
+	const u64 *w = (const u64 *)(const void *)page;
+	u64 any = 0;
+
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
+		any |= w[i];
+	return !any;
+}
+
 /* A page's term: its hash less that of a zero page, spread by an odd number made of its frame. */
 u64 guestmem_page_term(const struct guest_memory *m, const u8 *page, u64 frame)
 {

@@ -77,6 +77,9 @@ err_t guestmem_write(struct guest_memory *m, gpa_t at, const void *buf, size_t s
 /* A page may have changed since it was hashed. */
 void guestmem_mark(struct guest_memory *m, gpa_t at);
 
+/* Whether a page is all zeros: its term, 0 then, can be 0 of a page made so on purpose. */
+bool guestmem_is_zero(const u8 *page);
+
 /* A page's term of that digest; 0: it is all zeros.  frame: its guest-physical page number. */
 u64 guestmem_page_term(const struct guest_memory *m, const u8 *page, u64 frame);
 

@@ -105,7 +105,7 @@ static bool page_changed(const struct chunk_info *c, unsigned page)
 static bool copy_out(struct image_keeper *k, const struct chunk_info *c, unsigned page, u32 *frame)
 {
 	*frame = ZEROS;
-	if (!c->hash[page])
+	if (!c->hash[page] && guestmem_is_zero(c->data + page * PAGE_SIZE))
 		return true;
 	*frame = page_pool_take(k->pool);
 	if (!*frame)

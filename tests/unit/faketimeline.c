@@ -264,12 +264,13 @@ static struct travel fake_goto_end(struct timeline *t)
 	return fake_goto(t, t->ninsns);
 }
 
-static void fake_branch(struct timeline *t)
+static bool fake_branch(struct timeline *t)
 {
 	t->branch_at = here(t);
 	t->branched = true;
 	t->nbranches++;
 	memcpy(t->kept_memory, ram(t, 0), FAKE_LINE_MEM);
+	return true;
 }
 
 static bool fake_branched(const struct timeline *t)

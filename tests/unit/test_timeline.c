@@ -781,7 +781,7 @@ Test(timeline, a_branch_leaves_the_run_as_it_was)
 			timeline_goto(&line, rng_below(&rng, trail.end + 3));
 			at = here();
 			end = timeline_at_end(&line);
-			timeline_branch(&line);
+			cr_assert(timeline_branch(&line));
 			meddle();
 			for (u64 j = rng_below(&rng, 4); j; j--)
 				run_in_branch();
@@ -915,7 +915,7 @@ Test(timeline, at_the_end_nothing_is_kept_and_a_branch_goes_nowhere)
 	cr_assert_eq(timeline_keep(&line), ERR_INVALID);
 	cr_assert_eq(timeline_step(&line, true).end, TRAVEL_END);
 	cr_assert_eq(timeline_run(&line, true, &none).end, TRAVEL_END);
-	timeline_branch(&line);
+	cr_assert(timeline_branch(&line));
 	cr_assert_eq(timeline_keep(&line), ERR_INVALID);
 	cr_assert_eq(timeline_step(&line, true).end, TRAVEL_END);
 	timeline_step(&line, false);
