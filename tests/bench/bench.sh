@@ -3,19 +3,22 @@
 #
 # N rounds (3), each: QEMU plain, under icount, recording, replaying; Reprise running,
 # recording, replaying.  Two tables: times, as ratios to a peer of the same round; and
-# figures of the instruction counter, which host load does not move.
+# figures of the instruction counter, which host load does not move.  Then debug.sh.
 # Status 0 whatever the figures; 1 when something did not run.
 set -u
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../.." && pwd)
+name=bench
+# shellcheck source=tests/bench/common.sh
+. "$here/common.sh"
 
 usage() {
 	cat << 'END'
-bench.sh [N] [--quick] [--no-rr] [--tsv FILE]
+bench.sh [N] [--quick] [--no-rr] [--no-debug] [--tsv FILE]
   N            rounds (3)
   --quick      one round
   --no-rr      without QEMU's own record and replay, the slowest of all
+  --no-debug   without the second part, on debugging: debug.sh
   --tsv FILE   everything measured, for programs
 
 Environment:
@@ -26,16 +29,13 @@ Environment:
   REPRISE REPRISE_QEMU     the programs (build/host/reprise, qemu-system-x86_64)
 END
 }
-die() {
-	echo "bench: $*" >&2
-	exit 2
-}
 
-rounds=3 rr=yes tsv=
+rounds=3 rr=yes debug=yes tsv=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--quick) rounds=1 ;;
 	--no-rr) rr= ;;
+	--no-debug) debug= ;;
 	--tsv) [ $# -gt 1 ] || die '--tsv: missing its FILE'; shift; tsv=$1 ;;
 	--help | -h) usage; exit 0 ;;
 	*[!0-9]* | '' | 0) usage >&2; exit 2 ;;
@@ -44,47 +44,24 @@ while [ $# -gt 0 ]; do
 	shift
 done
 
-reprise=${REPRISE:-$root/build/host/reprise}
-qemu=${REPRISE_QEMU:-qemu-system-x86_64}
-kernel=${BENCH_KERNEL:-$root/build/guests/vmlinuz}
-initrd=${BENCH_INITRD:-$root/build/guests/initrd.cpio}
-append=${BENCH_APPEND-console=ttyS0 workload=bench}
 marker=${BENCH_MARKER-workload bench: start}
 end=${BENCH_END-workload bench: end 0}
 shifts=${BENCH_RR_SHIFTS-auto 0}
-timeout_s=${BENCH_TIMEOUT_S:-180}
-for file in "$reprise" "$kernel" "$initrd"; do
-	[ -r "$file" ] || die "$file: not there; run 'make' and 'make linux-guest'"
-done
-command -v "$qemu" > /dev/null || die "$qemu: not found; install qemu-system-x86"
+need_files "$reprise" "$kernel" "$initrd"
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
-${HOSTCC:-cc} -std=gnu11 -O2 -D_GNU_SOURCE -o "$tmp/timed" "$here/timed.c" || die 'timed.c: does not compile'
-# As it is now: somebody may build while this runs, and another build is another machine.
-if [ -r "$(dirname "$reprise")/../kernel/reprise.elf" ]; then
-	mkdir "$tmp/host" "$tmp/kernel"
-	cp "$(dirname "$reprise")/../kernel/reprise.elf" "$tmp/kernel/"
-	cp "$reprise" "$tmp/host/reprise"
-	cp "$(dirname "$reprise")/steady.so" "$tmp/host/"
-	reprise=$tmp/host/reprise
-fi
+tool timed
+keep_build
 raw=$tmp/raw
 failed=
 : > "$raw"
 
 # --- one run ------------------------------------------------------------------
 
-tab=$(printf '\t')
-row() { # FIELD...: one line of the raw results
-	(IFS=$tab; echo "$*") >> "$raw"
-}
 is_rr() { # KEY: QEMU's own record and replay hang now and then; that is a result, not a failure
 	case $1 in rr-*) return 0 ;; *) return 1 ;; esac
-}
-size_of() { # FILE
-	[ -e "$1" ] && wc -c < "$1" | tr -d ' ' || echo -
 }
 
 # Runs it, keeps its console in $tmp/KEY.out and its words in $tmp/KEY.err.
@@ -192,17 +169,9 @@ scripted_boot() {
 
 # --- all of it ----------------------------------------------------------------------
 
-load=$(cut -d ' ' -f 1-3 /proc/loadavg)
-row host load-before "$load"
-row host cpus "$(nproc)"
-row host qemu "$("$qemu" --version | sed -n '1s/.*version \([^ ]*\).*/\1/p')"
-row host processor "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
+host_rows
 row host guest "$(basename "$kernel"), $append"
 row host rounds "$rounds"
-echo "$load" | awk '$1 >= 0.5 { exit 1 }' || {
-	row host busy yes
-	echo "bench: the machine is busy (load $load): trust the ratios and the counter, not the seconds" >&2
-}
 overhead
 round=0
 while [ $round -lt "$rounds" ]; do
@@ -215,6 +184,14 @@ scripted_boot
 row host load-after "$(cut -d ' ' -f 1-3 /proc/loadavg)"
 
 awk -F "$tab" -v tsv="${tsv:-/dev/null}" -f "$here/report.awk" "$raw"
+if [ -n "$debug" ]; then
+	echo
+	set -- --tsv "$tmp/debug.tsv"
+	[ "$rounds" != 1 ] || set -- "$@" --quick
+	[ -n "$rr" ] || set -- "$@" --no-rr
+	REPRISE=$reprise "$here/debug.sh" "$@" || failed="$failed debug.sh"
+	[ -z "$tsv" ] || cat "$tmp/debug.tsv" >> "$tsv"
+fi
 [ -z "$failed" ] || {
 	echo "bench: did not run:$failed" >&2
 	exit 1
