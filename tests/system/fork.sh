@@ -117,7 +117,7 @@ is 0; ok 'info needs no parent'
 cd away || exit 1
 for c in 'fork p.rpl|--at: missing' 'fork --at end p.rpl|--at' 'fork --at 9G p.rpl|ends after' 'fork --at 1M --count 2 -o x.rpl p.rpl|together with --count' \
 	'fork --at 1M --count 0 p.rpl|not understood' 'fork --at 1M --jitter soon p.rpl|not understood' 'fork --at 1M nothing.rpl|No such file' \
-	'fork --at 1M -o p.rpl p.rpl|exists already' 'fork --at lots p.rpl|not understood' 'fork --at 1M|no recording named'; do
+	'fork --at 1M -o p.rpl p.rpl|another name' 'fork --at 1M --force -o p.rpl p.rpl|another name' 'fork --at lots p.rpl|not understood' 'fork --at 1M|no recording named'; do
 	# shellcheck disable=SC2086
 	(cd "$tmp/away" && "$reprise" ${c%|*} < /dev/null > "$tmp/out" 2> "$tmp/err")
 	status=$?
