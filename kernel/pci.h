@@ -1,7 +1,8 @@
 /*
  * pci.h - the host's PCI devices, through ports CF8h and CFCh.
  *
- * Firmware has assigned buses and BARs; nothing is moved here.
+ * Firmware has assigned buses and BARs, and nothing it has assigned is moved; but
+ * firmware whose only business is to load us, as QEMU's qboot, assigns none.
  */
 #ifndef KERNEL_PCI_H
 #define KERNEL_PCI_H
@@ -34,7 +35,7 @@ struct pci_device {
 
 struct pci_bar {
 	bool io;
-	u64 base; /* 0 when firmware assigned none */
+	u64 base; /* 0 when firmware assigned none: pci_assign */
 	u64 size_bytes;
 };
 
@@ -55,6 +56,9 @@ bool pci_find(u16 vendor, u16 device, unsigned index, struct pci_device *found) 
 
 /* A base address register with its size; false when it is not implemented. */
 bool pci_bar(const struct pci_device *d, unsigned index, struct pci_bar *bar) must_check;
+
+/* An address for a small BAR of memory, on bus 0, that has none.  False: it has, or is not of that kind. */
+bool pci_assign(const struct pci_device *d, unsigned index, struct pci_bar *bar) must_check;
 
 /* The next capability with this id after offset `after` (0: from the first); 0 if none. */
 u8 pci_capability(const struct pci_device *d, u8 id, u8 after);

@@ -68,7 +68,7 @@ static volatile u8 *find_structure(const struct pci_device *d, u8 type, u8 *cap)
 		struct pci_bar bar;
 
 		if (pci_read8(d, *cap + CAP_TYPE) != type || index > 5 || !pci_bar(d, index, &bar) ||
-		    bar.io || !bar.base || (u64)offset + length > bar.size_bytes)
+		    bar.io || (u64)offset + length > bar.size_bytes || (!bar.base && !pci_assign(d, index, &bar)))
 			continue;
 		return (volatile u8 *)mmio_map(bar.base + offset, length);
 	}
