@@ -90,12 +90,12 @@ static bool failed(const struct travel *r)
 	return r->end == TRAVEL_INTERRUPTED || r->end == TRAVEL_FAILED;
 }
 
-/* POINT: a count, +N, -N, begin, end.  False when it is none of them. */
+/* POINT: a count, +N, -N, start or begin, end.  False when it is none of them. */
 static bool take_point(struct gdb *g, const char *s, u64 *count)
 {
 	u64 now = gdb_vm(g)->now.count;
 
-	if (!strcmp(s, "begin")) {
+	if (!strcmp(s, "start") || !strcmp(s, "begin")) {
 		*count = 0;
 		return true;
 	}
@@ -119,7 +119,7 @@ static void go(struct gdb *g, char **word)
 	} else if (take_point(g, word[1], &count)) {
 		r = g->line->go(g->t, count);
 	} else {
-		gdb_say(g, "%s: not a point; give a count of instructions (1500000, 1500K), +N, -N, begin or end\n", word[1]);
+		gdb_say(g, "%s: not a point; give a count of instructions (1500000, 1500K), +N, -N, start or end\n", word[1]);
 		return;
 	}
 	if (failed(&r))
@@ -409,7 +409,7 @@ static const struct command {
 } commands[] = {
 	{ "help", "", "this list", 0, help },
 	{ "where", "", "the point of the run, and how the vCPUs stand there", 0, where },
-	{ "goto", "POINT", "to a count of instructions (K, M, G), +N, -N, begin or end", 1, go },
+	{ "goto", "POINT", "to a count of instructions (K, M, G), +N, -N, start or end", 1, go },
 	{ "who-wrote", "ADDR [LEN]", "the last store into these bytes before now", 1, who_wrote },
 	{ "when", "ADDR [LEN]", "the store that gave these bytes their value of now", 1, when },
 	{ "inputs", "[N]", "recorded inputs around this point", 0, inputs },

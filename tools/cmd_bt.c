@@ -435,7 +435,7 @@ const struct command cmd_bt = {
 		".debug_frame) lead the way, else frame pointers; of a 32-bit kernel frame pointers\n"
 		"alone.  Lines of source are shown where addr2line of binutils is installed.\n\n"
 		"  --at end            where: at the run's end (the default),\n"
-		"       begin            before its first instruction,\n"
+		"       start            before its first instruction,\n"
 		"       crash            where it began to fail: at panic(), or at its last instruction,\n"
 		"       N                after N instructions, 500M\n"
 		"  --symbols ELF       the guest kernel's symbols, Linux's vmlinux; where the kernel\n"

@@ -10,6 +10,7 @@
 #include "tools/gdb.h"
 #include "tools/gdbrelay.h"
 #include "tools/line.h"
+#include "tools/modules.h"
 #include "tools/operand.h"
 #include "tools/symbols.h"
 
@@ -19,13 +20,14 @@ struct debug {
 	struct gdbrelay relay;
 	struct gdb gdb;
 	struct symbols symbols; /* of --symbols */
+	struct modules modules; /* and of the guest's modules */
 	struct buf state;       /* the hypervisor's last words on the machine, for when the terminal is ours again */
 	bool began, had_gdb;
 };
 
 /* ---- symbols ---- */
 
-/* The command for gdb, which splits it into words as a shell would. */
+/* The commands for gdb; symbol-file splits its line into words as a shell would. */
 static void symbols_command(const struct symbols *s, u64 offset, struct buf *command)
 {
 	buf_printf(command, "symbol-file ");
@@ -33,6 +35,15 @@ static void symbols_command(const struct symbols *s, u64 offset, struct buf *com
 		buf_printf(command, strchr(" \t'\"\\", *p) ? "\\%c" : "%c", *p);
 	if (offset)
 		buf_printf(command, " -o 0x%llx", (unsigned long long)offset);
+	buf_add(command, "", 1);
+}
+
+/* Which are loaded gdb reads from the guest: once the kernel's place is known, and by its debug information. */
+static void modules_command(const struct debug *d, u64 lstar, struct buf *command)
+{
+	bool readable = (lstar || !d->symbols.has_entry) && d->symbols.has_modules && elf_has_debug_info(&d->symbols.elf);
+
+	buf_printf(command, "%s \"%s\"", readable ? "modules" : "set $reprise_modules =", d->modules.dir);
 	buf_add(command, "", 1);
 }
 
@@ -57,20 +68,22 @@ static void say_what_to_try(const struct session *s, const struct debug *d)
 	      "and  bt, break FUNCTION, watch VARIABLE; help user-defined says more.  quit leaves.\n", stderr);
 }
 
-static bool serve(struct debug *d, const char *address, const char *symbols)
+static bool serve(struct debug *d, const char *address, const char *symbols, const char *modules)
 {
 	printf("listening %s\n", address);
 	if (fflush(stdout))
 		return false; /* who started us has gone */
 	if (symbols && !d->o.quiet)
 		remark("in gdb: %s", symbols);
+	if (modules && !d->o.quiet)
+		remark("and, connected, with reprise.gdb: %s", modules);
 	return true;
 }
 
 static bool on_debugging(void *ctx, struct session *s)
 {
 	struct debug *d = ctx;
-	struct buf command = { 0 };
+	struct buf command = { 0 }, behind = { 0 };
 	char address[RELAY_NAME_MAX];
 	const char *symbols = NULL;
 	bool good;
@@ -83,14 +96,17 @@ static bool on_debugging(void *ctx, struct session *s)
 		symbols_command(&d->symbols, symbols_offset(&d->symbols, debugging_value(s, "lstar")), &command);
 		symbols = (const char *)command.data;
 	}
+	if (d->modules.n)
+		modules_command(d, debugging_value(s, "lstar"), &behind);
 	if (d->o.listen) {
-		good = serve(d, address, symbols);
+		good = serve(d, address, symbols, (const char *)behind.data);
 	} else {
 		say_what_to_try(s, d);
-		s->child = gdb_start(&d->gdb, symbols, address);
+		s->child = gdb_start(&d->gdb, symbols, address, (const char *)behind.data);
 		good = d->had_gdb = s->child > 0;
 	}
 	buf_free(&command);
+	buf_free(&behind);
 	return good;
 }
 
@@ -163,6 +179,20 @@ static enum status run(struct debug *d)
 	return st;
 }
 
+static enum status open_symbols(struct debug *d)
+{
+	enum status st = symbols_open(&d->symbols, "--symbols", d->o.symbols);
+	char guess[PATH_MAX];
+
+	if (st)
+		return st;
+	if (strchr(d->symbols.path, '\n'))
+		return complain(ST_USAGE, "--symbols %s: no name gdb can be told; rename it", d->o.symbols);
+	if (d->o.modules)
+		return modules_open(&d->modules, d->o.modules);
+	return d->symbols.has_modules && modules_guess(d->symbols.path, guess) ? modules_open(&d->modules, guess) : ST_OK;
+}
+
 /* What can be found wrong before anything is started. */
 static enum status prepare(struct debug *d, char **gdb_args)
 {
@@ -176,11 +206,9 @@ static enum status prepare(struct debug *d, char **gdb_args)
 		return complain(ST_USAGE, "--at %llu: %s ends after %llu instructions; give a point within, or end",
 				(unsigned long long)d->o.at_insns, sum->path, (unsigned long long)sum->end.insns);
 	if (d->o.symbols) {
-		st = symbols_open(&d->symbols, "--symbols", d->o.symbols);
+		st = open_symbols(d);
 		if (st)
 			return st;
-		if (strchr(d->symbols.path, '\n'))
-			return complain(ST_USAGE, "--symbols %s: no name gdb can be told; rename it", d->o.symbols);
 	}
 	if (!d->o.listen) {
 		st = gdb_find(&d->gdb, d->o.gdb, gdb_args);
@@ -210,6 +238,7 @@ static enum status debug(int argc, char **argv)
 			gdbrelay_close(&d->relay);
 		}
 		symbols_close(&d->symbols);
+		modules_close(&d->modules);
 		summary_free(&d->sum);
 	}
 	free(d);
@@ -224,12 +253,14 @@ const struct command cmd_debug = {
 		"gdb's own commands work, and those that go backwards: reverse-stepi, reverse-continue\n"
 		"to a breakpoint or watchpoint.  Nothing that is done there changes the recording.\n\n"
 		"  --at end            where gdb finds the machine: at the run's end (the default),\n"
-		"       begin            before its first instruction,\n"
+		"       start            before its first instruction,\n"
 		"       crash            where it began to fail: at panic(), given --symbols, or at\n"
 		"                        its last instruction,\n"
 		"       N                after N instructions, 500M\n"
 		"  --symbols ELF       the guest kernel's symbols, Linux's vmlinux; where the kernel\n"
 		"                      was put (KASLR) is found out\n"
+		"  --modules DIR       where its modules' .ko files are, with --symbols (default: found\n"
+		"                      beside it, as Debian and kernel builds lay them out)\n"
 		"  --gdb PROGRAM       another gdb\n"
 		"  --listen ADDRESS    start no gdb, let debuggers connect, one after the other, until\n"
 		"                      Ctrl-C: HOST:PORT, :PORT or PORT, on 127.0.0.1 without a host.\n"
@@ -239,8 +270,9 @@ const struct command cmd_debug = {
 		"\nCommands of gdb there; its 'help COMMAND' says more:\n"
 		"  back N              N instructions back\n"
 		"  whowrote VARIABLE   what wrote a variable last; or: whowrote ADDRESS SIZE\n"
-		"  goto POINT          to a point: 500M, begin, end\n"
-		"  where-am-i, inputs  the point; the recorded inputs\n\n"
+		"  goto POINT          to a point: 500M, start, end\n"
+		"  where-am-i, inputs  the point; the recorded inputs\n"
+		"  modules             symbols of the Linux modules loaded at this point\n\n"
 		"  reprise debug a.rpl -- -batch -ex reverse-stepi -ex 'info registers rip'\n\n"
 		"  --kernel FILE, --initrd FILE, --root DIR   where the images are now\n"
 		HELP_RUN,

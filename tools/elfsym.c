@@ -208,3 +208,13 @@ bool elf_section(const struct elf *e, u64 index, struct elf_section *s)
 	};
 	return true;
 }
+
+bool elf_has_debug_info(const struct elf *e)
+{
+	struct elf_section s;
+
+	for (u64 i = 0; elf_section(e, i, &s); i++)
+		if (!strcmp(s.name, ".debug_info"))
+			return true;
+	return false;
+}

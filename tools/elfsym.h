@@ -21,6 +21,9 @@ const char *elf_open(struct elf *e, const u8 *data, size_t size) must_check;
 /* The value of a defined symbol; a global one goes before a local one.  False: there is none. */
 bool elf_symbol(const struct elf *e, const char *name, u64 *value) must_check;
 
+/* Whether types and lines are in it, too (DWARF). */
+bool elf_has_debug_info(const struct elf *e) must_check;
+
 /* A symbol in code: a function, or a label of assembly. */
 struct elf_symbol {
 	const char *name;

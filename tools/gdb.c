@@ -62,29 +62,35 @@ static noreturn_fn void child(const struct gdb *g, const char *const *argv, pid_
 	_exit(127);
 }
 
-pid_t gdb_start(struct gdb *g, const char *symbols, const char *address)
+static const char **add_command(const char **to, const char *command)
+{
+	if (command) {
+		*to++ = "-ex";
+		*to++ = command;
+	}
+	return to;
+}
+
+pid_t gdb_start(struct gdb *g, const char *before, const char *address, const char *behind)
 {
 	char connect[128];
-	const char **argv;
-	unsigned n = 0, more = 0;
+	const char **argv, **to;
+	unsigned more = 0;
 	pid_t parent = getpid(), pid;
 
 	while (g->args[more])
 		more++;
 	argv = need(calloc(more + 16, sizeof(*argv)));
 	snprintf(connect, sizeof(connect), "target remote %s", address);
-	argv[n++] = g->program;
-	argv[n++] = "-q";
-	argv[n++] = "-x";
-	argv[n++] = g->commands;
-	if (symbols) {
-		argv[n++] = "-ex";
-		argv[n++] = symbols;
-	}
-	argv[n++] = "-ex";
-	argv[n++] = connect;
-	for (unsigned i = 0; i < more; i++)
-		argv[n++] = g->args[i];
+	to = argv;
+	*to++ = g->program;
+	*to++ = "-q";
+	*to++ = "-x";
+	*to++ = g->commands;
+	to = add_command(to, before);
+	to = add_command(to, connect);
+	to = add_command(to, behind);
+	memcpy(to, g->args, more * sizeof(*to));
 	g->terminal = !tcgetattr(STDIN_FILENO, &g->before);
 	fflush(stdout);
 	pid = fork();

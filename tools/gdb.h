@@ -19,8 +19,8 @@ struct gdb {
 /* Finds it: the one given, $REPRISE_GDB, gdb or gdb-multiarch of the PATH.  ST_OK or a complaint. */
 enum status gdb_find(struct gdb *g, const char *given, char **args) must_check;
 
-/* Starts it in our own process group, on our terminal.  symbols: a command, or NULL.  -1 after a complaint. */
-pid_t gdb_start(struct gdb *g, const char *symbols, const char *address) must_check;
+/* Starts it in our own process group, on our terminal.  Commands before and behind connecting, or NULL.  -1 after a complaint. */
+pid_t gdb_start(struct gdb *g, const char *before, const char *address, const char *behind) must_check;
 
 /* It has ended so: puts the terminal back if it could not. */
 void gdb_bury(const struct gdb *g, int wait_status);

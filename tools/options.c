@@ -10,7 +10,7 @@ enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
-	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_TIMELINE, O_CONSOLE, O_PANIC,
+	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -58,6 +58,7 @@ static const struct {
 	{ OPT_DEBUG, { "listen", required_argument, NULL, O_LISTEN } },
 	{ OPT_DEBUG, { "gdb", required_argument, NULL, O_GDB } },
 	{ OPT_DEBUG | OPT_BT, { "symbols", required_argument, NULL, O_SYMBOLS } },
+	{ OPT_DEBUG, { "modules", required_argument, NULL, O_MODULES } },
 	{ OPT_DEBUG | OPT_LIVE_GDB | OPT_FORK | OPT_BT, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
 	{ OPT_DEBUG, { "console", no_argument, NULL, O_CONSOLE } },
 	{ OPT_BT, { "panic", required_argument, NULL, O_PANIC } },
@@ -121,6 +122,8 @@ static enum status set_at(struct options *o, const char *arg)
 {
 	static const char *const words[] = { "end", "begin", "crash" };
 
+	if (!strcmp(arg, "start"))
+		arg = "begin";
 	for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
 		if (!strcmp(arg, words[i])) {
 			o->at = words[i];
@@ -128,7 +131,7 @@ static enum status set_at(struct options *o, const char *arg)
 		}
 	o->at = NULL;
 	return parse_count(arg, 1000, &o->at_insns) ? ST_OK :
-	       bad("at", arg, "give end, begin, crash, or a number of instructions: 500M");
+	       bad("at", arg, "give end, start, crash, or a number of instructions: 500M");
 }
 
 static enum status set_timeline(struct options *o, const char *arg)
@@ -200,6 +203,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_LISTEN: o->listen = arg; break;
 	case O_GDB: o->gdb = arg; break;
 	case O_SYMBOLS: o->symbols = arg; break;
+	case O_MODULES: o->modules = arg; break;
 	case O_TIMELINE: return set_timeline(o, arg);
 	case O_CONSOLE: o->console = true; break;
 	case O_PANIC: o->panic = arg; break;
@@ -215,6 +219,8 @@ static enum status check(const struct options *o, unsigned groups)
 		return complain(ST_USAGE, "--gdb-wait: given without --gdb; say where gdb is to connect: --gdb 1234");
 	if (o->live_gdb && o->checkpoint_every)
 		return complain(ST_USAGE, "--checkpoints: given together with --gdb; choose, or record first and debug the recording");
+	if (o->modules && !o->symbols)
+		return complain(ST_USAGE, "--modules: given without --symbols; the kernel's own say which modules there are");
 	if (o->listen && o->gdb)
 		return complain(ST_USAGE, "--gdb: given together with --listen, which starts none; choose");
 	if (!(groups & OPT_VM))

@@ -48,7 +48,7 @@ struct options {
 	/* debug */
 	const char *at;           /* "end", "begin", "crash"; NULL: at_insns */
 	u64 at_insns, timeline_bytes;
-	const char *listen, *gdb, *symbols; /* NULL: not given */
+	const char *listen, *gdb, *symbols, *modules; /* NULL: not given */
 	bool console;
 	const char *panic;        /* bt: a file with the hypervisor's words */
 	/* the rest */

@@ -62,7 +62,7 @@ end
 document goto
 Go to a point of the run, forwards or backwards.
 Usage: goto POINT
-POINT is a number of instructions, as 500M or 1234567; begin; or end.
+POINT is a number of instructions, as 500M or 1234567; start; or end.
 "where-am-i" tells such a number.
 end
 
@@ -80,4 +80,74 @@ end
 document inputs
 List the recorded inputs, each with its point: what the machine heard from outside.
 Usage: inputs
+end
+
+# Of a Linux guest: its loaded modules, from the list the kernel keeps at this point of its run.
+define modules
+  if $argc == 1
+    set $reprise_modules = $arg0
+  end
+  if $_isvoid($reprise_modules)
+    echo No directory of modules: give reprise debug one, --modules DIR; or modules "DIR"\n
+  else
+    reprise-forget-modules
+    set $_entry = modules.next
+    while $_entry != &modules
+      set $_module = (struct module *) ((char *) $_entry - (unsigned long) &((struct module *) 0)->list)
+      if $_module->sect_attrs
+        reprise-add-module
+      end
+      set $_entry = $_entry->next
+    end
+  end
+end
+document modules
+Load the symbols of a Linux guest's modules, as they are loaded at this point of the run.
+Usage: modules ["DIR"]
+DIR holds the modules' files, NAME.ko; without it, where reprise debug has found them.
+Asked again at another point, it forgets those that are not there.  The kernel's own
+symbols, with debug information, must be loaded before.
+end
+
+define reprise-add-module
+  eval "set $_file = \"%s/%s.ko\"", $reprise_modules, $_module->name
+  eval "shell test -r '%s'", $_file
+  if $_shell_exitcode == 0
+    eval "set $_command = \"add-symbol-file %s\"", $_file
+    set $_i = 0
+    while $_i < $_module->sect_attrs->nsections
+      set $_section = &$_module->sect_attrs->attrs[$_i]
+      set $_name = $_section->battr.attr.name
+      # .init.* are gone once the module runs; their memory is somebody else's.
+      if !($_name[1] == 'i' && $_name[2] == 'n' && $_name[3] == 'i' && $_name[4] == 't')
+        eval "set $_command = \"%s -s %s 0x%lx\"", $_command, $_name, $_section->address
+        if $_name[1] == 't' && $_name[2] == 'e' && $_name[3] == 'x' && $_name[4] == 't' && $_name[5] == 0
+          set $_text = $_section->address
+        end
+      end
+      set $_i = $_i + 1
+    end
+    eval "pipe %s | cat > /dev/null", $_command
+    eval "set $_module_%d = %lu", $_nmodules, $_text
+    set $_nmodules = $_nmodules + 1
+    printf "%s: symbols at 0x%lx\n", $_module->name, $_text
+  else
+    printf "%s: loaded, but no %s.ko was found\n", $_module->name, $_module->name
+  end
+end
+document reprise-add-module
+For modules: the symbols of $_module.
+end
+
+define reprise-forget-modules
+  if $_isvoid($_nmodules)
+    set $_nmodules = 0
+  end
+  while $_nmodules > 0
+    set $_nmodules = $_nmodules - 1
+    eval "remove-symbol-file -a $_module_%d", $_nmodules
+  end
+end
+document reprise-forget-modules
+For modules: take back what it has loaded.
 end

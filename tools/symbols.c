@@ -13,10 +13,12 @@
 const char *symbols_of(struct symbols *s, const u8 *data, size_t size)
 {
 	const char *trouble = elf_open(&s->elf, data, size);
+	u64 modules;
 
 	if (trouble)
 		return trouble;
 	s->has_panic = elf_symbol(&s->elf, "panic", &s->panic);
+	s->has_modules = elf_symbol(&s->elf, "modules", &modules);
 	s->has_entry = s->elf.is_64 && elf_symbol(&s->elf, "entry_SYSCALL_64", &s->entry);
 	return NULL;
 }

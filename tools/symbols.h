@@ -13,7 +13,7 @@ struct symbols {
 	char path[PATH_MAX];
 	struct elf elf;
 	bool is_mapped;
-	bool has_entry, has_panic;
+	bool has_entry, has_panic, has_modules; /* has_modules: Linux's list of them */
 	u64 entry, panic;       /* entry_SYSCALL_64 and panic, as linked */
 };
 

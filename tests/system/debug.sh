@@ -215,6 +215,27 @@ kill -9 "$gdb_pid"
 leave_gdb
 [ "$status" = 1 ] && gone "$machine" && gone "$tool_pid"; ok 'gdb killed by -9: nothing is left running'
 
+# ---- the guest's modules, listed as Linux lists them; one has a file ----
+
+modules=$root/build/guests/modules.elf
+mkdir -p "$tmp/lib/kernel/drivers"
+cp "$root/build/guests/ko/mod-one.ko" "$tmp/lib/kernel/drivers/"
+"$reprise" record -q -o "$tmp/modules.rpl" --mem 64M --kernel "$modules" < /dev/null > /dev/null
+start_gdb "$tmp/modules" "$tmp/modules.rpl" --symbols "$modules" --modules "$tmp/lib"
+links=("${TMPDIR:-/tmp}"/reprise-modules-*)
+says '^mod_one: .*mod_two: loaded, but|mod_two: loaded, but' 'modules: one with a file, one without' modules
+says 'Breakpoint [0-9]+ at .*mod-one.c' 'a breakpoint in the module, by name' 'break mod_work'
+says 'mod_work \(x=3\)' 'reverse-continue: its last call' reverse-continue
+says 'mod_work \(x=2\)' 'and the one before' reverse-continue
+says 'mod_one: symbols' 'modules there: only one is loaded' modules
+says '^[^_]*$' 'at the start: none' delete 'goto start' modules
+says 'No symbol "mod_work"' 'so their symbols are gone' 'p mod_work'
+leave_gdb
+[ ! -e "${links[0]}" ]; ok 'the links to modules are gone'
+start_gdb "$tmp/modules" "$tmp/modules.rpl" --symbols "$modules"
+says 'symbols at' 'modules beside the kernel, by themselves' 'info symbol mod_work' modules
+leave_gdb
+
 # ---- --listen, and what is refused ----
 
 "$reprise" debug --listen 127.0.0.1:0 "$tmp/tiny.rpl" > "$tmp/listen" 2> "$tmp/err" &

@@ -7,10 +7,12 @@
 #include <elf.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/elfsym.h"
 #include "tools/gdbrelay.h"
+#include "tools/modules.h"
 #include "tools/options.h"
 
 /* ---- options ---- */
@@ -41,13 +43,17 @@ Test(debug_tool, options)
 	cr_assert(!o.at && o.at_insns == 0);
 	cr_assert_eq(PARSE(&o, "--at", "5", "--at", "begin", "f"), ST_OK);
 	cr_assert_str_eq(o.at, "begin");
+	cr_assert_eq(PARSE(&o, "--at", "start", "--symbols", "a", "--modules", "b", "f"), ST_OK);
+	cr_assert_str_eq(o.at, "begin");
+	cr_assert_str_eq(o.modules, "b");
 }
 
 Test(debug_tool, options_refused, .init = cr_redirect_stderr)
 {
 	struct options o;
 
-	cr_assert_eq(PARSE(&o, "--at", "start"), ST_USAGE);
+	cr_assert_eq(PARSE(&o, "--at", "middle"), ST_USAGE);
+	cr_assert_eq(PARSE(&o, "--modules", "."), ST_USAGE, "of no kernel");
 	cr_assert_eq(PARSE(&o, "--at", ""), ST_USAGE);
 	cr_assert_eq(PARSE(&o, "--timeline-mem", "0"), ST_USAGE);
 	cr_assert_eq(PARSE(&o, "--timeline-mem", "much"), ST_USAGE);
@@ -55,6 +61,67 @@ Test(debug_tool, options_refused, .init = cr_redirect_stderr)
 	cr_assert_eq(PARSE(&o, "--listen", "1", "--gdb", "g"), ST_USAGE);
 	cr_assert_eq(PARSE(&o, "--until", "1"), ST_USAGE);
 	cr_assert_eq(PARSE(&o, "--gdb"), ST_USAGE);
+}
+
+/* ---- modules ---- */
+
+Test(debug_tool, module_names)
+{
+	char name[NAME_MAX + 1], longest[NAME_MAX + 8];
+
+	cr_assert(modules_name("zram.ko", name) && !strcmp(name, "zram"));
+	cr_assert(modules_name("snd-hda-intel.ko", name) && !strcmp(name, "snd_hda_intel"));
+	cr_assert(!modules_name("zram.ko.xz", name));
+	cr_assert(!modules_name("zram.o", name));
+	cr_assert(!modules_name(".ko", name));
+	cr_assert(!modules_name("", name));
+	memset(longest, 'a', sizeof(longest));
+	strcpy(longest + sizeof(longest) - 4, ".ko");
+	cr_assert(!modules_name(longest, name), "no file has such a name");
+}
+
+static void put_file(const char *path)
+{
+	FILE *f = fopen(path, "w");
+
+	cr_assert(f && !fclose(f));
+}
+
+Test(debug_tool, modules_by_name)
+{
+	char dir[] = "/tmp/reprise-test-XXXXXX", guess[PATH_MAX], path[PATH_MAX + 100];
+	struct modules m;
+
+	cr_assert(mkdtemp(dir) && !chdir(dir) && !mkdir("boot", 0755) && !mkdir("lib", 0755) && !mkdir("lib/modules", 0755) &&
+		  !mkdir("lib/modules/6.1", 0755) && !mkdir("lib/modules/6.1/fs", 0755));
+	put_file("lib/modules/6.1/one-two.ko");
+	put_file("lib/modules/6.1/fs/ext4.ko");
+	put_file("lib/modules/6.1/fs/ext4.mod");
+	snprintf(path, sizeof(path), "%s/boot/vmlinux-6.1", dir);
+	cr_assert(modules_guess(path, guess));
+	cr_assert(strstr(guess, "/lib/modules/6.1"));
+	cr_assert_eq(modules_open(&m, guess), ST_OK);
+	cr_assert_eq(m.n, 2);
+	snprintf(path, sizeof(path), "%s/one_two.ko", m.dir);
+	cr_assert(!access(path, R_OK));
+	modules_close(&m);
+	cr_assert(access(path, F_OK) && !m.dir[0]);
+	cr_assert(!access("lib/modules/6.1/fs/ext4.ko", F_OK), "the files are the user's");
+	modules_close(&m);
+	snprintf(path, sizeof(path), "%s/boot/vmlinux-6.2", dir);
+	cr_assert(!modules_guess(path, guess), "no such directory");
+	snprintf(path, sizeof(path), "%s/lib/vmlinux", dir);
+	cr_assert(modules_guess(path, guess) && strstr(guess, "/lib"), "a build tree");
+	snprintf(path, sizeof(path), "rm -r %s", dir);
+	cr_assert_eq(system(path), 0);
+}
+
+Test(debug_tool, modules_refused, .init = cr_redirect_stderr)
+{
+	struct modules m;
+
+	cr_assert_eq(modules_open(&m, "/nowhere/at/all"), ST_USAGE);
+	cr_assert(!m.dir[0]);
 }
 
 /* ---- addresses ---- */
