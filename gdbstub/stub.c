@@ -329,6 +329,13 @@ static void write_register(struct gdb *g, const char *args)
 	packet_reply(&g->io, good ? "OK" : "E22");
 }
 
+static bool can_be_written(struct gdb *g, unsigned n, const u8 *value)
+{
+	struct cpu_state trial = gdb_vcpu(g)->cpu;
+
+	return regs_write(&trial, g->arch, n, value);
+}
+
 /* Those that are not for writing are passed over: GDB sends them all, as it got them. */
 static void write_registers(struct gdb *g, const char *args)
 {
@@ -338,9 +345,7 @@ static void write_registers(struct gdb *g, const char *args)
 
 	for (unsigned n = 0; good && *args && (size = regs_read(&gdb_vcpu(g)->cpu, g->arch, n, old)); n++) {
 		memset(value, 0, sizeof(value));
-		good = take_bytes(&args, value, size);
-		if (good)
-			write_one(g, n, value);
+		good = take_bytes(&args, value, size) && (!can_be_written(g, n, value) || write_one(g, n, value));
 	}
 	packet_reply(&g->io, good ? "OK" : "E22");
 }

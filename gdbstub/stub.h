@@ -30,7 +30,7 @@ struct timeline_ops {
 	void (*inputs)(struct timeline *t, unsigned n, void (*print)(void *ctx, const char *line), void *ctx);
 };
 
-#define MAX_POINTS 256
+#define MAX_POINTS MAX_WATCHES
 #define POINT_CODE_BYTES 0x4000 /* of all conditions together */
 
 /* Z's number [GDB Manual E.2 Packets]. */

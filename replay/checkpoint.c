@@ -54,18 +54,23 @@ struct checkpoint *checkpoint_behind(struct checkpoints *cs, u64 count)
 
 /* --- dropping -------------------------------------------------------------------- */
 
-static void drop_contents(struct checkpoints *cs, struct checkpoint *c)
+static void drop_state(struct checkpoints *cs, struct checkpoint *c)
 {
-	image_drop(&cs->keeper, &c->memory);
 	for (unsigned i = 0; i < ARRAY_SIZE(c->state); i++) {
 		page_pool_drop(&cs->pool, c->state[i]);
 		c->state[i] = 0;
 	}
 }
 
+void checkpoint_drop(struct checkpoints *cs, struct checkpoint *c)
+{
+	image_drop(&cs->keeper, &c->memory);
+	drop_state(cs, c);
+}
+
 void checkpoint_forget(struct checkpoints *cs, struct checkpoint *c)
 {
-	drop_contents(cs, c);
+	checkpoint_drop(cs, c);
 	cs->unused[cs->nunused++] = c;
 }
 
@@ -114,8 +119,10 @@ err_t checkpoint_put_state(struct checkpoints *cs, struct checkpoint *c, const u
 	c->state_bytes = size;
 	for (u32 at = 0, i = 0; at < size; at += PAGE_SIZE, i++) {
 		c->state[i] = page_pool_take(&cs->pool);
-		if (!c->state[i])
+		if (!c->state[i]) {
+			drop_state(cs, c);
 			return ERR_NO_MEMORY;
+		}
 		memcpy(page_pool_at(&cs->pool, c->state[i]), data + at, MIN(PAGE_SIZE, size - at));
 	}
 	return OK;
@@ -144,12 +151,11 @@ static err_t fill(struct checkpoints *cs, struct checkpoint *c)
 	else
 		replay_tell(cs->replay, &c->place);
 	if (err)
-		drop_contents(cs, c);
+		checkpoint_drop(cs, c);
 	return err;
 }
 
-/* Fills it, others dropped for it if need be. */
-static bool fill_for_sure(struct checkpoints *cs, struct checkpoint *c)
+bool checkpoint_fill(struct checkpoints *cs, struct checkpoint *c)
 {
 	err_t err;
 
@@ -185,7 +191,7 @@ struct checkpoint *checkpoint_take(struct checkpoints *cs)
 	c = checkpoint_new(cs);
 	if (!c)
 		return NULL;
-	if (!fill_for_sure(cs, c)) {
+	if (!checkpoint_fill(cs, c)) {
 		checkpoint_forget(cs, c);
 		return NULL;
 	}
@@ -196,8 +202,8 @@ struct checkpoint *checkpoint_take(struct checkpoints *cs)
 bool checkpoint_take_end(struct checkpoints *cs)
 {
 	if (cs->has_end)
-		drop_contents(cs, &cs->end);
-	cs->has_end = fill_for_sure(cs, &cs->end);
+		checkpoint_drop(cs, &cs->end);
+	cs->has_end = checkpoint_fill(cs, &cs->end);
 	cs->end_outcome = cs->vm->outcome;
 	cs->end_guest_exit = cs->vm->guest_exit;
 	return cs->has_end;

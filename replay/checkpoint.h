@@ -61,6 +61,13 @@ struct checkpoint *checkpoint_take(struct checkpoints *cs);
  */
 bool checkpoint_take_end(struct checkpoints *cs);
 
+/*
+ * The same into a checkpoint outside the table, empty before; and empties it.
+ * False: no memory, though others were dropped for it; it is empty.
+ */
+bool checkpoint_fill(struct checkpoints *cs, struct checkpoint *c) must_check;
+void checkpoint_drop(struct checkpoints *cs, struct checkpoint *c);
+
 /* A checkpoint from elsewhere [stored.h]: its parts, then into the table.  NULL: no memory. */
 struct checkpoint *checkpoint_new(struct checkpoints *cs);
 err_t checkpoint_put_state(struct checkpoints *cs, struct checkpoint *c, const u8 *data, u32 size) must_check;

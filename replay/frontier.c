@@ -66,11 +66,11 @@ enum stopped frontier_run(struct timeline *t, u64 count)
 	enum stopped how = STOPPED_AT_COUNT;
 
 	while (how == STOPPED_AT_COUNT && t->vm->now.count < count) {
-		u64 rung = MIN((t->vm->now.count / t->spacing + 1) * t->spacing, count);
+		u64 now = t->vm->now.count, rung = MIN((now / t->spacing + 1) * t->spacing, count);
 
 		t->mid_idle = false;
 		how = run_until(t, rung);
-		t->unseen = true;
+		t->unseen |= t->vm->now.count != now || how == STOPPED_AT_END;
 		t->mid_idle |= how == STOPPED_ON_WAY && t->vm->vcpu[0].cpu.halted;
 		if (how == STOPPED_AT_COUNT && rung != count)
 			checkpoint_take(t->cs);
@@ -81,10 +81,10 @@ enum stopped frontier_run(struct timeline *t, u64 count)
 }
 
 /*
- * Scans from `from` to the frontier.  True: the search is over, *r says how.
- * Otherwise the machine is at the frontier again.
+ * Scans from `from` to the frontier, which was at `begin` before.  True: the
+ * search is over, *r says how.  Otherwise the machine is at the frontier again.
  */
-static bool search_past(struct timeline *t, struct scan *s, u64 from, struct travel *r)
+static bool search_past(struct timeline *t, struct scan *s, u64 from, u64 begin, struct travel *r)
 {
 	bool ended = !t->recording;
 	u64 to = ended ? NO_STOP : frontier_count(t), known;
@@ -99,10 +99,10 @@ static bool search_past(struct timeline *t, struct scan *s, u64 from, struct tra
 	}
 	known = t->end_digest;
 	t->off_line = true;
-	if (!scan_stretch(t, s, from, to, ended || !t->mid_idle ? &known : NULL)) {
-		/* Not looked at yet: the user stands where it begins, and the next journey looks. */
+	if (t->interrupted || !scan_stretch(t, s, from, to, ended || !t->mid_idle ? &known : NULL)) {
+		/* Not looked at yet: the user stands where that begins, and the next journey looks. */
 		t->interrupted = false;
-		go_to(t, t->trouble[0] ? NO_STOP : from);
+		go_to(t, t->trouble[0] ? NO_STOP : MAX(from, begin));
 		*r = settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
 		return true;
 	}
@@ -113,21 +113,21 @@ static bool search_past(struct timeline *t, struct scan *s, u64 from, struct tra
 	return s->found;
 }
 
-struct travel frontier_search(struct timeline *t, const struct conditions *c)
+struct travel frontier_search(struct timeline *t, struct scan *s)
 {
-	struct scan s = { .c = c, .forward = true, .low = t->vm->now.count + 1, .high = NO_STOP, .max_hits = NO_STOP };
+	bool watching = s->c->nwatches;
 	struct travel r;
 
 	for (;;) {
 		const struct checkpoint *c0 = t->mid_idle ? NULL : checkpoint_take(t->cs);
-		u64 from = (c0 ? c0 : checkpoint_before(t->cs, t->vm->now.count))->at.count;
+		u64 begin = t->vm->now.count, from = (c0 ? c0 : checkpoint_before(t->cs, begin))->at.count;
 		enum stopped how;
 
 		t->unseen = false;
-		t->searching = c->nwatches;
-		how = frontier_run(t, c->nwatches ? t->vm->now.count + QUANTUM : NO_STOP);
+		t->searching = watching;
+		how = frontier_run(t, watching ? begin + QUANTUM : NO_STOP);
 		t->searching = false;
-		if (c->nwatches && search_past(t, &s, from, &r))
+		if (watching && search_past(t, s, from, begin, &r))
 			return r;
 		if (how == STOPPED_AT_END || t->interrupted || t->trouble[0])
 			return settle(t, how, TRAVEL_ARRIVED);

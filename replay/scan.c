@@ -14,6 +14,7 @@
  *   2  armed passes
  *   3  instruction by instruction
  *   4  a stretch
+ *   5  a branch
  */
 #include "replay/timeline_impl.h"
 
@@ -28,7 +29,11 @@ static void save_all(struct vm *vm)
 /* A hit at a position, if that is of interest and its condition holds in the state as it is now. */
 static bool counts(struct timeline *t, struct scan *s, unsigned watch, u64 at)
 {
+	const struct watch *w = &s->c->watches[watch];
+
 	if (at < s->low || at >= s->high)
+		return false;
+	if (s->forward && at == s->begun && (w->kind != WATCH_EXEC || w->at == s->begun_at))
 		return false;
 	s->nhits++;
 	if (!s->c->holds)
@@ -40,9 +45,17 @@ static bool counts(struct timeline *t, struct scan *s, unsigned watch, u64 at)
 /* The first is wanted going forward, the last going backward.  False: a better one has been found. */
 static bool note(struct scan *s, unsigned watch, u64 at, u64 linear)
 {
+	bool exec = s->c->watches[watch].kind == WATCH_EXEC;
+
+	if (s->found && at == s->count && exec && s->c->watches[s->watch].kind == WATCH_EXEC && linear != s->linear) {
+		s->twice = true;
+		s->other_watch = watch;
+		s->other_linear = linear;
+	}
 	if (s->found && (s->forward ? at >= s->count : at <= s->count))
 		return false;
 	s->found = true;
+	s->twice = false;
 	s->count = at;
 	s->watch = watch;
 	s->linear = linear;
@@ -158,53 +171,55 @@ static enum stopped run_armed(struct timeline *t, struct scan *s, u64 to)
 	return how;
 }
 
-enum stopped scan_branch(struct timeline *t, struct scan *s)
-{
-	struct cursor at = { 0 };
-
-	if (!next_pass(t->vm, s, &at) && s->c->nwatches)
-		return STOPPED_AT_COUNT;
-	return run_armed(t, s, NO_STOP);
-}
-
 u64 linear_rip(const struct vcpu *v)
 {
 	return v->cpu.rip + (cpu_code_bits(&v->cpu) == 64 ? 0 : v->cpu.seg[SEG_CS].base);
 }
 
-void enter_handler(struct timeline *t, u64 linear)
+bool executes(struct timeline *t, u64 linear)
 {
 	const struct watch entry = { .kind = WATCH_EXEC, .at = linear, .size_bytes = 1 };
 	const struct conditions c = { .watches = &entry, .nwatches = 1 };
 	u64 here = t->vm->now.count;
-	struct scan s = { .c = &c, .forward = true, .low = here, .high = here + 1, .max_hits = NO_STOP };
+	struct scan s = { .c = &c, .forward = true, .low = here, .high = here + 1, .max_hits = NO_STOP, .begun = NO_STOP };
 	struct cursor at = { 0 };
 
 	if (next_pass(t->vm, &s, &at))
 		run_armed(t, &s, here + 1);
 	t->off_line = true; /* no stop ever stands here */
-	t->delivered = s.found;
-	if (!s.found)
+	return s.found;
+}
+
+void enter_handler(struct timeline *t, u64 linear)
+{
+	u64 here = t->vm->now.count;
+
+	t->delivered = executes(t, linear);
+	if (!t->delivered)
 		go_to(t, here);
 }
 
 /* --- 3  instruction by instruction ------------------------------------------------------- */
 
-#define SLOW_BYTES 64  /* of a watched place that are compared */
 #define NO_WATCH (~0U)
+#define FNV_PRIME 0x100000001b3UL
 
 /* A hash of a watched place's bytes, by the guest's tables as they are. */
 static u64 contents(struct vm *vm, const struct watch *w)
 {
-	u8 bytes[SLOW_BYTES] = { 0 };
-	u64 hash = 1;
+	u8 bytes[256];
+	u64 hash = 1, part;
 
-	for (u64 i = 0; i < MIN(w->size_bytes, sizeof(bytes)); i++) {
-		struct walk_result r = paging_walk(&vm->vcpu[0], GVA(w->at + i), 0);
+	for (u64 done = 0; done < w->size_bytes; done += part) {
+		u64 at = w->at + done;
+		struct walk_result r = paging_walk(&vm->vcpu[0], GVA(at), 0);
 
-		hash *= 0x100000001b3UL;
-		if (r.ok && !guestmem_read(&vm->mem, r.gpa, &bytes[i], 1))
-			hash ^= bytes[i] + 1U;
+		part = MIN(MIN(w->size_bytes - done, PAGE_SIZE - at % PAGE_SIZE), sizeof(bytes));
+		hash *= FNV_PRIME;
+		if (!r.ok || guestmem_read(&vm->mem, r.gpa, bytes, part))
+			continue;
+		for (u64 i = 0; i < part; i++)
+			hash = (hash ^ (bytes[i] + 1U)) * FNV_PRIME;
 	}
 	return hash;
 }
@@ -215,40 +230,50 @@ static bool shows_stores(const struct watch *w)
 	return w->kind == WATCH_WRITE || w->kind == WATCH_ACCESS;
 }
 
-#define SLOW_WATCHES 16
-
-/* One instruction, with every watch looked at before and after. */
+/* One instruction, with every watch looked at before and after.  Other tables show other memory, and store nothing. */
 static enum stopped walk_one(struct timeline *t, struct scan *s)
 {
 	struct vm *vm = t->vm;
-	u64 before[SLOW_WATCHES], count = vm->now.count, irqs = vm->stats.irqs, rip;
-	unsigned n = MIN(s->c->nwatches, (unsigned)SLOW_WATCHES), hit = NO_WATCH;
+	const struct cpu_state *cpu = &vm->vcpu[0].cpu;
+	u64 count = vm->now.count, irqs = vm->stats.irqs, rip, cr3;
+	unsigned hit = NO_WATCH;
 	enum stopped how;
-	bool halted = vm->vcpu[0].cpu.halted;
+	bool halted = cpu->halted;
 
 	save_all(vm);
 	rip = linear_rip(&vm->vcpu[0]);
-	for (unsigned i = 0; i < n; i++)
-		before[i] = contents(vm, &s->c->watches[i]);
-	for (unsigned i = 0; i < s->c->nwatches && hit == NO_WATCH; i++)
-		if (s->c->watches[i].kind == WATCH_EXEC && s->c->watches[i].at == rip && counts(t, s, i, count))
+	cr3 = cpu->cr3;
+	for (unsigned i = 0; i < s->c->nwatches; i++) {
+		const struct watch *w = &s->c->watches[i];
+
+		if (shows_stores(w))
+			t->before[i] = contents(vm, w);
+		else if (hit == NO_WATCH && w->kind == WATCH_EXEC && w->at == rip && counts(t, s, i, count))
 			hit = i;
+	}
 	how = run_until(t, count + 1);
 	/* else an interrupt came before the instruction, or nothing has woken the vCPU */
 	if (hit != NO_WATCH && vm->stats.irqs == irqs && !halted)
 		note(s, hit, count, rip);
 	save_all(vm);
-	for (unsigned i = 0; i < n; i++)
-		if (shows_stores(&s->c->watches[i]) && contents(vm, &s->c->watches[i]) != before[i] &&
+	for (unsigned i = 0; cpu->cr3 == cr3 && i < s->c->nwatches; i++)
+		if (shows_stores(&s->c->watches[i]) && contents(vm, &s->c->watches[i]) != t->before[i] &&
 		    counts(t, s, i, access_position(s, count + 1)))
 			note(s, i, access_position(s, count + 1), s->c->watches[i].at);
 	return how;
 }
 
-static bool walk(struct timeline *t, struct scan *s, u64 from, u64 to)
+static enum stopped walk_to(struct timeline *t, struct scan *s, u64 to)
 {
 	enum stopped how = STOPPED_AT_COUNT;
 
+	while (how == STOPPED_AT_COUNT && t->vm->now.count < to && !(s->forward && s->found))
+		how = walk_one(t, s);
+	return how;
+}
+
+static bool walk(struct timeline *t, struct scan *s, u64 from, u64 to)
+{
 	s->found = false;
 	s->nhits = 0;
 	t->walked++;
@@ -256,8 +281,7 @@ static bool walk(struct timeline *t, struct scan *s, u64 from, u64 to)
 	if (go_to(t, from) != STOPPED_AT_COUNT)
 		return false;
 	t->off_line = true;
-	while (how == STOPPED_AT_COUNT && t->vm->now.count < to && !(s->forward && s->found))
-		how = walk_one(t, s);
+	walk_to(t, s, to);
 	return !t->interrupted;
 }
 
@@ -280,6 +304,8 @@ static bool comes_by(struct timeline *t, enum stopped how)
 
 	if (how == STOPPED_AT_END)
 		return agrees(t, NO_STOP, digest);
+	if (t->vm->vcpu[0].cpu.halted) /* behind no delivery; and there may be no next point */
+		return agrees(t, here, digest);
 	how = run_until(t, here + 1);
 	next = vm_digest(t->vm);
 	if (agrees(t, here, digest))
@@ -327,8 +353,8 @@ bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u6
 	s->nhits = 0;
 	s->crowded = false;
 	while (trusted && !s->crowded && next_pass(t->vm, s, &at)) {
-		if (s->forward && s->found && s->count < to) {
-			to = s->count; /* only what comes earlier is of interest now */
+		if (s->forward && s->found && s->count + 1 < to) {
+			to = s->count + 1; /* only what comes earlier is of interest now, be it at this very count */
 			known = NULL;
 		}
 		t->off_line = true; /* whatever the last pass left: from a checkpoint */
@@ -339,4 +365,92 @@ bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u6
 			return false;
 	}
 	return trusted || s->crowded || walk(t, s, from, to);
+}
+
+/* --- 5  a branch ---------------------------------------------------------------------------- */
+
+/*
+ * There is no recorded run to compare with, but a branch has no inputs: it can
+ * be repeated from where it stands.  So each part of it is run once for each
+ * pass, and once more to where the first hit was.
+ */
+#define PART_INSNS 20000000UL
+
+static bool to_begin_of_part(struct timeline *t, const struct live_boundary *then)
+{
+	t->branch = *then;
+	if (!checkpoint_restore_machine(t->cs, &t->part))
+		return true;
+	timeline_fail(t, "the branch cannot be gone along any further: out of memory for the guest's RAM; go back");
+	return false;
+}
+
+/* To a hit of the part, by its watch alone. */
+static enum stopped to_hit(struct timeline *t, struct scan *s)
+{
+	const struct watch w = { s->c->watches[s->watch].kind, s->linear, 1 };
+	const struct conditions c = { .watches = w.kind == WATCH_EXEC ? &w : &s->c->watches[s->watch], .nwatches = 1 };
+	struct scan again = { .c = &c, .forward = true, .low = s->count, .high = s->count + 1, .max_hits = NO_STOP,
+			      .begun = s->begun, .begun_at = s->begun_at };
+	struct cursor at = { 0 };
+	const struct live_boundary then = t->branch;
+	enum stopped how = STOPPED_AT_COUNT;
+
+	while (next_pass(t->vm, &again, &at)) {
+		how = run_armed(t, &again, s->count + 1);
+		if (again.found || !to_begin_of_part(t, &then))
+			break;
+	}
+	return how;
+}
+
+static enum stopped search_part(struct timeline *t, struct scan *s, u64 to)
+{
+	const struct live_boundary then = t->branch;
+	enum stopped how = STOPPED_AT_COUNT;
+	struct cursor at = { 0 };
+	unsigned npasses = 0;
+
+	while (next_pass(t->vm, s, &at)) {
+		if (npasses++ && !to_begin_of_part(t, &then))
+			return STOPPED_ON_WAY;
+		how = run_armed(t, s, s->found ? MIN(to, s->count + 1) : to);
+		if (t->vm->watch_blind || (t->interrupted && npasses > 1))
+			break;
+	}
+	if (!npasses)
+		return run_until(t, to);
+	if (t->interrupted && (npasses > 1 || at.watch < s->c->nwatches)) { /* not all of it has been looked at */
+		s->found = false;
+		to_begin_of_part(t, &then);
+		return STOPPED_ON_WAY;
+	}
+	if (t->vm->watch_blind) {
+		s->found = false;
+		t->walked++;
+		if (!to_begin_of_part(t, &then))
+			return STOPPED_ON_WAY;
+		how = walk_to(t, s, to);
+		if (!s->found || s->count == t->vm->now.count)
+			return how;
+		return to_begin_of_part(t, &then) ? run_until(t, s->count) : STOPPED_ON_WAY; /* before it, not behind */
+	}
+	if (s->found && npasses > 1)
+		return to_begin_of_part(t, &then) ? to_hit(t, s) : STOPPED_ON_WAY;
+	return how;
+}
+
+enum stopped scan_branch(struct timeline *t, struct scan *s)
+{
+	enum stopped how = STOPPED_AT_COUNT;
+
+	while (how == STOPPED_AT_COUNT && !s->found) {
+		if (!checkpoint_fill(t->cs, &t->part)) {
+			timeline_fail(t, "no memory to go along the branch; give more with --timeline-mem");
+			return STOPPED_ON_WAY;
+		}
+		how = search_part(t, s, t->vm->now.count + PART_INSNS);
+		checkpoint_drop(t->cs, &t->part);
+	}
+	return how;
 }

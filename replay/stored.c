@@ -167,6 +167,7 @@ static err_t keep_state(void *ctx, const u8 *data, u32 size)
 	struct stored_keeper *k = ctx;
 	struct checkpoints *cs = k->cs;
 	struct checkpoint *c = k->point.end ? &cs->end : checkpoint_new(cs);
+	err_t err;
 
 	if (!c)
 		return ERR_NO_MEMORY;
@@ -177,10 +178,13 @@ static err_t keep_state(void *ctx, const u8 *data, u32 size)
 	c->place.at.at = k->stage;
 	rec_tell(k->r, &c->place.at.place);
 	image_copy(&cs->keeper, &c->memory, &k->image);
-	if (checkpoint_put_state(cs, c, data, size)) {
+	while ((err = checkpoint_put_state(cs, c, data, size)) == ERR_NO_MEMORY && checkpoints_drop_one(cs))
+		;
+	if (err) {
+		checkpoint_drop(cs, c);
 		if (!k->point.end)
 			checkpoint_forget(cs, c);
-		return ERR_NO_MEMORY;
+		return err;
 	}
 	if (k->point.end)
 		cs->has_end = true;

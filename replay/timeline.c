@@ -212,7 +212,7 @@ struct travel timeline_step(struct timeline *t, bool forward)
 
 err_t timeline_keep(struct timeline *t)
 {
-	bool nowhere = t->branched || t->delivered || timeline_at_end(t) || (t->at_frontier && t->mid_idle);
+	bool nowhere = t->branched || t->off_line || t->delivered || timeline_at_end(t) || (t->at_frontier && t->mid_idle);
 	struct checkpoint *c = nowhere ? NULL : checkpoint_take(t->cs);
 
 	if (!c)
@@ -250,7 +250,7 @@ void timeline_warm(struct timeline *t)
 /* A branch's console has ended: time passes, nothing is typed. */
 bool timeline_branch(struct timeline *t)
 {
-	bool at_end = timeline_at_end(t) || t->at_frontier;
+	bool at_end = timeline_at_end(t) || t->at_frontier, was_off = t->off_line;
 
 	if (t->branched)
 		return true;
@@ -259,7 +259,7 @@ bool timeline_branch(struct timeline *t)
 	t->branch_at_end = at_end;
 	t->branched = t->off_line = true;
 	t->branch_count = t->vm->now.count;
-	if (!t->branch_at_end && !t->delivered)
+	if (!t->branch_at_end && !t->delivered && !was_off)
 		checkpoint_take(t->cs); /* none: coming back takes longer */
 	live_boundary_init(&t->branch, &t->port);
 	t->vm->boundary = &t->branch.b;
@@ -279,16 +279,30 @@ bool timeline_branched(const struct timeline *t)
 struct travel arrive(struct timeline *t, const struct scan *s)
 {
 	enum stopped how = go_to(t, s->count);
+	u64 rip = linear_rip(&t->vm->vcpu[0]);
+	/* The instruction itself is met before its handler, and coming back behind it. */
+	bool other = s->twice && (s->linear == rip) != s->forward;
+	u64 linear = other ? s->other_linear : s->linear;
+	unsigned watch = other ? s->other_watch : s->watch;
 	struct travel r;
 
-	if (how == STOPPED_AT_COUNT && s->c->watches[s->watch].kind == WATCH_EXEC && linear_rip(&t->vm->vcpu[0]) != s->linear)
-		enter_handler(t, s->linear);
+	if (how == STOPPED_AT_COUNT && s->c->watches[watch].kind == WATCH_EXEC && rip != linear)
+		enter_handler(t, linear);
 	r = settle(t, how, TRAVEL_HIT);
 	if (r.end == TRAVEL_END) /* the hit was the run's last instruction */
 		r.end = TRAVEL_HIT;
-	r.watch = s->watch;
-	r.linear = s->linear;
+	r.watch = watch;
+	r.linear = linear;
 	return r;
+}
+
+/* A scan forward from here.  Behind a delivery only the next instruction is news. */
+static struct scan scan_from_here(const struct timeline *t, const struct conditions *c, bool delivered)
+{
+	u64 here = t->vm->now.count;
+
+	return (struct scan){ .c = c, .forward = true, .low = here + delivered, .high = NO_STOP, .max_hits = NO_STOP,
+			      .begun = here, .begun_at = linear_rip(&t->vm->vcpu[0]) };
 }
 
 static struct travel run_back(struct timeline *t, const struct conditions *c)
@@ -349,9 +363,9 @@ static u64 next_milestone(const struct timeline *t, const struct checkpoint *kno
 	return known ? known->at.count : (now / epoch + 1) * epoch;
 }
 
-static struct travel run_ahead(struct timeline *t, const struct conditions *c)
+static struct travel run_ahead(struct timeline *t, const struct conditions *c, bool delivered)
 {
-	struct scan s = { .c = c, .forward = true, .low = t->vm->now.count + 1, .high = NO_STOP, .max_hits = NO_STOP };
+	struct scan s = scan_from_here(t, c, delivered);
 
 	while (!timeline_at_end(t) && !t->at_frontier) {
 		struct checkpoint *from = checkpoint_take(t->cs), *ahead;
@@ -382,14 +396,14 @@ static struct travel run_ahead(struct timeline *t, const struct conditions *c)
 			frontier_go(t);
 	}
 	if (t->at_frontier && !t->trouble[0])
-		return frontier_search(t, c);
+		return frontier_search(t, &s);
 	return settle(t, STOPPED_AT_END, TRAVEL_END);
 }
 
 /* Off the recorded line there is nothing to compare with, and nowhere to go back to. */
 static struct travel run_branch(struct timeline *t, const struct conditions *c)
 {
-	struct scan s = { .c = c, .forward = true, .low = t->vm->now.count + 1, .high = NO_STOP, .max_hits = NO_STOP };
+	struct scan s = scan_from_here(t, c, false);
 	enum stopped how = timeline_at_end(t) ? STOPPED_AT_END : scan_branch(t, &s);
 	struct travel r = settle(t, s.found ? STOPPED_AT_COUNT : how, TRAVEL_HIT);
 
@@ -398,9 +412,37 @@ static struct travel run_branch(struct timeline *t, const struct conditions *c)
 	return r;
 }
 
+/*
+ * Back from behind a delivery: the instruction it came before, if that is looked
+ * for and was begun (a fault's; before an interrupt's nothing was).
+ */
+static bool meets_instruction(struct timeline *t, const struct conditions *c, struct travel *r)
+{
+	u64 here = t->vm->now.count, rip = linear_rip(&t->vm->vcpu[0]);
+	unsigned i = 0;
+	bool begun;
+
+	while (i < c->nwatches && (c->watches[i].kind != WATCH_EXEC || c->watches[i].at != rip))
+		i++;
+	if (i == c->nwatches)
+		return false;
+	begun = executes(t, rip);
+	*r = settle(t, go_to(t, here), TRAVEL_HIT);
+	for (; begun && r->end == TRAVEL_HIT && i < c->nwatches; i++)
+		if (c->watches[i].kind == WATCH_EXEC && c->watches[i].at == rip && (!c->holds || c->holds(c->ctx, i))) {
+			r->watch = i;
+			r->linear = rip;
+			return true;
+		}
+	return r->end != TRAVEL_HIT;
+}
+
 struct travel timeline_run(struct timeline *t, bool forward, const struct conditions *c)
 {
-	if ((set_out(t) || t->off_line) && !t->branched && !t->at_frontier && !timeline_at_end(t))
+	bool delivered = set_out(t);
+	struct travel r;
+
+	if ((delivered || t->off_line) && !t->branched && !t->at_frontier && !timeline_at_end(t))
 		go_to(t, t->vm->now.count); /* from a place where no stop stands, or a journey that failed */
 	if (t->trouble[0])
 		return settle(t, STOPPED_ON_WAY, TRAVEL_FAILED);
@@ -410,9 +452,11 @@ struct travel timeline_run(struct timeline *t, bool forward, const struct condit
 		return forward ? settle(t, go_to(t, NO_STOP), TRAVEL_END) : settle(t, go_to(t, 0), TRAVEL_BEGIN);
 	if (!c->nwatches && go_to(t, NO_STOP) == STOPPED_ON_WAY)
 		return settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
+	if (!forward && delivered && meets_instruction(t, c, &r))
+		return r;
 	if (!forward && !t->vm->now.count)
 		return settle(t, STOPPED_AT_COUNT, TRAVEL_BEGIN);
-	return forward ? run_ahead(t, c) : run_back(t, c);
+	return forward ? run_ahead(t, c, delivered) : run_back(t, c);
 }
 
 /* --- 5  the surroundings ------------------------------------------------------------------ */
@@ -432,7 +476,10 @@ static bool console_ended(void *ctx unused_arg)
 	return true;
 }
 
-/* Asked at poll points and now and then between: not a place to stop at, so we stop at the next instruction. */
+/*
+ * Asked at poll points and now and then between: not a place to stop at, so we stop at the next
+ * instruction.  A halted guest may never come to it; where the line is no recorded one, it stops as it is.
+ */
 bool look_up(void *ctx)
 {
 	struct timeline *t = ctx;
@@ -441,6 +488,8 @@ bool look_up(void *ctx)
 		t->interrupted = true;
 		t->stop->at = MIN(t->stop->at, t->vm->now.count + 1);
 	}
+	if (t->interrupted && t->off_line && t->vm->vcpu[0].cpu.halted)
+		t->vm->pause = true;
 	return false;
 }
 

@@ -30,10 +30,12 @@ struct watch {
 	u64 size_bytes;    /* EXEC: 1 */
 };
 
+#define MAX_WATCHES 256
+
 /* What a journey looks for. */
 struct conditions {
 	const struct watch *watches;
-	unsigned nwatches;
+	unsigned nwatches; /* at most MAX_WATCHES */
 	/*
 	 * Whether a hit counts; NULL: every one does.  Asked with the machine in
 	 * the state the hit is seen in: before the instruction (EXEC), behind it
@@ -61,7 +63,8 @@ struct travel {
 /*
  * A breakpoint on the first instruction of an interrupt or exception handler is
  * hit behind the delivery, at the count of the instruction it came before: there
- * the machine stands then, and one step back is that count itself.
+ * the machine stands then, and one step back is that count itself.  On a way
+ * forward it comes after that count, on a way back before it.
  * A load that is part of a read-modify-write counts as a store.
  */
 struct timeline;

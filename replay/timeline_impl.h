@@ -21,6 +21,7 @@ struct timeline_host {
 struct scan {
 	const struct conditions *c;
 	u64 low, high;                 /* positions from low on, below high */
+	u64 begun, begun_at;           /* forward: the instruction the user stands at, its count and linear address, is no hit */
 	bool forward;                  /* the first hit ends it; else the last one counts */
 	u64 nhits, max_hits;           /* too many: the scan gives up, `crowded` */
 	bool crowded;
@@ -28,6 +29,10 @@ struct scan {
 	u64 count;                     /* the hit's position */
 	unsigned watch;
 	u64 linear;
+	/* of breakpoints at one count, on an instruction and on the handler that was entered instead: the other one */
+	bool twice;
+	unsigned other_watch;
+	u64 other_linear;
 	/* the pass under way: which watch each slot serves */
 	unsigned serves[WATCH_SLOTS], nslots;
 };
@@ -60,8 +65,10 @@ struct timeline {
 	u64 branch_count;
 	bool branch_at_end;
 	struct live_boundary branch;
+	struct checkpoint part;        /* where a part of a journey along it began */
 	struct scan *scan;             /* under way */
 	u64 walked;                    /* stretches that had to be walked, for reports */
+	u64 before[MAX_WATCHES];       /* of a step of such a walk: hashes of what is watched */
 	char trouble[192];
 };
 
@@ -112,7 +119,7 @@ enum stopped frontier_go(struct timeline *t);
 enum stopped frontier_run(struct timeline *t, u64 count);
 
 /* Runs on live until a hit, which lies in the past by then, or until the user asks to stop, or the run ends. */
-struct travel frontier_search(struct timeline *t, const struct conditions *c);
+struct travel frontier_search(struct timeline *t, struct scan *s);
 
 /* ---- timeline.c and scan.c ---- */
 
@@ -129,9 +136,12 @@ bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u6
 
 /* From a hit's position into a handler whose first instruction is what was hit: behind the delivery, before it. */
 void enter_handler(struct timeline *t, u64 linear);
+
+/* Whether the instruction at this address is begun at this count; leaves the machine before it, or in a fork. */
+bool executes(struct timeline *t, u64 linear);
 u64 linear_rip(const struct vcpu *v);
 
-/* Runs on, armed, where the line is no recorded one (a branch). */
+/* Runs on to the first hit where the line is no recorded one (a branch). */
 enum stopped scan_branch(struct timeline *t, struct scan *s);
 
 void timeline_fail(struct timeline *t, const char *fmt, ...) printf_like(2, 3);

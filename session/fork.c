@@ -61,8 +61,11 @@ static void go_to_point(struct forks *f)
 	if (vm->outcome != VM_RUNNING)
 		session_fail("the recorded run ends before the point, or at it; give an earlier one");
 	vm->pause = false;
+	/* What left the recorded run later has no part in this one. */
 	if (f->parent.fork)
-		f->parent.fork->at = NO_STOP; /* what left the recorded run later has no part in this one */
+		f->parent.fork->at = NO_STOP;
+	if (f->parent.left)
+		f->parent.left->at = NO_STOP;
 	control_printf("forked insns=%lu vtime_ns=%lu sequence=%lu digest=%016lx\n", vm->now.count, vm->now.vtime_ns,
 		       vm->now.sequence, vm_digest(vm));
 }

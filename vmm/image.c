@@ -284,6 +284,10 @@ static err_t restore_chunk(struct image_keeper *k, unsigned chunk, u32 node)
 
 err_t image_restore(struct image_keeper *k, const struct memory_image *im)
 {
+	/* All the memory it takes first: half a restored image would be none, and nobody would know. */
+	for (unsigned i = 0; i < k->mem->nchunks; i++)
+		if (im->node[i] && !guestmem_touch(k->mem, GPA((u64)i << CHUNK_SHIFT)))
+			return ERR_NO_MEMORY;
 	for (unsigned i = 0; i < k->mem->nchunks; i++) {
 		err_t err = OK;
 

@@ -404,23 +404,47 @@ static bool is_hit(const struct watch *w, const struct reached *r, unsigned n)
 	return false;
 }
 
-/* The hit that a journey from `from` (past the end: ~0) must find: its position, and which watches may be named. */
+/*
+ * The hit that a journey must find: its count, and which watches may be named.  A count has two
+ * halves: before the instruction there, and behind the delivery that came before it.
+ */
 struct hit {
-	bool found;
+	bool found, behind;    /* behind: only breakpoints, and those behind the delivery */
 	u64 at;
 	unsigned watches;      /* bits */
+	bool access;           /* among them one that is none */
+};
+struct position {
+	u64 count;             /* ~0: past the end */
+	bool behind;
 };
 
-static void consider(struct hit *h, bool forward, u64 from, u64 at, unsigned watch)
+static bool is_ahead(struct position from, bool forward, bool exec, u64 at, bool behind)
 {
-	if (forward ? at <= from : at >= from)
+	if (!exec)             /* what the instruction from a point on does is ahead of both its halves */
+		return forward ? at > from.count : at < from.count;
+	if (at == from.count)
+		return forward ? behind && !from.behind : !behind && from.behind;
+	return forward ? at > from.count : at < from.count;
+}
+
+static void consider(struct hit *h, bool forward, struct position from, u64 at, unsigned watch, bool exec, bool behind)
+{
+	if (!is_ahead(from, forward, exec, at, behind))
 		return;
-	if (h->found && h->at == at) {
-		h->watches |= 1U << watch;
+	if (!h->found || (forward ? at < h->at : at > h->at)) {
+		*h = (struct hit){ true, behind, at, 1U << watch, !exec };
 		return;
 	}
-	if (!h->found || (forward ? at < h->at : at > h->at))
-		*h = (struct hit){ true, at, 1U << watch };
+	if (h->at != at)
+		return;
+	if (!exec || h->access || h->behind == behind) {
+		h->watches |= 1U << watch;
+		h->access |= !exec;
+	} else if (behind != forward) {
+		h->watches = 1U << watch;
+		h->behind = behind;
+	}
 }
 
 /*
@@ -465,7 +489,7 @@ static void lay_changes(void)
 	world_free(&again);
 }
 
-static struct hit expected_of_walk(bool forward, u64 from)
+static struct hit expected_of_walk(bool forward, struct position from)
 {
 	struct hit h = { 0 };
 
@@ -475,15 +499,15 @@ static struct hit expected_of_walk(bool forward, u64 from)
 		for (unsigned e = 0; w->kind == WATCH_EXEC && e < trail.nexec; e++)
 			if (trail.exec[e].rip == w->at && trail.rip[trail.exec[e].count] == w->at &&
 			    state_counts(trail.exec[e].regs, i))
-				consider(&h, forward, from, trail.exec[e].count, i);
+				consider(&h, forward, from, trail.exec[e].count, i, true, false);
 		for (u64 count = 0; w->kind != WATCH_EXEC && w->kind != WATCH_READ && count <= trail.end; count++)
 			if (changed[count] >> i & 1 && state_counts(trail.regs[count + 1], i))
-				consider(&h, forward, from, forward ? count + 1 : count, i);
+				consider(&h, forward, from, forward ? count + 1 : count, i, false, false);
 	}
 	return h;
 }
 
-static struct hit expected(bool forward, u64 from)
+static struct hit expected(bool forward, struct position from)
 {
 	struct hit h = { 0 };
 
@@ -495,14 +519,15 @@ static struct hit expected(bool forward, u64 from)
 
 		for (unsigned e = 0; w->kind == WATCH_EXEC && e < trail.nexec; e++)
 			if (trail.exec[e].rip == w->at && state_counts(trail.exec[e].regs, i))
-				consider(&h, forward, from, trail.exec[e].count, i);
+				consider(&h, forward, from, trail.exec[e].count, i, true,
+					 trail.exec[e].rip != trail.rip[trail.exec[e].count]);
 		for (unsigned r = 0, n; w->kind != WATCH_EXEC && r < trail.nreach; r += n) {
 			u64 count = trail.reach[r].count;
 
 			for (n = 1; r + n < trail.nreach && trail.reach[r + n].count == count; n++)
 				;
 			if (is_hit(w, &trail.reach[r], n) && state_counts(trail.regs[count + 1], i))
-				consider(&h, forward, from, forward ? count + 1 : count, i);
+				consider(&h, forward, from, forward ? count + 1 : count, i, false, false);
 		}
 	}
 	return h;
@@ -556,12 +581,14 @@ static unsigned may_be_named; /* bits: watches that are right besides */
 static void look_for(bool forward)
 {
 	struct conditions c = { .watches = wanted.watch, .nwatches = wanted.n, .holds = wanted.salt ? holds : NULL };
-	u64 from = timeline_at_end(&line) ? ~0UL : here();
-	struct hit h = expected(forward, from);
+	struct position start = { timeline_at_end(&line) ? ~0UL : here(), line.delivered };
+	u64 from = start.count;
+	struct hit h = expected(forward, start);
 	struct travel r = timeline_run(&line, forward, &c);
-	const char *way = forward ? "forward" : "backward";
+	const char *way = forward ? start.behind ? "forward from a handler" : "forward" : start.behind ? "backward from a handler" : "backward";
 
-	on_line(way);
+	if (!line.delivered || rng_chance(&rng, 50)) /* else the next journey begins there */
+		on_line(way);
 	if (!h.found) {
 		cr_assert_eq(r.end, forward ? TRAVEL_END : TRAVEL_BEGIN, "seed %lu: %s from %ld for %s: end %d at %lu, there is no hit",
 			     seed, way, (long)from, words(), r.end, here());
@@ -590,7 +617,8 @@ Test(timeline, hits_are_where_the_trail_has_them)
 				random_wanted();
 			if (rng_chance(&rng, 25))
 				timeline_goto(&line, rng_below(&rng, trail.end + 3));
-			on_line("before");
+			if (!line.delivered)
+				on_line("before");
 			look_for(forward);
 		}
 		walked += line.walked;
@@ -680,7 +708,7 @@ Test(timeline, a_host_that_watches_disturb_gives_the_right_answer)
 		fake_of(&world.vm->vcpu[0])->quirks.watch_disturbs = 1 + (u32)rng_below(&rng, 6);
 		for (unsigned i = 0; i < 12; i++) {
 			bool forward = rng_chance(&rng, 50);
-			u64 from = timeline_at_end(&line) ? ~0UL : here();
+			struct position from = { timeline_at_end(&line) ? ~0UL : here(), line.delivered };
 			struct hit armed, walk;
 
 			random_wanted();
@@ -806,6 +834,65 @@ Test(timeline, a_branch_leaves_the_run_as_it_was)
 		come_home();
 	}
 	free(was);
+}
+
+/* Nothing is typed, so a branch that nobody has meddled with does what the run does. */
+static void look_along_branches(bool blind)
+{
+	for (u64 n = world_runs(60); seed = seed ? seed + 1 : world_first_seed(), n; n--) {
+		short_plan();
+		plan.supply = 0;
+		plan.closes = true;
+		plan.quit_at_look = 0;
+		cut_it = false;
+		set_out_with(&plan);
+		fake_of(&world.vm->vcpu[0])->quirks.watch_blind = blind;
+		for (unsigned i = 0; i < 12; i++) {
+			struct conditions c = { .watches = wanted.watch, .holds = holds };
+			struct hit h;
+			struct travel r;
+			u64 from;
+
+			random_wanted();
+			c.nwatches = wanted.n;
+			timeline_goto(&line, rng_below(&rng, MAX(trail.end, 1UL)));
+			from = here();
+			if (blind) {
+				struct hit walk;
+
+				wanted.salt = 0;
+				lay_changes();
+				walk = expected_of_walk(true, (struct position){ from, false });
+				may_be_named = walk.watches;
+				h = expected(true, (struct position){ from, false });
+				if (h.found != walk.found || h.at != walk.at)
+					continue; /* what the emulator reaches is seen all the same */
+			}
+			h = expected(true, (struct position){ from, false });
+			h.watches |= may_be_named;
+			cr_assert(timeline_branch(&line));
+			r = timeline_run(&line, true, &c);
+			cr_assert_eq(r.end, h.found ? TRAVEL_HIT : TRAVEL_END, "seed %lu: a branch from %lu for %s: end %d at %lu, not %lu", seed, from,
+				     words(), r.end, here(), h.at);
+			cr_assert_eq(here(), h.found ? h.at : trail.end, "seed %lu: a branch from %lu for %s: at %lu, not %lu", seed, from,
+				     words(), here(), h.at);
+			cr_assert(!h.found || h.watches >> r.watch & 1, "seed %lu: watch %u of %x", seed, r.watch, h.watches);
+			may_be_named = 0;
+		}
+		timeline_goto(&line, 0);
+		on_line("back from all branches");
+		come_home();
+	}
+}
+
+Test(timeline, a_branch_nobody_meddles_with_meets_what_the_run_meets)
+{
+	look_along_branches(false);
+}
+
+Test(timeline, a_branch_on_a_host_that_misses_watches_is_walked)
+{
+	look_along_branches(true);
 }
 
 Test(timeline, a_recording_that_cannot_be_read_fails_the_journey_and_no_other)
