@@ -96,6 +96,9 @@ ok 'back, to the beginning, to the end, and back'
 [ -n "$(digest 1)" ] && [ "$(digest 1)" = "$(digest 2)" ]; ok 'the machine at one point is the same, whichever way one came'
 grep -q detached "$tmp/gdb"; ok 'gdb detaches'
 
+gdb_on -ex stepi -ex 'set $x = $pc' "${W[@]}" -ex reverse-stepi -ex 'break *$x' -ex continue "${W[@]}" -ex delete -ex detach
+[ "$(point 1)" -gt "$n" ] && [ "$(point 2)" = "$(point 1)" ]; ok "a breakpoint just where it had come to, at $(point 1)" || evidence
+
 # ---- at its prompt ----
 
 wait_for "$tmp/a.out" "$prompt" $pid; ok 'the machine goes on to its prompt'
