@@ -273,7 +273,7 @@ bool timeline_branched(const struct timeline *t)
 
 /* --- 4  running to a condition --------------------------------------------------------- */
 
-#define CROWD 512            /* hits in a stretch, after which a shorter one is looked at */
+#define CROWD 512            /* hits in a stretch, after which its second half is looked at first */
 #define CROWDED_INSNS 8192   /* a stretch this short is looked at to its end */
 
 struct travel arrive(struct timeline *t, const struct scan *s)
@@ -311,7 +311,7 @@ static struct travel run_back(struct timeline *t, const struct conditions *c)
 	u64 here = t->vm->now.count, to = at_end ? NO_STOP : here, known = at_end ? t->end_digest : 0;
 	struct scan s = { .c = c, .high = at_end ? NO_STOP : here };
 	struct checkpoint *from;
-	u64 crowded = NO_STOP; /* where the stretch began that was too crowded, and is divided now */
+	u64 crowded = NO_STOP; /* where a stretch begins that is too crowded, and cannot be divided */
 
 	if (t->at_frontier && t->mid_idle) { /* to where a stop at this count stands */
 		if (go_to(t, here) != STOPPED_AT_COUNT)
@@ -328,15 +328,13 @@ static struct travel run_back(struct timeline *t, const struct conditions *c)
 		t->off_line = true;
 		if (!scan_stretch(t, &s, low, to, &known))
 			break;
-		if (s.crowded) { /* an undisturbed run leaves checkpoints closer together */
+		if (s.crowded) {
 			s.found = false;
-			crowded = low;
 			t->off_line = false;
-			/* By way of the end's count: a journey to NO_STOP leaves none. */
-			if (!go_back(t, checkpoint_before(t->cs, low)) ||
-			    travel_to(t, to == NO_STOP ? t->end_count : to) == STOPPED_ON_WAY ||
-			    (!timeline_at_end(t) && travel_to(t, to) == STOPPED_ON_WAY))
+			if (!go_back(t, checkpoint_before(t->cs, low)) || travel_to(t, low + insns / 2) == STOPPED_ON_WAY)
 				break;
+			if (!checkpoint_take(t->cs))
+				crowded = low;
 			continue;
 		}
 		if (s.found)

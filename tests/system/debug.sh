@@ -4,6 +4,7 @@
 # recordings must be what they were, and replay identically.
 # shellcheck disable=SC2016 # gdb expands
 . "$(dirname "$0")/lib.sh"
+append=$full_boot # the points below are its
 . "$(dirname "$0")/gdb.sh"
 stray=$root/build/guests/stray.elf
 [ -r "$stray" ] || { echo "debug: $stray: not there; run 'make tiny-guests'" >&2; exit 2; }

@@ -3,6 +3,7 @@
 # replayed, forked again, debugged across the point where they left; many by their seeds; and
 # parents that have moved, gone, or are others.
 . "$(dirname "$0")/lib.sh"
+append=$full_boot # the points below are its
 cd "$tmp" || exit 1
 export HOME=$tmp # nobody's .gdbinit
 

@@ -56,7 +56,7 @@ ask() { # COMMAND...
 # Sets $count, $rip, $digest, $at_end, $branched and gdb's own opinion $gdb_rip.
 where_is_it() {
 	local line
-	ask 'monitor where' 'monitor digest' 'output/x (unsigned long) $rip' || return
+	ask 'monitor where' 'monitor digest' 'select-frame 0' 'output/x (unsigned long) $rip' || return
 	at_end=false branched=false count='' rip='' digest='' gdb_rip=''
 	while IFS= read -r line; do
 		case $line in

@@ -6,9 +6,9 @@
 # the size QEMU gave its software TLB, which follows host time [docs/CAVEATS.md].
 #
 # Each guest is recorded once and replayed N times (1): those must be identical.  Replays with
-# --perturb (PERTURBED, 1) stop elsewhere on purpose; how many of them differ is only reported.
+# --perturb (PERTURBED, 0) stop elsewhere on purpose; how many of them differ is only reported.
 . "$(dirname "$0")/lib.sh"
-n=${1:-1} perturbed=${2:-1}
+n=${1:-1} perturbed=${2:-0}
 patience_s=1800
 summary=()
 
@@ -47,11 +47,11 @@ differs() { # NAME
 }
 
 for mem in 80M 96M; do
-	guest "pressure-$mem" "$tmp/nothing" --mem $mem --append 'console=ttyS0 workload=pressure'
+	guest "pressure-$mem" "$tmp/nothing" --mem $mem --append "$append workload=pressure"
 	sed -n 's/\r$//; s/^\(pg[a-z_]* \|pswp[a-z]* \|oom_kill \)/# &/p' "$tmp/p.out"
 	awk '/^pswpout|^pgscan_(kswapd|direct)/ { sum += $2 } END { exit sum < 1000 }' "$tmp/p.out"
 	ok "pressure-$mem: it aged and swapped pages"
 done
-guest clear_refs "$tmp/refs" --append 'console=ttyS0 quiet'
+guest clear_refs "$tmp/refs" --append "$append quiet"
 printf '# %s\n' "${summary[@]}"
 finish

@@ -6,7 +6,7 @@ n=${1:-3} r=${2:-3}
 
 printf 'uname -a\nls /proc\npoweroff -f\n' > "$tmp/typed"
 run "$reprise" record -o "$tmp/pipe.rpl" --kernel "$kernel" --initrd "$initrd" \
-	--append "$append" < "$tmp/typed"
+	--append "$full_boot" < "$tmp/typed"
 cp "$tmp/out" "$tmp/pipe.out"
 is 0 'powered off' && grep -q '^Linux .*x86_64' "$tmp/pipe.out" && grep -q cpuinfo "$tmp/pipe.out"; ok 'Linux recorded, its commands from a pipe'
 "$reprise" verify "$tmp/pipe.rpl" > /dev/null 2> "$tmp/err"; ok 'its recording is complete'

@@ -3,7 +3,7 @@
 # each, on a tiny kernel and on Linux.  After every one the point, RIP and the digest of the whole
 # machine are noted; then a plain replay, which knows nothing of going back, says what they are there.
 #
-# -n N: N sessions, tiny kernels and Linux by turns, each with a seed of its own.
+# -n N: N sessions, tiny kernels and Linux by turns, each with a seed of its own, JOBS (one a processor) at a time.
 #
 # Environment: RECORDINGS (a directory with linux.rpl, so that it need not be made),
 # SESSIONS ("tiny linux": which), LINUX_OPS (as many there: 30 where none are asked for).
@@ -17,7 +17,7 @@ TEST_SEED=${1:-${TEST_SEED:-}}
 ops=${2:-300}
 linux_ops=${LINUX_OPS:-${2:-30}}
 sessions=${SESSIONS:-tiny linux}
-soft_s=25 hard_s=100 # then gdb is interrupted; and then it hangs
+soft_s=10 hard_s=100 # then gdb is interrupted; and then it hangs
 name='' command='' happened='' op=0 nproblems=0 ninterrupted=0 interrupted=false was_end=false direction=forward go=continue
 
 # ---- what is drawn ----
@@ -258,22 +258,32 @@ session() { # NAME OPS RECORDING DEBUG-OPTIONS...
 recordings=$(realpath -m "${RECORDINGS:-$tmp}")
 linux_recording() {
 	[ -r "$recordings/linux.rpl" ] || "$reprise" record -q --checkpoints -o "$recordings/linux.rpl" --kernel "$kernel" --initrd "$initrd" \
-		--append "$append" <<< 'echo hello; cat /proc/uptime; poweroff -f' > /dev/null
+		--append "$append quiet" <<< 'echo hello; cat /proc/uptime; poweroff -f' > /dev/null
 }
-for ((round = 1; round <= rounds; round++)); do
-	draw 1000000; seed=$drawn
-	[ $((round % 2)) = 0 ] && kind=linux || kind=tiny
+one_round() { # ROUND KIND SEED
+	RECORDINGS=$recordings SESSIONS=$2 LINUX_OPS=$ops timeout -k 10 3600 "$0" "$3" "$ops" > "$tmp/round$1" 2>&1
+	echo $? > "$tmp/status$1"
+}
+if [ "$rounds" != 0 ]; then
 	linux_recording
-	RECORDINGS=$recordings SESSIONS=$kind timeout -k 10 3600 "$0" "$seed" "$ops" > "$tmp/round" 2>&1
-	good=$?
-	what=$(sed -n 's/^ok [0-9]* - \(.*\): each went.*/\1/p' "$tmp/round")
-	result $good "round $round of $rounds, $kind, seed $seed: $what" || sed 's/^/# /' "$tmp/round"
-done
+	for ((round = 1; round <= rounds; round++)); do
+		draw 1000000; seed=$drawn
+		[ $((round % 2)) = 0 ] && kind=linux || kind=tiny
+		while [ "$(jobs -pr | wc -l)" -ge "${JOBS:-$(nproc)}" ]; do wait -n; done
+		echo "# round $round of $rounds, $kind, seed $seed: begins"
+		one_round "$round" $kind "$seed" &
+	done
+	wait
+	for ((round = 1; round <= rounds; round++)); do
+		what=$(sed -n 's/^ok [0-9]* - \(.*\): each went.*/\1/p; s/^# reverse: TEST_SEED=\(.*\)/seed \1/p' "$tmp/round$round" | tr '\n' ' ')
+		result "$(cat "$tmp/status$round")" "round $round of $rounds: $what" || sed 's/^/# /' "$tmp/round$round"
+	done
+fi
 [ "$rounds" = 0 ] || finish
 draw 2
 case $drawn in
 0) tiny=hlt words='batch tick=20' ;;
-1) tiny=stray words='hot insns=5000000' ;;
+1) tiny=stray words='hot insns=1000000' ;;
 esac
 elf=$root/build/guests/$tiny.elf
 case $sessions in *tiny*)
