@@ -117,7 +117,7 @@ static bool check_selftest(const struct options *given)
 	u64 started = host_ms();
 	bool ran;
 
-	buf_printf(&m.head, "machine=1\nmem_bytes=%llu\nncpus=1\n", (unsigned long long)SELFTEST_MEM);
+	buf_printf(&m.head, "machine=1\ndigest_version=2\nmem_bytes=%llu\nncpus=1\n", (unsigned long long)SELFTEST_MEM);
 	buf_printf(&conf, "mode=selftest\n");
 	s.bundle_fd = machine_bundle(&m, &conf, &s.bundle_bytes);
 	buf_free(&conf);

@@ -139,7 +139,7 @@ static void put_kept(struct printer *p, const struct summary *s)
 static void put_more(struct printer *p, const struct summary *s)
 {
 	static const char *const numbers[] = {
-		"machine", "mem_bytes", "ncpus", "seed", "rtc_epoch_s", "ns_per_insn", "poll_insns", "epoch_insns",
+		"machine", "digest_version", "mem_bytes", "ncpus", "seed", "rtc_epoch_s", "ns_per_insn", "poll_insns", "epoch_insns",
 		"limit_insns", "limit_vtime_ns",
 	};
 	static const char *const texts[] = { "append", "kernel", "kernel_xxh64", "initrd", "initrd_xxh64" };

@@ -26,6 +26,20 @@ void cpu_state_reset(struct cpu_state *s)
 	write_bytes_le(s->fx + 28, 4, 0xffff);
 }
 
+/*
+ * BT and its kin leave OF and AF undefined [APM3 BT], and TCG computes them from what
+ * the same translated block holds before: so where the guest was stopped decides what
+ * they are, until the next instruction that sets them.  No digest holds them; else two
+ * ways to one point would seem to lead to different machines.
+ */
+static void walk_flags(struct state_walk *w, u64 *rflags)
+{
+	u64 defined = *rflags & ~(u64)(RFLAGS_OF | RFLAGS_AF);
+	bool all = w->mode != STATE_DIGEST || w->all_flags;
+
+	state_field(w, "rflags", all ? rflags : &defined, 8);
+}
+
 void cpu_state_walk(struct cpu_state *s, struct state_walk *w)
 {
 	static const char *const gpr[NGPR] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
@@ -41,7 +55,7 @@ void cpu_state_walk(struct cpu_state *s, struct state_walk *w)
 	for (int i = 0; i < NGPR; i++)
 		state_field(w, gpr[i], &s->gpr[i], 8);
 	STATE(w, s, rip);
-	STATE(w, s, rflags);
+	walk_flags(w, &s->rflags);
 	STATE(w, s, interrupt_shadow);
 	STATE(w, s, cpl);
 	STATE(w, s, halted);

@@ -31,6 +31,7 @@ struct state_walk {
 	size_t size;     /* SAVE: room in buf; LOAD: bytes in it */
 	size_t pos;      /* SAVE, LOAD: bytes so far */
 	u64 digest;      /* DIGEST: running value */
+	bool all_flags;  /* DIGEST: OF and AF, too [cpustate.c] */
 	const char *section;
 	void (*visit)(void *ctx, const char *section, const char *field, const void *data, size_t size);
 	void *visit_ctx;

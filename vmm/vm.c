@@ -95,6 +95,7 @@ u64 vm_digest(struct vm *vm)
 	struct state_walk w = state_digest();
 	u64 memory;
 
+	w.all_flags = vm->config.digest_all_flags;
 	for (unsigned i = 0; i < vm->config.ncpus; i++)
 		vm->virt->save(&vm->vcpu[i], PART_ALL);
 	vm_state_walk(vm, &w);

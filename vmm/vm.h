@@ -34,6 +34,7 @@ struct vm_config {
 	u64 epoch_insns;      /* digests are taken every so many; a multiple of poll_insns */
 	u64 limit_insns;      /* NO_STOP: none */
 	u64 limit_vtime_ns;
+	bool digest_all_flags; /* as recordings before digest_version=2 [docs/RECORDING.md 4] */
 };
 
 /* An exception waiting to be delivered to a vCPU. */

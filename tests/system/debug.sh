@@ -237,6 +237,20 @@ start_gdb "$tmp/modules" "$tmp/modules.rpl" --symbols "$modules"
 says 'symbols at' 'modules beside the kernel, by themselves' 'info symbol mod_work' modules
 leave_gdb
 
+# ---- flags that an instruction leaves undefined: the way to a point is not to be seen there ----
+
+"$reprise" record -q -o "$tmp/bits.rpl" --mem 64M --kernel "$root/build/guests/bits.elf" < /dev/null > /dev/null
+start_gdb "$tmp/bits" "$tmp/bits.rpl" --symbols "$root/build/guests/bits.elf" --at begin
+ask 'break turn' continue continue continue delete
+where_is_it
+turn=$count
+stepped='' gone_to=''
+for ((i = 1; i <= 16; i++)); do ask stepi; where_is_it; stepped+="$count $digest "; done
+for ((i = 1; i <= 16; i++)); do ask 'monitor goto begin' "monitor goto $((turn + i))" reprise-moved; where_is_it; gone_to+="$count $digest "; done
+[ "${stepped%% *}" = $((turn + 1)) ] && [ "$stepped" = "$gone_to" ]; ok 'behind BT: the same machine, stepped there or gone there' ||
+	printf '# %s\n# %s\n' "$stepped" "$gone_to"
+leave_gdb
+
 # ---- --listen, and what is refused ----
 
 "$reprise" debug --listen 127.0.0.1:0 "$tmp/tiny.rpl" > "$tmp/listen" 2> "$tmp/err" &

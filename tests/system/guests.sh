@@ -77,7 +77,7 @@ guest() {
 }
 
 input=/dev/null
-for name in rep smc irqs shadow faults tlb storm tsc fpu modes mixture; do
+for name in rep smc irqs shadow faults tlb storm tsc fpu modes mixture bits; do
 	guest $name '' 0 "^$name: ok"
 done
 guest stray 'good insns=1000000' 0 '^stray: ok'

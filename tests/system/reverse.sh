@@ -3,7 +3,8 @@
 # each, on a tiny kernel and on Linux.  After every one the point, RIP and the digest of the whole
 # machine are noted; then a plain replay, which knows nothing of going back, says what they are there.
 #
-# -n N: N sessions, tiny kernels and Linux by turns, each with a seed of its own, JOBS (one a processor) at a time.
+# -n N: N sessions, every fifth on Linux (LINUX_EVERY, 5), each with a seed of its own, JOBS (one a
+# processor) at a time.
 #
 # Environment: RECORDINGS (a directory with linux.rpl, so that it need not be made),
 # SESSIONS ("tiny linux": which), LINUX_OPS (as many there: 30 where none are asked for).
@@ -268,7 +269,7 @@ if [ "$rounds" != 0 ]; then
 	linux_recording
 	for ((round = 1; round <= rounds; round++)); do
 		draw 1000000; seed=$drawn
-		[ $((round % 2)) = 0 ] && kind=linux || kind=tiny
+		[ $((round % ${LINUX_EVERY:-5})) = 0 ] && kind=linux || kind=tiny
 		while [ "$(jobs -pr | wc -l)" -ge "${JOBS:-$(nproc)}" ]; do wait -n; done
 		echo "# round $round of $rounds, $kind, seed $seed: begins"
 		one_round "$round" $kind "$seed" &
