@@ -4,7 +4,7 @@
  * module, then another, too, which has no file.
  *
  * The types have Linux's names and as many of its members as are looked at
- * [Linux include/linux/module.h, kernel/module/sysfs.c].  The module's code is
+ * (Linux 6.1, include/linux/module.h and kernel/module/sysfs.c).  The module's code is
  * mod-one.c's, put here as bytes: this kernel has no symbol for it.
  */
 #include "guest.h"

@@ -9,8 +9,9 @@
  *   sleep:MS      looks on for so long
  *   file:NAME     waits until a file of that name exists
  *   end           waits until the program has ended and the terminal is closed
- * What the program writes goes to standard output.  Each expect says how long it took on
- * standard error: "seen TEXT after N ms, N ms since the start".  The exit status is the
+ * What the program writes goes to standard output.  On standard error each send says when it
+ * began, "sent at N ms" since the start, and each expect how long it took: "seen TEXT after N ms,
+ * N ms since the start".  The exit status is the
  * program's (128 + its signal); 124 when a step took longer than SECONDS (120), 125 when the
  * program ended too early.  A program left over is killed.
  */
@@ -130,6 +131,7 @@ static void step(struct run *r, const char *s)
 	if (!strncmp(s, "expect:", 7)) {
 		expect(r, s + 7);
 	} else if (!strncmp(s, "send:", 5)) {
+		fprintf(stderr, "sent at %lld ms\n", begin - r->started); /* at the earliest */
 		type(r, s + 5);
 	} else if (!strncmp(s, "sleep:", 6)) {
 		while (now_ms() - begin < atoll(s + 6) && look(r, 20))
