@@ -7,7 +7,7 @@
 
 const char guest_name[] = "mixture";
 
-#define ROUNDS 20000
+#define ROUNDS 8000
 #define TIMER 0x40
 #define HOLE 0x40000000UL
 #define AREA 0x1000000UL

@@ -12,7 +12,7 @@
 
 const char guest_name[] = "shadow";
 
-#define INTERRUPTS 60000
+#define INTERRUPTS 24000
 #define TIMER 0x40
 
 extern u8 loop_start[], loop_end[];

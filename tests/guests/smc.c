@@ -14,7 +14,7 @@
 
 const char guest_name[] = "smc";
 
-#define ROUNDS 700
+#define ROUNDS 400
 #define TIMER 0x40
 #define ALIAS 0x40000000UL /* a second mapping of this image's first 2 MiB */
 

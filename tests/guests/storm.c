@@ -6,7 +6,7 @@
 
 const char guest_name[] = "storm";
 
-#define TOTAL 30000 /* interrupts of all timers */
+#define TOTAL 15000 /* interrupts of all timers */
 enum { LAPIC_VECTOR = 0xf0, PIT_VECTOR = 0x30, RTC_VECTOR = 0x78 };
 
 static volatile u64 lapic_ticks, pit_ticks, rtc_ticks, total;

@@ -8,7 +8,7 @@
 
 const char guest_name[] = "tsc";
 
-#define ROUNDS 4000
+#define ROUNDS 2000
 #define MSR_TSC 0x10
 #define MSR_TSC_ADJUST 0x3b
 
