@@ -102,10 +102,10 @@ static void store(struct stored_writer *s)
 	vm_state_walk(s->vm, &w);
 	if (w.error || rec_commit(s->w, false))
 		return;
-	if (full)
-		s->since_full = 0;
 	put_begin(s, full, digest);
 	put_pages(s, full);
+	if (full)
+		s->since_full = 0; /* its own pages are no reason for the next */
 	begin_part(s, STORED_STATE);
 	memcpy(s->part + s->fill, s->state, w.pos);
 	s->fill += (u32)w.pos;

@@ -264,6 +264,7 @@ linux_recording() {
 one_round() { # ROUND KIND SEED
 	RECORDINGS=$recordings SESSIONS=$2 LINUX_OPS=$ops timeout -k 10 3600 "$0" "$3" "$ops" > "$tmp/round$1" 2>&1
 	echo $? > "$tmp/status$1"
+	echo "# round $1: status $(cat "$tmp/status$1"), $(sed -n 's/^ok [0-9]* - \(.*\): each went.*/\1/p' "$tmp/round$1")"
 }
 if [ "$rounds" != 0 ]; then
 	linux_recording

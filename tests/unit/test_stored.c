@@ -46,6 +46,7 @@ struct place {
 	u64 offset, chain;          /* of the full one it builds on */
 	struct stored_point p;
 	u64 read_on;                /* behind it */
+	u64 pages;                  /* it holds */
 };
 
 /* What a host command finds in the file: all that are whole. */
@@ -56,6 +57,7 @@ static unsigned find(struct world_medium *m, struct place *list)
 	struct stored_point p = { 0 };
 	struct place full = { 0 };
 	unsigned n = 0;
+	u64 pages = 0;
 
 	cr_assert(!rec_reader_open(&r, &ops));
 	while (!rec_next_chunk(&r)) {
@@ -63,9 +65,11 @@ static unsigned find(struct world_medium *m, struct place *list)
 
 		if (part == STORED_BEGIN && p.full)
 			full = (struct place){ .offset = r.chunk.offset, .chain = r.chunk_chain };
+		pages = part == STORED_BEGIN ? 0 : pages + (part == STORED_PAGES ? r.chunk.size / PAGE_SIZE : 0);
 		if (part == STORED_STATE && n < POINTS_MAX) {
 			list[n] = full;
 			list[n].read_on = r.end;
+			list[n].pages = pages;
 			list[n++].p = p;
 		}
 	}
@@ -147,7 +151,7 @@ Test(stored, a_run_that_leaves_checkpoints_is_the_run_without)
 Test(stored, from_each_of_them_the_run_goes_on_as_it_did)
 {
 	static struct place list[POINTS_MAX];
-	unsigned resumed = 0, partial = 0, ends = 0;
+	unsigned resumed = 0, partial = 0, ends = 0, again = 0;
 
 	for (u64 seed = world_first_seed(), n = world_runs(150); n; n--, seed++) {
 		struct world_medium m;
@@ -157,10 +161,14 @@ Test(stored, from_each_of_them_the_run_goes_on_as_it_did)
 			continue;
 		points = find(&m, list);
 		cr_assert_geq(points, 1, "seed %lu: not even one of the end", seed);
-		for (unsigned i = 0; i < points; i++) {
+		for (u64 i = 0, since = 0; i < points; i++) {
 			const struct stored_point *p = &list[i].p;
 
 			cr_assert(i || p->full, "seed %lu: the first is not full", seed);
+			cr_assert(!i || !p->full || since > list[i].pages, "seed %lu: checkpoint %lu is full, %lu pages of them behind only %lu",
+				  seed, i, list[i].pages, since);
+			again += i && p->full;
+			since = p->full ? 0 : since + list[i].pages;
 			cr_assert(p->end || p->at.count % plan.config.epoch_insns, "seed %lu: at the end of an epoch", seed);
 			if (p->end) {
 				cr_assert(i == points - 1 && p->digest == a.digest && !execpoint_cmp(&p->at, &a.vm->now), "seed %lu: the end", seed);
@@ -168,18 +176,18 @@ Test(stored, from_each_of_them_the_run_goes_on_as_it_did)
 				continue;
 			}
 			world_replay(&b, &plan, &m);
-			cr_assert_eq(resume(&b, &list[i]), OK, "seed %lu: checkpoint %u of %u", seed, i, points);
-			cr_assert_eq(vm_digest(b.vm), p->digest, "seed %lu: checkpoint %u at %lu has another digest", seed, i, p->at.count);
-			cr_assert(!execpoint_cmp(&b.vm->now, &p->at), "seed %lu: checkpoint %u stands elsewhere", seed, i);
+			cr_assert_eq(resume(&b, &list[i]), OK, "seed %lu: checkpoint %lu of %u", seed, i, points);
+			cr_assert_eq(vm_digest(b.vm), p->digest, "seed %lu: checkpoint %lu at %lu has another digest", seed, i, p->at.count);
+			cr_assert(!execpoint_cmp(&b.vm->now, &p->at), "seed %lu: checkpoint %lu stands elsewhere", seed, i);
 			world_run(&b);
 			cr_assert(b.vm->outcome == a.vm->outcome && b.digest == a.digest && !execpoint_cmp(&b.vm->now, &a.vm->now),
-				  "seed %lu: from checkpoint %u at %lu: outcome %d, not %d, at %lu, not %lu: %s", seed, i, p->at.count,
+				  "seed %lu: from checkpoint %lu at %lu: outcome %d, not %d, at %lu, not %lu: %s", seed, i, p->at.count,
 				  b.vm->outcome, a.vm->outcome, b.vm->now.count, a.vm->now.count,
 				  b.replay.diverged.found ? b.replay.diverged.what : "");
 			cr_assert(b.host.output_size <= a.host.output_size && (!b.host.output_size ||
 				  !memcmp(b.host.output, a.host.output + a.host.output_size - b.host.output_size, b.host.output_size)),
-				  "seed %lu: from checkpoint %u: another console", seed, i);
-			cr_assert_eq(b.replay.epochs, a.vm->stats.epochs, "seed %lu: from checkpoint %u: other numbers of epochs", seed, i);
+				  "seed %lu: from checkpoint %lu: another console", seed, i);
+			cr_assert_eq(b.replay.epochs, a.vm->stats.epochs, "seed %lu: from checkpoint %lu: other numbers of epochs", seed, i);
 			resumed++;
 			partial += !p->full;
 			world_free(&b);
@@ -187,8 +195,8 @@ Test(stored, from_each_of_them_the_run_goes_on_as_it_did)
 		world_free(&a);
 		medium_free(&m);
 	}
-	cr_assert(getenv("REPRISE_SIM_SEED") || (resumed > 100 && partial > 50 && ends > 50), "%u resumed, %u of them partial, %u ends",
-		  resumed, partial, ends);
+	cr_assert(getenv("REPRISE_SIM_SEED") || (resumed > 100 && partial > 50 && ends > 50 && again), "%u resumed, %u of them partial, %u ends, %u full again",
+		  resumed, partial, ends, again);
 }
 
 /* A page that is another one, checksums and all: the digest says so. */
