@@ -418,8 +418,6 @@ static enum stopped search_part(struct timeline *t, struct scan *s, u64 to)
 		if (t->vm->watch_blind || (t->interrupted && npasses > 1))
 			break;
 	}
-	if (!npasses)
-		return run_until(t, to);
 	if (t->interrupted && (npasses > 1 || at.watch < s->c->nwatches)) { /* not all of it has been looked at */
 		s->found = false;
 		to_begin_of_part(t, &then);
@@ -444,6 +442,8 @@ enum stopped scan_branch(struct timeline *t, struct scan *s)
 {
 	enum stopped how = STOPPED_AT_COUNT;
 
+	if (!s->c->nwatches)
+		return run_until(t, NO_STOP);
 	while (how == STOPPED_AT_COUNT && !s->found) {
 		if (!checkpoint_fill(t->cs, &t->part)) {
 			timeline_fail(t, "no memory to go along the branch; give more with --timeline-mem");
