@@ -187,10 +187,40 @@ void packet_binary(struct packets *p, const void *data, size_t n)
 	}
 }
 
+/*
+ * Runs of one character as that, '*' and a count [GDB Manual E.1 Overview]: registers and
+ * memory are zeros for the most part, and each byte on the wire costs microseconds.  The
+ * count is a printable character, of n repeats that with the value n + 29; '#' and '$' it
+ * must not be.
+ */
+static size_t shorten(char *s, size_t n)
+{
+	size_t out = 0, repeats;
+
+	for (size_t i = 0; i < n; i += repeats + 1) {
+		char c = s[i];
+
+		for (repeats = 0; i + repeats + 1 < n && s[i + repeats + 1] == c && repeats < 97;)
+			repeats++;
+		if (repeats + 29 == '#' || repeats + 29 == '$')
+			repeats = '"' - 29;
+		s[out++] = c;
+		if (repeats >= 3) {
+			s[out++] = '*';
+			s[out++] = (char)(repeats + 29);
+		} else {
+			for (size_t k = 0; k < repeats; k++)
+				s[out++] = c;
+		}
+	}
+	return out;
+}
+
 void packet_send(struct packets *p)
 {
 	u8 sum = 0;
 
+	p->nout = 1 + shorten(p->out + 1, p->nout - 1);
 	for (size_t i = 1; i < p->nout; i++)
 		sum = (u8)(sum + (u8)p->out[i]);
 	p->out[p->nout++] = '#';

@@ -119,6 +119,24 @@ static void frame(struct rig *r, const char *body, size_t n)
 	feed(r, tail, 3);
 }
 
+/* A packet as it was meant: runs are on the wire as a character, '*' and how often it is repeated, plus 29. */
+static size_t expand(const char *from, size_t n, char *to)
+{
+	size_t out = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (from[i] != '*') {
+			to[out++] = from[i];
+			continue;
+		}
+		cr_assert(i && i + 1 < n && from[i + 1] >= 29 + 3 && from[i + 1] <= 126 && from[i + 1] != '#' && from[i + 1] != '$',
+			  "a run of %02x", from[i + 1]);
+		for (int k = from[++i] - 29; k; k--, out++)
+			to[out] = to[out - 1];
+	}
+	return out;
+}
+
 /* Takes the frames off what came out, checking sums; packets of words for the user go to r->said. */
 static char *bodies(struct rig *r)
 {
@@ -139,15 +157,17 @@ static char *bodies(struct rig *r)
 		cr_assert_eq(sscanf(r->out + i, "#%02x", &sum), 1);
 		cr_assert_eq(sum, real);
 		if (r->out[from] == 'O' && r->out[from + 1] != 'K') {
-			for (size_t k = from + 1; k < i; k += 2) {
-				sscanf(r->out + k, "%02x", &sum);
+			static char words[1 << 13];
+			size_t nwords = expand(r->out + from, i - from, words);
+
+			for (size_t k = 1; k < nwords; k += 2) {
+				sscanf(words + k, "%02x", &sum);
 				r->said[nsaid++] = (char)sum;
 			}
 		} else {
 			if (n)
 				text[n++] = '|';
-			memcpy(text + n, r->out + from, i - from);
-			n += i - from;
+			n += expand(r->out + from, i - from, text + n);
 		}
 		i += 2;
 	}
