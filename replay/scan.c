@@ -385,11 +385,12 @@ static bool to_begin_of_part(struct timeline *t, const struct live_boundary *the
 	return false;
 }
 
-/* To a hit of the part, by its watch alone. */
+/* To a hit of the part, by its watch alone; or by two, where two lie at this count: the one met first it is. */
 static enum stopped to_hit(struct timeline *t, struct scan *s)
 {
-	const struct watch w = { s->c->watches[s->watch].kind, s->linear, 1 };
-	const struct conditions c = { .watches = w.kind == WATCH_EXEC ? &w : &s->c->watches[s->watch], .nwatches = 1 };
+	const struct watch *w = s->c->watches;
+	const struct watch two[2] = { w[s->watch], w[s->twice ? s->other_watch : s->watch] };
+	const struct conditions c = { .watches = two, .nwatches = s->twice ? 2 : 1 };
 	struct scan again = { .c = &c, .forward = true, .low = s->count, .high = s->count + 1, .max_hits = NO_STOP,
 			      .begun = s->begun, .begun_at = s->begun_at };
 	struct cursor at = { 0 };
@@ -398,9 +399,15 @@ static enum stopped to_hit(struct timeline *t, struct scan *s)
 
 	while (next_pass(t->vm, &again, &at)) {
 		how = run_armed(t, &again, s->count + 1);
-		if (again.found || !to_begin_of_part(t, &then))
+		if (again.found || t->interrupted || !to_begin_of_part(t, &then))
 			break;
 	}
+	s->found = again.found;
+	if (!again.found)
+		return STOPPED_ON_WAY;
+	if (again.watch)
+		s->watch = s->other_watch;
+	s->linear = again.linear;
 	return how;
 }
 
@@ -415,7 +422,7 @@ static enum stopped search_part(struct timeline *t, struct scan *s, u64 to)
 		if (npasses++ && !to_begin_of_part(t, &then))
 			return STOPPED_ON_WAY;
 		how = run_armed(t, s, s->found ? MIN(to, s->count + 1) : to);
-		if (t->vm->watch_blind || (t->interrupted && npasses > 1))
+		if (t->vm->watch_blind || t->interrupted)
 			break;
 	}
 	if (t->interrupted && (npasses > 1 || at.watch < s->c->nwatches)) { /* not all of it has been looked at */
@@ -431,7 +438,10 @@ static enum stopped search_part(struct timeline *t, struct scan *s, u64 to)
 		how = walk_to(t, s, to);
 		if (!s->found || s->count == t->vm->now.count)
 			return how;
-		return to_begin_of_part(t, &then) ? run_until(t, s->count) : STOPPED_ON_WAY; /* before it, not behind */
+		if (to_begin_of_part(t, &then)) /* before it, not behind */
+			how = run_until(t, s->count);
+		s->found = t->vm->now.count == s->count && !t->trouble[0];
+		return s->found ? how : STOPPED_ON_WAY;
 	}
 	if (s->found && npasses > 1)
 		return to_begin_of_part(t, &then) ? to_hit(t, s) : STOPPED_ON_WAY;

@@ -92,12 +92,14 @@ define modules
   else
     reprise-forget-modules
     set $_entry = modules.next
-    while $_entry != &modules
+    set $_left = 1000
+    while $_entry != &modules && $_left > 0
       set $_module = (struct module *) ((char *) $_entry - (unsigned long) &((struct module *) 0)->list)
       if $_module->sect_attrs
         reprise-add-module
       end
       set $_entry = $_entry->next
+      set $_left = $_left - 1
     end
   end
 end
@@ -109,17 +111,49 @@ Asked again at another point, it forgets those that are not there.  The kernel's
 symbols, with debug information, must be loaded before.
 end
 
+# Names are the guest's, and become part of commands: nothing but letters, digits, _ and . may.
+define reprise-check-name
+  set $_plain = 1
+  set $_k = 0
+  while $_plain && $_name[$_k] != 0
+    set $_c = $_name[$_k]
+    if !(($_c >= 'a' && $_c <= 'z') || ($_c >= 'A' && $_c <= 'Z') || ($_c >= '0' && $_c <= '9') || $_c == '_' || $_c == '.')
+      set $_plain = 0
+    end
+    set $_k = $_k + 1
+    if $_k == sizeof($_name)
+      set $_plain = 0
+      set $_k = 0
+    end
+  end
+end
+document reprise-check-name
+For modules: whether $_name is a plain name, in $_plain.
+end
+
 define reprise-add-module
-  eval "set $_file = \"%s/%s.ko\"", $reprise_modules, $_module->name
-  eval "shell test -r '%s'", $_file
-  if $_shell_exitcode == 0
+  set $_name = $_module->name
+  set $_module_name = $_name
+  set $_there = 0
+  reprise-check-name
+  if $_plain
+    eval "set $_file = \"%s/%s.ko\"", $reprise_modules, $_module_name
+    eval "shell test -r '%s'", $_file
+    set $_there = $_shell_exitcode == 0
+    if !$_there
+      printf "%s: loaded, but no %s.ko was found\n", $_module_name, $_module_name
+    end
+  end
+  if $_there
     eval "set $_command = \"add-symbol-file %s\"", $_file
     set $_i = 0
-    while $_i < $_module->sect_attrs->nsections
+    set $_text = 0
+    while $_i < $_module->sect_attrs->nsections && $_i < 200
       set $_section = &$_module->sect_attrs->attrs[$_i]
-      set $_name = $_section->battr.attr.name
+      set $_name = *(char (*)[32]) $_section->battr.attr.name
+      reprise-check-name
       # .init.* are gone once the module runs; their memory is somebody else's.
-      if !($_name[1] == 'i' && $_name[2] == 'n' && $_name[3] == 'i' && $_name[4] == 't')
+      if $_plain && !($_name[1] == 'i' && $_name[2] == 'n' && $_name[3] == 'i' && $_name[4] == 't')
         eval "set $_command = \"%s -s %s 0x%lx\"", $_command, $_name, $_section->address
         if $_name[1] == 't' && $_name[2] == 'e' && $_name[3] == 'x' && $_name[4] == 't' && $_name[5] == 0
           set $_text = $_section->address
@@ -127,12 +161,13 @@ define reprise-add-module
       end
       set $_i = $_i + 1
     end
-    eval "pipe %s | cat > /dev/null", $_command
-    eval "set $_module_%d = %lu", $_nmodules, $_text
-    set $_nmodules = $_nmodules + 1
-    printf "%s: symbols at 0x%lx\n", $_module->name, $_text
-  else
-    printf "%s: loaded, but no %s.ko was found\n", $_module->name, $_module->name
+    # One without code of its own could not be forgotten again.
+    if $_text != 0
+      eval "pipe %s | cat > /dev/null", $_command
+      eval "set $_module_%d = %lu", $_nmodules, $_text
+      set $_nmodules = $_nmodules + 1
+      printf "%s: symbols at 0x%lx\n", $_module_name, $_text
+    end
   end
 end
 document reprise-add-module

@@ -1,7 +1,7 @@
 /*
  * modules.c - a kernel that keeps a list of loaded modules as Linux does, for those
  * who read it from outside [tools/reprise.gdb]: first it is empty, then it has one
- * module, then another, too, which has no file.
+ * module, then another, too, which has no file, and one with a name for a shell.
  *
  * The types have Linux's names and as many of its members as are looked at
  * (Linux 6.1, include/linux/module.h and kernel/module/sysfs.c).  The module's code is
@@ -48,13 +48,15 @@ extern const u8 mod_text[], mod_text_end[];
 #define MODULE_AT 0x1000000UL
 
 static struct module_sect_attrs sections = {
-	.nsections = 3,
-	.attrs = { { .battr.attr.name = ".init.text" }, { .battr.attr.name = ".text" }, { .battr.attr.name = ".data" } },
+	.nsections = 4,
+	.attrs = { { .battr.attr.name = ".init.text" }, { .battr.attr.name = ".text" }, { .battr.attr.name = ".data" },
+		   { .battr.attr.name = ".x|touch evil;" } },
 };
 static u64 data[8];
 struct list_head modules = { &modules, &modules };
 static struct module one = { .name = "mod_one", .sect_attrs = &sections };
 static struct module two = { .name = "mod_two", .sect_attrs = &sections };
+static struct module evil = { .name = "x';touch evil;'", .sect_attrs = &sections }; /* a guest may call one so */
 
 static void load(struct module *m)
 {
@@ -78,5 +80,6 @@ void guest_main(void)
 	load(&one);
 	mix(work(2));
 	load(&two);
+	load(&evil);
 	check(work(3) == 22);
 }

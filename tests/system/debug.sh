@@ -229,6 +229,7 @@ says 'Breakpoint [0-9]+ at .*mod-one.c' 'a breakpoint in the module, by name' 'b
 says 'mod_work .*=3' 'reverse-continue: its last call' reverse-continue
 says 'mod_work .*=2' 'and the one before' reverse-continue
 says 'mod_one: symbols' 'modules there: only one is loaded' modules
+[ ! -e evil ]; ok "no command of the guest's is run"
 says '^[^_]*$' 'at the start: none' delete 'goto start' modules
 says 'No symbol "mod_work"' 'so their symbols are gone' 'p mod_work'
 leave_gdb

@@ -50,7 +50,7 @@ problem() { # TEXT
 }
 # Does COMMAND in gdb, then notes where the machine is.
 do_() { # COMMAND...
-	was_count=$count was_digest=$digest
+	was_count=$count was_digest=$digest interrupted=false
 	local began
 	began=$(now_ms)
 	command="$*"
