@@ -374,7 +374,8 @@ bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u6
  * be repeated from where it stands.  So each part of it is run once for each
  * pass, and once more to where the first hit was.
  */
-#define PART_INSNS 20000000UL
+#define FIRST_PART_INSNS 65536UL /* each is twice as long as the one before ... */
+#define PART_INSNS 20000000UL    /* ... up to this */
 
 static bool to_begin_of_part(struct timeline *t, const struct live_boundary *then)
 {
@@ -451,6 +452,7 @@ static enum stopped search_part(struct timeline *t, struct scan *s, u64 to)
 enum stopped scan_branch(struct timeline *t, struct scan *s)
 {
 	enum stopped how = STOPPED_AT_COUNT;
+	u64 insns = FIRST_PART_INSNS;
 
 	if (!s->c->nwatches)
 		return run_until(t, NO_STOP);
@@ -459,8 +461,9 @@ enum stopped scan_branch(struct timeline *t, struct scan *s)
 			timeline_fail(t, "no memory to go along the branch; give more with --timeline-mem");
 			return STOPPED_ON_WAY;
 		}
-		how = search_part(t, s, t->vm->now.count + PART_INSNS);
+		how = search_part(t, s, t->vm->now.count + insns);
 		checkpoint_drop(t->cs, &t->part);
+		insns = MIN(2 * insns, PART_INSNS);
 	}
 	return how;
 }

@@ -152,13 +152,17 @@ static enum status find_image(struct machine *m, unsigned i, const struct summar
 enum status machine_from_recording(struct machine *m, const struct summary *s, const struct options *o)
 {
 	enum status st;
-	u64 version;
+	u64 version, digest_version;
 
 	*m = (struct machine){ 0 };
 	buf_add(&m->head, s->head.data, s->head.size);
 	version = conf_u64((const char *)m->head.data, m->head.size, "machine", 0);
+	digest_version = conf_u64((const char *)m->head.data, m->head.size, "digest_version", 1);
 	m->mem_bytes = conf_u64((const char *)m->head.data, m->head.size, "mem_bytes", 0);
-	if (!version || version > 1 + (s->line.n > 0) || !m->mem_bytes) /* 2: the same machine, as a fork */
+	if (digest_version > 2)
+		st = complain(ST_USAGE, "%s: its digests are of version %llu, this reprise has 2; replay it with the reprise that recorded it",
+			      s->path, (unsigned long long)digest_version);
+	else if (!version || version > 1 + (s->line.n > 0) || !m->mem_bytes) /* 2: the same machine, as a fork */
 		st = complain(ST_USAGE, "%s: recorded on machine model %llu, this reprise has model 1; replay it with the reprise that recorded it",
 			      s->path, (unsigned long long)version);
 	else
