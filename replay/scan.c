@@ -14,7 +14,6 @@
  *   2  armed passes
  *   3  instruction by instruction
  *   4  a stretch
- *   5  a branch
  */
 #include "replay/timeline_impl.h"
 
@@ -104,14 +103,8 @@ static u8 piece(u64 at, u64 left)
 	return n;
 }
 
-/* Where in the list of watches, and in the bytes of one, the next pass goes on. */
-struct cursor {
-	unsigned watch;
-	u64 done_bytes;
-};
-
-/* Fills the slots from *at on; false: none is left.  The last slot stays empty when a pair would not fit. */
-static bool next_pass(struct vm *vm, struct scan *s, struct cursor *at)
+/* The last slot stays empty when a pair would not fit. */
+bool scan_next_pass(struct vm *vm, struct scan *s, struct scan_cursor *at)
 {
 	struct vcpu *v = &vm->vcpu[0];
 	unsigned n = 0;
@@ -137,7 +130,7 @@ static bool next_pass(struct vm *vm, struct scan *s, struct cursor *at)
 		}
 		at->done_bytes += slot.size_bytes;
 		if (w->kind == WATCH_EXEC || at->done_bytes >= w->size_bytes)
-			*at = (struct cursor){ .watch = at->watch + 1 };
+			*at = (struct scan_cursor){ .watch = at->watch + 1 };
 	}
 	for (unsigned i = 1; i < vm->config.ncpus; i++)
 		memcpy(vm->vcpu[i].watch, v->watch, sizeof(v->watch));
@@ -153,8 +146,7 @@ static void disarm(struct vm *vm)
 	}
 }
 
-/* Runs with the slots armed until `to`, or a forward scan has its hit. */
-static enum stopped run_armed(struct timeline *t, struct scan *s, u64 to)
+enum stopped scan_run_armed(struct timeline *t, struct scan *s, u64 to)
 {
 	struct vm *vm = t->vm;
 	enum stopped how;
@@ -182,10 +174,10 @@ bool executes(struct timeline *t, u64 linear)
 	const struct conditions c = { .watches = &entry, .nwatches = 1 };
 	u64 here = t->vm->now.count;
 	struct scan s = { .c = &c, .forward = true, .low = here, .high = here + 1, .max_hits = NO_STOP, .begun = NO_STOP };
-	struct cursor at = { 0 };
+	struct scan_cursor at = { 0 };
 
-	if (next_pass(t->vm, &s, &at))
-		run_armed(t, &s, here + 1);
+	if (scan_next_pass(t->vm, &s, &at))
+		scan_run_armed(t, &s, here + 1);
 	t->off_line = true; /* no stop ever stands here */
 	return s.found;
 }
@@ -263,7 +255,7 @@ static enum stopped walk_one(struct timeline *t, struct scan *s)
 	return how;
 }
 
-static enum stopped walk_to(struct timeline *t, struct scan *s, u64 to)
+enum stopped scan_walk_to(struct timeline *t, struct scan *s, u64 to)
 {
 	enum stopped how = STOPPED_AT_COUNT;
 
@@ -281,7 +273,7 @@ static bool walk(struct timeline *t, struct scan *s, u64 from, u64 to)
 	if (go_to(t, from) != STOPPED_AT_COUNT)
 		return false;
 	t->off_line = true;
-	walk_to(t, s, to);
+	scan_walk_to(t, s, to);
 	return !t->interrupted;
 }
 
@@ -323,7 +315,7 @@ static bool comes_by(struct timeline *t, enum stopped how)
 static bool pass(struct timeline *t, struct scan *s, u64 to, const u64 *known, bool *trusted)
 {
 	u64 epochs = t->replay->epochs;
-	enum stopped how = run_armed(t, s, to);
+	enum stopped how = scan_run_armed(t, s, to);
 	struct vm *vm = t->vm;
 	bool epoch_ended = t->replay->epochs > epochs && vm->now.count % vm->config.epoch_insns == 0;
 	u64 digest;
@@ -347,12 +339,12 @@ static bool pass(struct timeline *t, struct scan *s, u64 to, const u64 *known, b
 
 bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u64 *known)
 {
-	struct cursor at = { 0 };
+	struct scan_cursor at = { 0 };
 	bool trusted = true;
 
 	s->nhits = 0;
 	s->crowded = false;
-	while (trusted && !s->crowded && next_pass(t->vm, s, &at)) {
+	while (trusted && !s->crowded && scan_next_pass(t->vm, s, &at)) {
 		if (s->forward && s->found && s->count + 1 < to) {
 			to = s->count + 1; /* only what comes earlier is of interest now, be it at this very count */
 			known = NULL;
@@ -365,105 +357,4 @@ bool scan_stretch(struct timeline *t, struct scan *s, u64 from, u64 to, const u6
 			return false;
 	}
 	return trusted || s->crowded || walk(t, s, from, to);
-}
-
-/* --- 5  a branch ---------------------------------------------------------------------------- */
-
-/*
- * There is no recorded run to compare with, but a branch has no inputs: it can
- * be repeated from where it stands.  So each part of it is run once for each
- * pass, and once more to where the first hit was.
- */
-#define FIRST_PART_INSNS 65536UL /* each is twice as long as the one before ... */
-#define PART_INSNS 20000000UL    /* ... up to this */
-
-static bool to_begin_of_part(struct timeline *t, const struct live_boundary *then)
-{
-	t->branch = *then;
-	if (!checkpoint_restore_machine(t->cs, &t->part))
-		return true;
-	timeline_fail(t, "the branch cannot be gone along any further: out of memory for the guest's RAM; go back");
-	return false;
-}
-
-/* To a hit of the part, by its watch alone; or by two, where two lie at this count: the one met first it is. */
-static enum stopped to_hit(struct timeline *t, struct scan *s)
-{
-	const struct watch *w = s->c->watches;
-	const struct watch two[2] = { w[s->watch], w[s->twice ? s->other_watch : s->watch] };
-	const struct conditions c = { .watches = two, .nwatches = s->twice ? 2 : 1 };
-	struct scan again = { .c = &c, .forward = true, .low = s->count, .high = s->count + 1, .max_hits = NO_STOP,
-			      .begun = s->begun, .begun_at = s->begun_at };
-	struct cursor at = { 0 };
-	const struct live_boundary then = t->branch;
-	enum stopped how = STOPPED_AT_COUNT;
-
-	while (next_pass(t->vm, &again, &at)) {
-		how = run_armed(t, &again, s->count + 1);
-		if (again.found || t->interrupted || !to_begin_of_part(t, &then))
-			break;
-	}
-	s->found = again.found;
-	if (!again.found)
-		return STOPPED_ON_WAY;
-	if (again.watch)
-		s->watch = s->other_watch;
-	s->linear = again.linear;
-	return how;
-}
-
-static enum stopped search_part(struct timeline *t, struct scan *s, u64 to)
-{
-	const struct live_boundary then = t->branch;
-	enum stopped how = STOPPED_AT_COUNT;
-	struct cursor at = { 0 };
-	unsigned npasses = 0;
-
-	while (next_pass(t->vm, s, &at)) {
-		if (npasses++ && !to_begin_of_part(t, &then))
-			return STOPPED_ON_WAY;
-		how = run_armed(t, s, s->found ? MIN(to, s->count + 1) : to);
-		if (t->vm->watch_blind || t->interrupted)
-			break;
-	}
-	if (t->interrupted && (npasses > 1 || at.watch < s->c->nwatches)) { /* not all of it has been looked at */
-		s->found = false;
-		to_begin_of_part(t, &then);
-		return STOPPED_ON_WAY;
-	}
-	if (t->vm->watch_blind) {
-		s->found = false;
-		t->walked++;
-		if (!to_begin_of_part(t, &then))
-			return STOPPED_ON_WAY;
-		how = walk_to(t, s, to);
-		if (!s->found || s->count == t->vm->now.count)
-			return how;
-		if (to_begin_of_part(t, &then)) /* before it, not behind */
-			how = run_until(t, s->count);
-		s->found = t->vm->now.count == s->count && !t->trouble[0];
-		return s->found ? how : STOPPED_ON_WAY;
-	}
-	if (s->found && npasses > 1)
-		return to_begin_of_part(t, &then) ? to_hit(t, s) : STOPPED_ON_WAY;
-	return how;
-}
-
-enum stopped scan_branch(struct timeline *t, struct scan *s)
-{
-	enum stopped how = STOPPED_AT_COUNT;
-	u64 insns = FIRST_PART_INSNS;
-
-	if (!s->c->nwatches)
-		return run_until(t, NO_STOP);
-	while (how == STOPPED_AT_COUNT && !s->found) {
-		if (!checkpoint_fill(t->cs, &t->part)) {
-			timeline_fail(t, "no memory to go along the branch; give more with --timeline-mem");
-			return STOPPED_ON_WAY;
-		}
-		how = search_part(t, s, t->vm->now.count + insns);
-		checkpoint_drop(t->cs, &t->part);
-		insns = MIN(2 * insns, PART_INSNS);
-	}
-	return how;
 }

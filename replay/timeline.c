@@ -8,10 +8,9 @@
  *
  *   1  forward and back
  *   2  going to a point
- *   3  branches
- *   4  running to a condition
- *   5  the surroundings
- *   6  the inputs around here
+ *   3  running to a condition
+ *   4  the surroundings
+ *   5  the inputs around here
  */
 #include <stdarg.h>
 
@@ -184,13 +183,6 @@ struct travel timeline_goto_end(struct timeline *t)
 	return timeline_goto(t, NO_STOP);
 }
 
-/* Back to where the branch began. */
-static struct travel leave_branch(struct timeline *t)
-{
-	t->branched = false;
-	return settle(t, go_to(t, t->branch_at_end ? NO_STOP : t->branch_count), TRAVEL_ARRIVED);
-}
-
 struct travel timeline_step(struct timeline *t, bool forward)
 {
 	u64 now = t->vm->now.count;
@@ -202,7 +194,7 @@ struct travel timeline_step(struct timeline *t, bool forward)
 		return settle(t, t->branched ? run_until(t, now + 1) : t->at_frontier ? frontier_run(t, now + 1) : go_to(t, now + 1),
 			      TRAVEL_ARRIVED);
 	if (t->branched)
-		return leave_branch(t);
+		return branch_leave(t);
 	if (delivered)
 		return settle(t, go_to(t, now), TRAVEL_ARRIVED);
 	if (!now)
@@ -245,33 +237,7 @@ void timeline_warm(struct timeline *t)
 	back->kept = was_kept;
 }
 
-/* --- 3  branches ----------------------------------------------------------------------- */
-
-/* A branch's console has ended: time passes, nothing is typed. */
-bool timeline_branch(struct timeline *t)
-{
-	bool at_end = timeline_at_end(t) || t->at_frontier, was_off = t->off_line;
-
-	if (t->branched)
-		return true;
-	if (!frontier_hold(t))
-		return false;
-	t->branch_at_end = at_end;
-	t->branched = t->off_line = true;
-	t->branch_count = t->vm->now.count;
-	if (!t->branch_at_end && !t->delivered && !was_off)
-		checkpoint_take(t->cs); /* none: coming back takes longer */
-	live_boundary_init(&t->branch, &t->port);
-	t->vm->boundary = &t->branch.b;
-	return true;
-}
-
-bool timeline_branched(const struct timeline *t)
-{
-	return t->branched;
-}
-
-/* --- 4  running to a condition --------------------------------------------------------- */
+/* --- 3  running to a condition --------------------------------------------------------- */
 
 #define CROWD 512            /* hits in a stretch, after which its second half is looked at first */
 #define CROWDED_INSNS 8192   /* a stretch this short is looked at to its end */
@@ -296,8 +262,7 @@ struct travel arrive(struct timeline *t, const struct scan *s)
 	return r;
 }
 
-/* A scan forward from here.  Behind a delivery only the next instruction is news. */
-static struct scan scan_from_here(const struct timeline *t, const struct conditions *c, bool delivered)
+struct scan scan_from_here(const struct timeline *t, const struct conditions *c, bool delivered)
 {
 	u64 here = t->vm->now.count;
 
@@ -398,18 +363,6 @@ static struct travel run_ahead(struct timeline *t, const struct conditions *c, b
 	return settle(t, STOPPED_AT_END, TRAVEL_END);
 }
 
-/* Off the recorded line there is nothing to compare with, and nowhere to go back to. */
-static struct travel run_branch(struct timeline *t, const struct conditions *c)
-{
-	struct scan s = scan_from_here(t, c, false);
-	enum stopped how = timeline_at_end(t) ? STOPPED_AT_END : scan_branch(t, &s);
-	struct travel r = settle(t, s.found ? STOPPED_AT_COUNT : how, TRAVEL_HIT);
-
-	r.watch = s.watch;
-	r.linear = s.linear;
-	return r;
-}
-
 /*
  * Back from behind a delivery: the instruction it came before, if that is looked
  * for and was begun (a fault's; before an interrupt's nothing was).
@@ -445,7 +398,7 @@ struct travel timeline_run(struct timeline *t, bool forward, const struct condit
 	if (t->trouble[0])
 		return settle(t, STOPPED_ON_WAY, TRAVEL_FAILED);
 	if (t->branched)
-		return forward ? run_branch(t, c) : leave_branch(t);
+		return forward ? branch_run(t, c) : branch_leave(t);
 	if (!c->nwatches && !(forward && t->recording))
 		return forward ? settle(t, go_to(t, NO_STOP), TRAVEL_END) : settle(t, go_to(t, 0), TRAVEL_BEGIN);
 	if (!c->nwatches && go_to(t, NO_STOP) == STOPPED_ON_WAY)
@@ -457,7 +410,7 @@ struct travel timeline_run(struct timeline *t, bool forward, const struct condit
 	return forward ? run_ahead(t, c, delivered) : run_back(t, c);
 }
 
-/* --- 5  the surroundings ------------------------------------------------------------------ */
+/* --- 4  the surroundings ------------------------------------------------------------------ */
 
 static size_t nothing_typed(void *ctx unused_arg, void *buf unused_arg, size_t n unused_arg)
 {
@@ -565,7 +518,7 @@ void timeline_describe(struct timeline *t, void (*print)(void *ctx, const char *
 	print(ctx, line);
 }
 
-/* --- 6  the inputs around here ------------------------------------------------------------- */
+/* --- 5  the inputs around here ------------------------------------------------------------- */
 
 static void print_input(const struct rec_event *ev, char mark, void (*print)(void *ctx, const char *line), void *ctx)
 {

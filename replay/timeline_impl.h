@@ -141,8 +141,27 @@ void enter_handler(struct timeline *t, u64 linear);
 bool executes(struct timeline *t, u64 linear);
 u64 linear_rip(const struct vcpu *v);
 
-/* Runs on to the first hit where the line is no recorded one (a branch). */
-enum stopped scan_branch(struct timeline *t, struct scan *s);
+/* A scan forward from here; delivered: from behind a delivery, where only the next instruction is news. */
+struct scan scan_from_here(const struct timeline *t, const struct conditions *c, bool delivered);
+
+/* Where in the list of watches, and in the bytes of one, the next pass goes on. */
+struct scan_cursor {
+	unsigned watch;
+	u64 done_bytes;
+};
+
+/* Fills the slots from *at on; false: none is left. */
+bool scan_next_pass(struct vm *vm, struct scan *s, struct scan_cursor *at);
+
+/* Runs with the slots armed until `to`, or a forward scan has its hit; and the same instruction by instruction. */
+enum stopped scan_run_armed(struct timeline *t, struct scan *s, u64 to);
+enum stopped scan_walk_to(struct timeline *t, struct scan *s, u64 to);
+
+/* ---- branch.c ---- */
+
+/* Forward to the first hit, or the branch's end; and back to where it began. */
+struct travel branch_run(struct timeline *t, const struct conditions *c);
+struct travel branch_leave(struct timeline *t);
 
 void timeline_fail(struct timeline *t, const char *fmt, ...) printf_like(2, 3);
 

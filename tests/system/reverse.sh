@@ -7,7 +7,8 @@
 # processor) at a time.
 #
 # Environment: RECORDINGS (a directory with linux.rpl, so that it need not be made),
-# SESSIONS ("tiny linux": which), LINUX_OPS (as many there: 30 where none are asked for).
+# SESSIONS ("tiny linux": which), LINUX_OPS (as many there: 30 where none are asked for), SOFT_S (10:
+# what takes longer is interrupted).
 # shellcheck disable=SC2016 # gdb expands
 rounds=0
 if [ "${1-}" = -n ]; then rounds=${2:-100} && set -- "" "${3:-300}"; fi
@@ -18,7 +19,7 @@ TEST_SEED=${1:-${TEST_SEED:-}}
 ops=${2:-300}
 linux_ops=${LINUX_OPS:-${2:-30}}
 sessions=${SESSIONS:-tiny linux}
-soft_s=10 hard_s=100 # then gdb is interrupted; and then it hangs
+soft_s=${SOFT_S:-10} hard_s=100 # then gdb is interrupted; and then it hangs
 name='' command='' happened='' op=0 nproblems=0 ninterrupted=0 interrupted=false was_end=false direction=forward go=continue
 
 # ---- what is drawn ----
@@ -285,7 +286,7 @@ fi
 draw 2
 case $drawn in
 0) tiny=hlt words='batch tick=20' ;;
-1) tiny=stray words='hot insns=1000000' ;;
+1) tiny=stray words='hot insns=200000' ;;
 esac
 elf=$root/build/guests/$tiny.elf
 case $sessions in *tiny*)
