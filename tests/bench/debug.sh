@@ -18,13 +18,13 @@ name=debug-bench
 usage() {
 	cat << 'END'
 debug.sh [--quick] [--no-rr] [--tsv FILE]
-  --quick      fewer samples: under three minutes instead of eight
+  --quick      fewer samples: under three minutes instead of ten
   --no-rr      without QEMU's own reverse debugging
   --tsv FILE   everything measured, for programs
 
 Environment, besides that of bench.sh:
   BENCH_STRAY     the guest with the planted bug (build/guests/stray.elf)
-  BENCH_DEBUG_S   the time for all of it (470; quick 170)
+  BENCH_DEBUG_S   the time for all of it (600; quick 170)
 END
 }
 
@@ -45,7 +45,7 @@ pick() { # QUICK FULL
 
 stray=${BENCH_STRAY:-$root/build/guests/stray.elf}
 need_files "$reprise" "$kernel" "$initrd" "$stray"
-limit_s=${BENCH_DEBUG_S:-$(pick 170 470)}
+limit_s=${BENCH_DEBUG_S:-$(pick 170 600)}
 points=$(pick 5 20)         # of the Linux run, ten steps back at each
 rounds=$(pick 1 3)
 patience_s=$(pick 30 60)    # for one answer
