@@ -181,7 +181,8 @@ op_watch() {
 		moved_right
 		if at_edge; then
 			edge_is $direction || problem "history ended at $count"
-		elif [ $kind = watch ] && [ $direction = forward ] && ! $at_end; then
+		elif [ $kind = watch ] && [ $direction = forward ] && ! $at_end && [[ $happened != *unreadable* ]]; then
+			# (From what it could not read gdb takes any value for news, and later the same value for none.)
 			local here=$count
 			if do_ reverse-continue; then
 				# The same store, seen from its other side.
