@@ -297,8 +297,11 @@ static void read_register(struct gdb *g, const char *args)
 	packet_send(&g->io);
 }
 
-/* What is there already is no change, and must not throw the recorded run away. */
-static bool write_one(struct gdb *g, unsigned n, const u8 *value)
+/*
+ * What is there already is no change, and must not throw the recorded run away.
+ * pass_over: nor is it an error if the register is not for writing.
+ */
+static bool write_one(struct gdb *g, unsigned n, const u8 *value, bool pass_over)
 {
 	struct cpu_state trial = gdb_vcpu(g)->cpu;
 	u8 old[REG_MAX_BYTES];
@@ -307,7 +310,7 @@ static bool write_one(struct gdb *g, unsigned n, const u8 *value)
 	if (size && !memcmp(old, value, size))
 		return true;
 	if (!regs_write(&trial, g->arch, n, value))
-		return false;
+		return pass_over;
 	if (!gdb_leave_line(g))
 		return false;
 	/* An exception on its way belongs to the instruction that is now not gone on with. */
@@ -324,16 +327,9 @@ static void write_register(struct gdb *g, const char *args)
 	u64 n;
 	bool good = take_hex(&args, &n) && n <= 0xffff && take(&args, "=") &&
 		    take_bytes(&args, value, regs_read(&gdb_vcpu(g)->cpu, g->arch, (unsigned)n, old)) && !*args &&
-		    write_one(g, (unsigned)n, value);
+		    write_one(g, (unsigned)n, value, false);
 
 	packet_reply(&g->io, good ? "OK" : "E22");
-}
-
-static bool can_be_written(struct gdb *g, unsigned n, const u8 *value)
-{
-	struct cpu_state trial = gdb_vcpu(g)->cpu;
-
-	return regs_write(&trial, g->arch, n, value);
 }
 
 /* Those that are not for writing are passed over: GDB sends them all, as it got them. */
@@ -345,7 +341,7 @@ static void write_registers(struct gdb *g, const char *args)
 
 	for (unsigned n = 0; good && *args && (size = regs_read(&gdb_vcpu(g)->cpu, g->arch, n, old)); n++) {
 		memset(value, 0, sizeof(value));
-		good = take_bytes(&args, value, size) && (!can_be_written(g, n, value) || write_one(g, n, value));
+		good = take_bytes(&args, value, size) && write_one(g, n, value, true);
 	}
 	packet_reply(&g->io, good ? "OK" : "E22");
 }

@@ -857,19 +857,18 @@ static void look_along_branches(bool blind)
 			c.nwatches = wanted.n;
 			timeline_goto(&line, rng_below(&rng, MAX(trail.end, 1UL)));
 			from = here();
+			if (blind)
+				wanted.salt = 0;
+			h = expected(true, (struct position){ from, false });
 			if (blind) {
 				struct hit walk;
 
-				wanted.salt = 0;
 				lay_changes();
 				walk = expected_of_walk(true, (struct position){ from, false });
-				may_be_named = walk.watches;
-				h = expected(true, (struct position){ from, false });
 				if (h.found != walk.found || h.at != walk.at)
 					continue; /* what the emulator reaches is seen all the same */
+				h.watches |= walk.watches;
 			}
-			h = expected(true, (struct position){ from, false });
-			h.watches |= may_be_named;
 			cr_assert(timeline_branch(&line));
 			r = timeline_run(&line, true, &c);
 			cr_assert_eq(r.end, h.found ? TRAVEL_HIT : TRAVEL_END, "seed %lu: a branch from %lu for %s: end %d at %lu, not %lu", seed, from,
@@ -877,7 +876,6 @@ static void look_along_branches(bool blind)
 			cr_assert_eq(here(), h.found ? h.at : trail.end, "seed %lu: a branch from %lu for %s: at %lu, not %lu", seed, from,
 				     words(), here(), h.at);
 			cr_assert(!h.found || h.watches >> r.watch & 1, "seed %lu: watch %u of %x", seed, r.watch, h.watches);
-			may_be_named = 0;
 		}
 		timeline_goto(&line, 0);
 		on_line("back from all branches");
