@@ -627,6 +627,60 @@ Test(timeline, hits_are_where_the_trail_has_them)
 	cr_assert_eq(walked, 0, "%lu stretches were walked: the forks are not the run", walked);
 }
 
+/* An instruction that was begun and the handler entered instead, both at one count; false: the run has none. */
+static bool random_fault(u64 *count, struct watch *instruction, struct watch *handler)
+{
+	unsigned start = trail.nexec ? (unsigned)rng_below(&rng, trail.nexec) : 0;
+
+	for (unsigned n = 0; n + 1 < trail.nexec; n++) {
+		const struct executed *e = &trail.exec[(start + n) % (trail.nexec - 1)];
+
+		if (e[0].count != e[1].count || e[0].rip != trail.rip[e[0].count] || e[1].rip == e[0].rip)
+			continue;
+		*count = e[0].count;
+		*instruction = (struct watch){ .kind = WATCH_EXEC, .at = e[0].rip, .size_bytes = 1 };
+		*handler = (struct watch){ .kind = WATCH_EXEC, .at = e[1].rip, .size_bytes = 1 };
+		return true;
+	}
+	return false;
+}
+
+Test(timeline, a_fault_and_its_handler_are_met_in_order_both_ways)
+{
+	static const struct watch nowhere = { .kind = WATCH_EXEC, .at = WORLD_UNUSED, .size_bytes = 1 };
+	unsigned faults = 0, handlers = 0;
+
+	for (u64 n = world_runs(40); seed = seed ? seed + 1 : world_first_seed(), n; n--) {
+		short_plan();
+		set_out_with(&plan);
+		for (unsigned i = 0; i < 6; i++) {
+			struct watch w[2];
+			unsigned first = (unsigned)rng_below(&rng, 2);
+			u64 count;
+
+			if (!random_fault(&count, &w[0], &w[1]))
+				break;
+			faults++;
+			/* In one pass or in two, in either order. */
+			wanted.n = 2 + 3 * (unsigned)rng_below(&rng, 2);
+			wanted.salt = 0;
+			for (unsigned k = 0; k < wanted.n; k++)
+				wanted.watch[k] = nowhere;
+			count += rng_chance(&rng, 50);
+			wanted.watch[0] = w[first];
+			wanted.watch[wanted.n - 1] = w[!first];
+			timeline_goto(&line, count);
+			for (unsigned k = 0; k < 4; k++) {
+				handlers += line.delivered;
+				look_for(k < 2 ? false : rng_chance(&rng, 50));
+			}
+			on_line("behind a fault");
+		}
+		come_home();
+	}
+	cr_assert(getenv("REPRISE_SIM_SEED") || (faults > 50 && handlers > 20), "%u faults, %u times from a handler", faults, handlers);
+}
+
 /* The place that is executed most often. */
 static struct watch busiest_place(void)
 {
