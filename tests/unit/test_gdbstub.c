@@ -263,6 +263,29 @@ Test(gdbstub, a_packet_may_come_in_pieces_or_be_cut_by_another)
 	cr_expect_str_eq(bodies(&r), "T05thread:1;");
 }
 
+/* What it looks like on the wire: '*' and a count, which is neither '#' nor '$'. */
+Test(gdbstub, runs_are_short_on_the_wire)
+{
+	static const struct { const char *body, *answer, *wire; } all[] = {
+		{ "m6000,1", "10", "$10#" },
+		{ "m6000,2", "1000", "$1000#" },
+		{ "m6000,3", "100000", "$10*!#" },
+		{ "m6000,4", "10000000", "$10*\"0#" },     /* six repeats would be '#' */
+		{ "m6100,5", "0100000000", "$010*\"00#" }, /* seven, '$' */
+		{ "m6000,5", "1000000000", "$10*%#" },
+	};
+	static const u8 bytes[2] = { 0x10, 0x01 };
+	char *answer;
+
+	cr_assert(!guestmem_write(&r.t->vm->mem, GPA(0x6000), &bytes[0], 1) && !guestmem_write(&r.t->vm->mem, GPA(0x6100), &bytes[1], 1));
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+		EXPECT(&r, all[i].body, all[i].answer);
+		cr_expect(strstr(r.out, all[i].wire), "%s: %s", all[i].body, r.out);
+	}
+	answer = ask(&r, "m6000,3c"); /* 119 zeros: more than one count can say */
+	cr_expect(strlen(answer) == 120 && strspn(answer + 1, "0") == 119 && strstr(r.out, "$10*~0*1#"), "%s", r.out);
+}
+
 Test(gdbstub, a_new_session_forgets_the_old)
 {
 	ask(&r, "QStartNoAckMode");

@@ -340,3 +340,23 @@ Test(state, every_register_is_visited_once)
 	padding += offsetof(struct cpu_state, fx) - offsetof(struct cpu_state, mtrr_var) - sizeof(s.mtrr_var);
 	cr_assert_eq(missed, padding, "%zu bytes not visited, %zu are padding", missed, padding);
 }
+
+static u64 digest_of(u64 rflags, bool all_flags)
+{
+	struct cpu_state s = { .rflags = rflags };
+	struct state_walk w = state_digest();
+
+	w.all_flags = all_flags;
+	cpu_state_walk(&s, &w);
+	return w.digest;
+}
+
+Test(state, digests_leave_out_the_flags_that_bt_leaves_undefined)
+{
+	for (unsigned bit = 0; bit < 22; bit++) {
+		bool undefined = BIT(bit) == RFLAGS_OF || BIT(bit) == RFLAGS_AF;
+
+		cr_assert_eq(digest_of(BIT(bit), false) == digest_of(0, false), undefined, "bit %u", bit);
+		cr_assert_neq(digest_of(BIT(bit), true), digest_of(0, true), "bit %u of digest_version=1", bit);
+	}
+}
