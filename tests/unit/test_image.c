@@ -266,13 +266,17 @@ Test(image, restoring_says_so_when_the_host_has_no_memory)
 	struct memory_image im, nothing;
 
 	begin(MIB(1));
+	put(8, 3);
 	take(&nothing);
+	put(8, 4);
 	put(CHUNK_SIZE, 5);
 	take(&im);
+	put(8, 3);
 	mem.chunk[1] = NULL; /* as in another guest that never touched it */
 	keeper.last = nothing;
 	chunks_left = 0;
 	cr_assert_eq(image_restore(&keeper, &im), ERR_NO_MEMORY);
+	cr_assert_eq(get(8), 3, "half of it has been restored");
 	done();
 }
 

@@ -543,7 +543,7 @@ static struct watch random_watch(void)
 		return w;
 	}
 	w.at = trail.nreach ? trail.reach[rng_below(&rng, trail.nreach)].at : WORLD_DATA;
-	w.size_bytes = 1 + rng_below(&rng, rng_chance(&rng, 80) ? 8 : 24);
+	w.size_bytes = 1 + rng_below(&rng, rng_chance(&rng, 70) ? 8 : rng_chance(&rng, 50) ? 24 : 300);
 	if (rng_chance(&rng, 50))
 		w.at -= rng_below(&rng, MIN(w.size_bytes, w.at));
 	return w;
@@ -738,6 +738,8 @@ Test(timeline, on_a_host_that_misses_watches_the_walk_finds_them)
 		for (unsigned i = 0; i < 12; i++) {
 			if (i % 4 == 0) {
 				random_wanted();
+				if (i == 8) /* a large place, alone */
+					wanted = (struct wanted){ .n = 1, .watch = { { WATCH_WRITE, random_watch().at - 200, 300 } } };
 				lay_changes();
 			}
 			if (rng_chance(&rng, 25))
