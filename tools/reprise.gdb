@@ -111,7 +111,8 @@ Asked again at another point, it forgets those that are not there.  The kernel's
 symbols, with debug information, must be loaded before.
 end
 
-# Names are the guest's, and become part of commands: nothing but letters, digits, _ and . may.
+# Names are the guest's, and become part of commands: nothing but letters, digits, _ and . may;
+# and the kernel allows 55 of them.
 define reprise-check-name
   set $_plain = 1
   set $_k = 0
@@ -121,9 +122,8 @@ define reprise-check-name
       set $_plain = 0
     end
     set $_k = $_k + 1
-    if $_k == sizeof($_name)
+    if $_k == 56
       set $_plain = 0
-      set $_k = 0
     end
   end
 end
@@ -132,11 +132,13 @@ For modules: whether $_name is a plain name, in $_plain.
 end
 
 define reprise-add-module
-  set $_name = $_module->name
-  set $_module_name = $_name
+  set $_module_name = &$_module->name[0]
+  set $_name = $_module_name
   set $_there = 0
   reprise-check-name
-  if $_plain
+  if !$_plain
+    printf "module at 0x%lx: its name is none, passed over\n", $_module
+  else
     eval "set $_file = \"%s/%s.ko\"", $reprise_modules, $_module_name
     eval "shell test -r '%s'", $_file
     set $_there = $_shell_exitcode == 0
@@ -150,7 +152,7 @@ define reprise-add-module
     set $_text = 0
     while $_i < $_module->sect_attrs->nsections && $_i < 200
       set $_section = &$_module->sect_attrs->attrs[$_i]
-      set $_name = *(char (*)[32]) $_section->battr.attr.name
+      set $_name = $_section->battr.attr.name
       reprise-check-name
       # .init.* are gone once the module runs; their memory is somebody else's.
       if $_plain && !($_name[1] == 'i' && $_name[2] == 'n' && $_name[3] == 'i' && $_name[4] == 't')

@@ -20,7 +20,7 @@ $(O)/guests/obj/stack.o: TINY_FLAGS += -fno-omit-frame-pointer
 # Its module: the code as bytes, and what a debugger reads.
 $(O)/guests/obj/mod-one.bin: $(O)/guests/obj/mod-one.o
 	$(Q)$(call put,objcopy -O binary -j .text $< $$t)
-$(O)/guests/ko/mod-one.ko: $(O)/guests/obj/mod-one.o
+$(O)/guests/ko/mod-number-one.ko: $(O)/guests/obj/mod-one.o
 	$(Q)$(call put,cp $< $$t)
 $(O)/guests/obj/modules.o: $(O)/guests/obj/mod-one.bin
 $(O)/guests/obj/modules.o: TINY_FLAGS += -Wa,-I$(O)/guests/obj
@@ -30,7 +30,7 @@ $(O)/guests/%.elf: $(O)/guests/obj/%.o $(O)/guests/obj/start.o $(O)/guests/obj/l
 	$(call say,GLD,$@)ld -nostdlib -static --build-id=none -z max-page-size=4096 -z noexecstack \
 		--no-warn-rwx-segments -T tests/guests/guest.ld -o $@ $(O)/guests/obj/start.o $< $(O)/guests/obj/lib.a
 
-tiny-guests: $(TINY_ELF) $(O)/guests/ko/mod-one.ko ## the tiny kernels the tests run
+tiny-guests: $(TINY_ELF) $(O)/guests/ko/mod-number-one.ko ## the tiny kernels the tests run
 
 .PHONY: tiny-guests
 

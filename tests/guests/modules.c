@@ -54,7 +54,7 @@ static struct module_sect_attrs sections = {
 };
 static u64 data[8];
 struct list_head modules = { &modules, &modules };
-static struct module one = { .name = "mod_one", .sect_attrs = &sections };
+static struct module one = { .name = "mod_number_one", .sect_attrs = &sections };
 static struct module two = { .name = "mod_two", .sect_attrs = &sections };
 static struct module evil = { .name = "x';touch evil;'", .sect_attrs = &sections }; /* a guest may call one so */
 

@@ -220,20 +220,22 @@ leave_gdb
 
 modules=$root/build/guests/modules.elf
 mkdir -p "$tmp/lib/kernel/drivers"
-cp "$root/build/guests/ko/mod-one.ko" "$tmp/lib/kernel/drivers/"
+cp "$root/build/guests/ko/mod-number-one.ko" "$tmp/lib/kernel/drivers/"
 "$reprise" record -q -o "$tmp/modules.rpl" --mem 64M --kernel "$modules" < /dev/null > /dev/null
 rm -f evil
 mkdir "$tmp/scratch"
 export TMPDIR=$tmp/scratch
 start_gdb "$tmp/modules" "$tmp/modules.rpl" --symbols "$modules" --modules "$tmp/lib"
 unset TMPDIR
-[ -h "$(echo "$tmp"/scratch/reprise-modules-*)/mod_one.ko" ]; ok 'a link to the module, by its name'
-says 'mod_two: loaded, but' 'modules: one without a file' modules
+[ -h "$(echo "$tmp"/scratch/reprise-modules-*)/mod_number_one.ko" ]; ok 'a link to the module, by its name'
+says 'mod_number_one: symbols' 'modules: one with a file' modules
+says 'mod_two: loaded, but' 'one without' modules
+says 'its name is none' 'one with a name for a shell' modules
 says 'Breakpoint [0-9]+ at .*mod-one.c' 'a breakpoint in the module, by name' 'break mod_work'
 says 'mod_work .*=3' 'reverse-continue: its last call' reverse-continue
 says 'mod_work .*=2' 'and the one before' reverse-continue
-says 'mod_one: symbols' 'modules there: only one is loaded' modules
-[ ! -e evil ]; ok "no command of the guest's is run"
+says 'mod_number_one: symbols' 'modules there: only one is loaded' modules
+[ ! -e evil ]; ok "no command of the guest's is run" || rm evil
 says '^[^_]*$' 'at the start: none' delete 'goto start' modules
 says 'No symbol "mod_work"' 'so their symbols are gone' 'p mod_work'
 leave_gdb
