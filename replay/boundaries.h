@@ -28,7 +28,7 @@ struct live_boundary {
 	u8 buf[1024];       /* one input's bytes */
 	u32 fill;           /* bytes in buf that are not yet the guest's */
 	bool taken;         /* buf was handed out by the last next_input */
-	u64 woken_at;       /* the count at which idle last woke the VM for buf */
+	unsigned taken_nic; /* ... or this NIC's frame; ~0: none */
 };
 void live_boundary_init(struct live_boundary *l, const struct host_port *host);
 

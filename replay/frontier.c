@@ -148,10 +148,28 @@ static void console_write(void *ctx, const void *data, size_t n)
 	t->host.live->console_write(t->host.live->ctx, data, n);
 }
 
-static bool console_ended(void *ctx)
+static const u8 *frame_peek(void *ctx, unsigned nic, u32 *size)
 {
 	struct timeline *t = ctx;
-	return t->host.live->console_ended(t->host.live->ctx);
+	return t->host.live->frame_peek(t->host.live->ctx, nic, size);
+}
+
+static void frame_done(void *ctx, unsigned nic)
+{
+	struct timeline *t = ctx;
+	t->host.live->frame_done(t->host.live->ctx, nic);
+}
+
+static void frame_write(void *ctx, unsigned nic, const void *data, u32 size)
+{
+	struct timeline *t = ctx;
+	t->host.live->frame_write(t->host.live->ctx, nic, data, size);
+}
+
+static bool ended(void *ctx)
+{
+	struct timeline *t = ctx;
+	return t->host.live->ended(t->host.live->ctx);
 }
 
 /* Waiting for the console is a good time to look at what has run, and the only one for a user who wants to stop. */
@@ -183,6 +201,14 @@ static void progress(void *ctx, const struct execpoint *now)
 void frontier_prepare(struct timeline *t)
 {
 	t->live_port = (struct host_port){ .console_read = console_read, .console_write = console_write,
-					   .console_ended = console_ended, .quit = look_up, .pause = pause_in_idle,
+					   .ended = ended, .quit = look_up, .pause = pause_in_idle,
 					   .wait = wait, .progress = progress, .ctx = t };
+	if (!t->host.live)
+		return; /* a recording: nothing of it is live */
+	t->live_port.report_errors = t->host.live->report_errors;
+	if (t->host.live->frame_peek) {
+		t->live_port.frame_peek = frame_peek;
+		t->live_port.frame_done = frame_done;
+		t->live_port.frame_write = frame_write;
+	}
 }

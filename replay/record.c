@@ -30,6 +30,8 @@ static void commit(struct record_boundary *r)
  */
 static void release(struct record_boundary *r, const struct execpoint *now)
 {
+	struct output out = { .kind = OUTPUT_CONSOLE, .data = r->held, .size = r->held_bytes };
+
 	if (!r->held_bytes)
 		return;
 	r->pending = true;
@@ -38,21 +40,22 @@ static void release(struct record_boundary *r, const struct execpoint *now)
 	commit(r);
 	if (r->w->error)
 		return;
-	r->live.b.ops->output(&r->live.b, now, r->held, r->held_bytes);
+	r->live.b.ops->output(&r->live.b, now, &out);
 	r->held_bytes = 0;
 }
 
-static bool record_next_input(struct boundary *b, const struct execpoint *now, u32 max_size, struct input *in)
+static bool record_next_input(struct boundary *b, const struct execpoint *now, const struct input_room *room,
+			      struct input *in)
 {
 	struct record_boundary *r = record_of(b);
 
-	if (!r->live.b.ops->next_input(&r->live.b, now, max_size, in))
+	if (!r->live.b.ops->next_input(&r->live.b, now, room, in))
 		return false;
 	r->pending = true;
 	return rec_put_input(r->w, r->vm, now, in) == OK;
 }
 
-static u64 record_idle(struct boundary *b, const struct execpoint *now, u64 deadline_ns)
+static u64 record_idle(struct boundary *b, const struct execpoint *now, const struct input_room *room, u64 deadline_ns)
 {
 	struct record_boundary *r = record_of(b);
 
@@ -60,23 +63,44 @@ static u64 record_idle(struct boundary *b, const struct execpoint *now, u64 dead
 	commit(r);
 	if (r->w->error)
 		return VTIMER_NEVER;
-	return r->live.b.ops->idle(&r->live.b, now, deadline_ns);
+	return r->live.b.ops->idle(&r->live.b, now, room, deadline_ns);
 }
 
-static void record_output(struct boundary *b, const struct execpoint *now, const void *data, size_t size)
+/* Console bytes wait for the next poll point or wait, a frame brings its own commit. */
+static void record_output(struct boundary *b, const struct execpoint *now, const struct output *out)
 {
 	struct record_boundary *r = record_of(b);
-	const u8 *bytes = data;
+	const u8 *bytes = out->data;
 
-	if (!r->sync) {
-		r->live.b.ops->output(&r->live.b, now, data, size);
+	if (r->sync && out->kind == OUTPUT_CONSOLE) {
+		for (u32 i = 0; i < out->size; i++) {
+			if (r->held_bytes == sizeof(r->held))
+				release(r, now);
+			r->held[r->held_bytes++] = bytes[i];
+		}
 		return;
 	}
-	while (size--) {
-		if (r->held_bytes == sizeof(r->held))
-			release(r, now);
-		r->held[r->held_bytes++] = *bytes++;
+	if (r->sync) {
+		r->pending = true;
+		if (rec_put_mark(r->w, r->vm, now, "output"))
+			return;
+		commit(r);
+		if (r->w->error)
+			return;
 	}
+	r->live.b.ops->output(&r->live.b, now, out);
+}
+
+static err_t record_answer(struct boundary *b, const struct execpoint *now, enum input_kind kind, u16 instance, err_t host)
+{
+	struct record_boundary *r = record_of(b);
+	const struct input in = { .kind = kind, .instance = instance, .data = r->held };
+	err_t seen = r->live.b.ops->answer(&r->live.b, now, kind, instance, host);
+
+	if (!seen)
+		return OK;
+	r->pending = true;
+	return rec_put_input(r->w, r->vm, now, &in) ? OK : seen;
 }
 
 struct replay_place record_tell(struct record_boundary *r, const struct execpoint *now)
@@ -125,6 +149,7 @@ static const struct boundary_ops record_ops = {
 	.next_input = record_next_input,
 	.idle = record_idle,
 	.output = record_output,
+	.answer = record_answer,
 	.epoch = record_epoch,
 	.poll = record_poll,
 };

@@ -56,7 +56,7 @@ static void refill(struct replay_boundary *p, const struct execpoint *now)
 		advance(p);
 }
 
-static bool replay_next_input(struct boundary *b, const struct execpoint *now, u32 max_size unused_arg,
+static bool replay_next_input(struct boundary *b, const struct execpoint *now, const struct input_room *room unused_arg,
 			      struct input *in)
 {
 	struct replay_boundary *p = replay_of(b);
@@ -68,7 +68,7 @@ static bool replay_next_input(struct boundary *b, const struct execpoint *now, u
 	at.sequence = p->ev.at.sequence;
 	if (execpoint_cmp(&p->ev.at, &at) > 0)
 		return false;
-	if (execpoint_cmp(&p->ev.at, now) != 0) {
+	if (execpoint_cmp(&p->ev.at, now) != 0 || p->ev.input.kind == INPUT_DISK) {
 		differ(p, now, "an input's point was passed", 0, 0, 0);
 		return false;
 	}
@@ -85,7 +85,8 @@ static bool operator_left(const struct replay_boundary *p, const struct execpoin
 	return e && e->outcome == VM_QUIT && now->count >= e->insns && now->vtime_ns >= e->vtime_ns;
 }
 
-static u64 replay_idle(struct boundary *b, const struct execpoint *now, u64 deadline_ns)
+static u64 replay_idle(struct boundary *b, const struct execpoint *now, const struct input_room *room unused_arg,
+		       u64 deadline_ns)
 {
 	struct replay_boundary *p = replay_of(b);
 	const struct rec_end *e;
@@ -108,12 +109,26 @@ static u64 replay_idle(struct boundary *b, const struct execpoint *now, u64 dead
 	return deadline_ns;
 }
 
-static void replay_output(struct boundary *b, const struct execpoint *now, const void *data, size_t size)
+static void replay_output(struct boundary *b, const struct execpoint *now, const struct output *out)
 {
 	struct replay_boundary *p = replay_of(b);
 
 	if (now->count >= p->show_from)
-		p->host->console_write(p->host->ctx, data, size);
+		host_port_output(p->host, out);
+}
+
+/* Only failures are recorded: what is not, was none, and may be none now. */
+static err_t replay_answer(struct boundary *b, const struct execpoint *now, enum input_kind kind, u16 instance,
+			   err_t host unused_arg)
+{
+	struct replay_boundary *p = replay_of(b);
+
+	refill(p, now);
+	if (!p->have || p->ev.kind != REC_INPUT || p->ev.input.kind != kind || p->ev.input.instance != instance ||
+	    execpoint_cmp(&p->ev.at, now) != 0)
+		return OK;
+	p->have = false;
+	return ERR_IO;
 }
 
 static enum vm_outcome replay_poll(struct boundary *b, const struct execpoint *now)
@@ -165,6 +180,7 @@ static const struct boundary_ops replay_ops = {
 	.next_input = replay_next_input,
 	.idle = replay_idle,
 	.output = replay_output,
+	.answer = replay_answer,
 	.epoch = replay_epoch,
 	.poll = replay_poll,
 };

@@ -422,7 +422,7 @@ static void said_before(void *ctx unused_arg, const void *data unused_arg, size_
 {
 }
 
-static bool console_ended(void *ctx unused_arg)
+static bool ended(void *ctx unused_arg)
 {
 	return true;
 }
@@ -462,7 +462,7 @@ void timeline_prepare(struct timeline *t, const struct timeline_host *host)
 {
 	*t = (struct timeline){ .host = *host, .spacing = SPACING };
 	t->port = (struct host_port){ .console_read = nothing_typed, .console_write = said_before,
-				      .console_ended = console_ended, .quit = look_up, .wait = no_wait,
+				      .ended = ended, .quit = look_up, .wait = no_wait,
 				      .progress = show_progress, .ctx = t };
 	frontier_prepare(t);
 }

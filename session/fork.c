@@ -185,7 +185,7 @@ static void run_many(struct forks *f, unsigned count)
 	f->typist.s = s;
 	if (bundle_find(s->bundle.data, s->bundle.size, "input", &f->typist.text, &f->typist.size))
 		f->typist.size = 0;
-	f->port = (struct host_port){ .console_read = type, .console_write = unread, .console_ended = typed_all,
+	f->port = (struct host_port){ .console_read = type, .console_write = unread, .ended = typed_all,
 				      .quit = wants_to_leave, .wait = no_wait, .progress = no_progress, .ctx = &f->typist };
 	for (unsigned n = 0; n < count && !s->quit; n++)
 		run_nth(f, n, point, &kept[n]);

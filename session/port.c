@@ -108,7 +108,8 @@ static void last_output(void *ctx)
 void session_port_init(struct session *s)
 {
 	panic_set_hook(last_output, s);
-	s->port = (struct host_port){ port_read, port_write, port_ended, port_quit, NULL, port_wait, port_progress, s };
+	s->port = (struct host_port){ .console_read = port_read, .console_write = port_write, .ended = port_ended,
+				      .quit = port_quit, .wait = port_wait, .progress = port_progress, .ctx = s };
 	serial_rx_irq_enable(&com1);
 	serial_rx_irq_enable(&com2);
 }

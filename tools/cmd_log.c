@@ -8,7 +8,9 @@
 
 static const char *sort_of(const struct input *in)
 {
-	return in->kind == INPUT_CONSOLE ? "console" : "unknown";
+	static const char *const names[] = { "none", "console", "frame", "disk-error" };
+
+	return (unsigned)in->kind < ARRAY_SIZE(names) ? names[in->kind] : "unknown";
 }
 
 /* Bytes of an input as a C string would have them. */

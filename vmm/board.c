@@ -101,9 +101,10 @@ static void lapic_cpu_event(void *ctx, enum lapic_cpu_event event, u8 vector unu
 static void console_out(void *ctx, const void *data, size_t size)
 {
 	struct vm *vm = ctx;
+	const struct output out = { .kind = OUTPUT_CONSOLE, .data = data, .size = (u32)size };
 
 	vm->stats.output_bytes += size;
-	vm->boundary->ops->output(vm->boundary, &vm->now, data, size);
+	vm->boundary->ops->output(vm->boundary, &vm->now, &out);
 }
 
 static void machine_request(void *ctx, enum machine_request what, u32 value)
@@ -212,9 +213,9 @@ void board_write(struct vcpu *v, enum io_space space, u64 addr, unsigned size_by
 		ops->write(dev, space, addr, size_bytes, value & size_mask(size_bytes));
 }
 
-u32 board_input_room(const struct board *b, enum input_kind kind)
+struct input_room board_input_room(const struct board *b)
 {
-	return kind == INPUT_CONSOLE ? uart_input_room(&b->com1) : 0;
+	return (struct input_room){ .console = uart_input_room(&b->com1) };
 }
 
 void board_input(struct board *b, const struct input *in)

@@ -46,8 +46,8 @@ void board_wire_vcpu(struct vm *vm, struct vcpu *v);
 u64 board_read(struct vcpu *v, enum io_space space, u64 addr, unsigned size_bytes);
 void board_write(struct vcpu *v, enum io_space space, u64 addr, unsigned size_bytes, u64 value);
 
-/* Bytes of input the machine can take now; 0: hold them outside. */
-u32 board_input_room(const struct board *b, enum input_kind kind);
+/* What the machine can take now; the rest is held outside. */
+struct input_room board_input_room(const struct board *b);
 void board_input(struct board *b, const struct input *in);
 
 /* What the ACPI tables must say of this board. */

@@ -19,14 +19,36 @@
 /* What kinds of input there are.  Numbers are the recording's [docs/RECORDING.md]. */
 enum input_kind {
 	INPUT_NONE = 0,
-	INPUT_CONSOLE = 1,  /* bytes for the guest's first serial port */
-	/* 2..15 reserved: keyboard, network frames, operator actions, host faults */
+	INPUT_CONSOLE = 1,  /* bytes for the guest's console */
+	INPUT_FRAME = 2,    /* an Ethernet frame without its check sequence, for the NIC `instance` */
+	INPUT_DISK = 3,     /* an answer: the host failed a request of the disk `instance`; no bytes */
+	/* 4..15 reserved: keyboard, operator actions */
+};
+
+/* What the machine can take at this point: what has no room stays outside. */
+struct input_room {
+	u32 console;     /* bytes */
+	u32 nics;        /* bit n: NIC n can take a frame */
+	u32 deaf;        /* bit n: NIC n has no driver; what comes for it is dropped outside, unrecorded */
 };
 
 struct input {
 	enum input_kind kind;
 	u16 instance;    /* which device of the kind */
 	const u8 *data;  /* the boundary's, valid until the next call to it */
+	u32 size;
+};
+
+/* What leaves a guest. */
+enum output_kind {
+	OUTPUT_CONSOLE = 1,
+	OUTPUT_FRAME = 2,   /* an Ethernet frame without its check sequence, of the NIC `instance` */
+};
+
+struct output {
+	enum output_kind kind;
+	u16 instance;
+	const void *data; /* the device's, valid during the call */
 	u32 size;
 };
 
@@ -54,11 +76,11 @@ struct boundary_ops {
 	bool wants_digests; /* false: epochs end without one, and epoch is not called */
 
 	/*
-	 * The next input, of at most max_size bytes, that enters the VM at
-	 * exactly `now`; false if none does.  Called until it answers false.  Record: stamps and appends the
-	 * input before returning it.
+	 * The next input that enters the VM at exactly `now`, one it has room for;
+	 * false if none does.  Called until it answers false.  Record: stamps and
+	 * appends the input before returning it.
 	 */
-	bool (*next_input)(struct boundary *b, const struct execpoint *now, u32 max_size, struct input *in);
+	bool (*next_input)(struct boundary *b, const struct execpoint *now, const struct input_room *room, struct input *in);
 
 	/*
 	 * The VM is halted at `now` and its next timer is at deadline_ns
@@ -66,10 +88,18 @@ struct boundary_ops {
 	 * at most deadline_ns: earlier when an input enters (next_input then has
 	 * it).  Returns VTIMER_NEVER when nothing can ever wake the VM.
 	 */
-	u64 (*idle)(struct boundary *b, const struct execpoint *now, u64 deadline_ns);
+	u64 (*idle)(struct boundary *b, const struct execpoint *now, const struct input_room *room, u64 deadline_ns);
 
-	/* Bytes leaving the guest. */
-	void (*output)(struct boundary *b, const struct execpoint *now, const void *data, size_t size);
+	/* Something leaves the guest. */
+	void (*output)(struct boundary *b, const struct execpoint *now, const struct output *out);
+
+	/*
+	 * A device has asked the host for something at this very point (a disk its
+	 * image), and `host` came of it.  Returns what the guest is to see.  Record:
+	 * appends a failure that the guest sees.  Replay: the recorded one.  OK for
+	 * what was no success: the guest cannot go on here, and the VM stops.
+	 */
+	err_t (*answer)(struct boundary *b, const struct execpoint *now, enum input_kind kind, u16 instance, err_t host);
 
 	/*
 	 * A digest of the whole machine at the end of an epoch.  Record:

@@ -46,11 +46,10 @@ void vcpu_retire(struct vcpu *v, unsigned insn_bytes)
 /* Everything the boundary has for this very point enters the machine. */
 static void take_inputs(struct vm *vm)
 {
+	struct input_room room;
 	struct input in;
-	u32 room;
 
-	while ((room = board_input_room(&vm->board, INPUT_CONSOLE)) &&
-	       vm->boundary->ops->next_input(vm->boundary, &vm->now, room, &in)) {
+	while (room = board_input_room(&vm->board), vm->boundary->ops->next_input(vm->boundary, &vm->now, &room, &in)) {
 		vm->now.sequence++;
 		vm->stats.inputs++;
 		vm->stats.input_bytes += in.size;
@@ -145,12 +144,13 @@ static bool another_waits(const struct vcpu *v)
 static void idle(struct vm *vm)
 {
 	u64 deadline = vclock_next(&vm->clock), to;
+	const struct input_room room = board_input_room(&vm->board);
 
 	if (deadline > VTIME_MAX)
 		deadline = VTIMER_NEVER; /* 146 years away: nobody waits for it */
 	if (vm->config.limit_vtime_ns < deadline)
 		deadline = vm->config.limit_vtime_ns;
-	to = vm->boundary->ops->idle(vm->boundary, &vm->now, deadline);
+	to = vm->boundary->ops->idle(vm->boundary, &vm->now, &room, deadline);
 	if (to == VTIMER_NEVER) {
 		enum vm_outcome o = vm->boundary->ops->poll(vm->boundary, &vm->now);
 		if (o != VM_RUNNING)

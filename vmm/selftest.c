@@ -58,20 +58,27 @@ static void *arena_pages(void *ctx, size_t n)
 	return memset(p, 0, n * PAGE_SIZE);
 }
 
-static bool no_input(struct boundary *b unused_arg, const struct execpoint *now unused_arg, u32 max_size unused_arg,
-		     struct input *in unused_arg)
+static bool no_input(struct boundary *b unused_arg, const struct execpoint *now unused_arg,
+		     const struct input_room *room unused_arg, struct input *in unused_arg)
 {
 	return false;
 }
 
-static u64 no_idle(struct boundary *b unused_arg, const struct execpoint *now unused_arg, u64 deadline_ns)
+static u64 no_idle(struct boundary *b unused_arg, const struct execpoint *now unused_arg,
+		   const struct input_room *room unused_arg, u64 deadline_ns)
 {
 	return deadline_ns;
 }
 
 static void no_output(struct boundary *b unused_arg, const struct execpoint *now unused_arg,
-		      const void *data unused_arg, size_t size unused_arg)
+		      const struct output *out unused_arg)
 {
+}
+
+static err_t no_answer(struct boundary *b unused_arg, const struct execpoint *now unused_arg,
+		       enum input_kind kind unused_arg, u16 instance unused_arg, err_t host)
+{
+	return host;
 }
 
 static enum vm_outcome no_epoch(struct boundary *b unused_arg, const struct execpoint *now unused_arg,
@@ -90,6 +97,7 @@ static const struct boundary_ops sealed_ops = {
 	.next_input = no_input,
 	.idle = no_idle,
 	.output = no_output,
+	.answer = no_answer,
 	.epoch = no_epoch,
 	.poll = no_poll,
 };

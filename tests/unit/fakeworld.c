@@ -188,7 +188,8 @@ static void host_progress(void *ctx unused_arg, const struct execpoint *now unus
 static void host_init(struct world_host *h, const struct plan *p)
 {
 	*h = (struct world_host){
-		.port = { host_read, host_write, host_ended, host_quit, NULL, host_wait, host_progress, h },
+		.port = { .console_read = host_read, .console_write = host_write, .ended = host_ended, .quit = host_quit,
+			  .wait = host_wait, .progress = host_progress, .ctx = h },
 		.rng = rng_of(p->seed ^ 0xabcdef), .supply = p->supply, .arrival_percent = p->arrival_percent,
 		.burst = MAX(p->burst, 1U), .closes = p->closes, .patience = p->patience,
 		.quit_at_look = p->quit_at_look,

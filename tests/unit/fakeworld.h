@@ -79,7 +79,7 @@ struct world_host {
 	u64 patience;              /* waits until the operator quits */
 	u64 quit_at_look;          /* 0: never */
 	u64 looks, waits, waited_ns;
-	u64 ended_at_look;         /* when console_ended first said so */
+	u64 ended_at_look;         /* when `ended` first said so */
 	u8 *output;                /* everything the guest said */
 	u32 output_size, output_room;
 	void (*on_output)(struct world_host *h); /* called after each */

@@ -269,9 +269,9 @@ Test(board, console_input_reaches_the_uart)
 {
 	struct input in = { .kind = INPUT_CONSOLE, .data = (const u8 *)"xyz", .size = 3 };
 
-	cr_assert_eq(board_input_room(&vm->board, INPUT_CONSOLE), UART_QUEUE);
+	cr_assert_eq(board_input_room(&vm->board).console, UART_QUEUE);
 	board_input(&vm->board, &in);
-	cr_assert_eq(board_input_room(&vm->board, INPUT_CONSOLE), UART_QUEUE - 3);
+	cr_assert_eq(board_input_room(&vm->board).console, UART_QUEUE - 3);
 	for (unsigned i = 0; i < UART_POLLS; i++)
 		inb(0x3fd);
 	cr_assert_eq(inb(0x3fd) & 1, 1);

@@ -604,6 +604,7 @@ Test(boundary, input_without_room_does_not_stop_time, .timeout = 20)
 /* What is typed while the guest stays asleep at one instruction enters at once, each time. */
 Test(boundary, every_input_wakes_a_sleeping_machine)
 {
+	const struct input_room room = { .console = 4096 }, none = { 0 };
 	struct execpoint now = { .count = 7, .vtime_ns = 1000 };
 	struct input in;
 
@@ -614,16 +615,14 @@ Test(boundary, every_input_wakes_a_sleeping_machine)
 	plan.closes = false;
 	world_live(&a, &plan);
 	for (int i = 0; i < 5; i++) {
-		cr_assert_eq(a.live.b.ops->idle(&a.live.b, &now, 1000000), 1000, "input %d waits", i);
-		cr_assert(a.live.b.ops->next_input(&a.live.b, &now, 4096, &in));
+		cr_assert_eq(a.live.b.ops->idle(&a.live.b, &now, &room, 1000000), 1000, "input %d waits", i);
+		cr_assert(a.live.b.ops->next_input(&a.live.b, &now, &room, &in));
 		cr_assert_eq(a.host.waits, 0);
 	}
-	/* One that found no room does not: but it does when the guest has run. */
-	cr_assert_eq(a.live.b.ops->idle(&a.live.b, &now, 1000000), 1000);
-	cr_assert(!a.live.b.ops->next_input(&a.live.b, &now, 0, &in));
-	cr_assert_eq(a.live.b.ops->idle(&a.live.b, &now, 1000000), 1000000);
-	now.count++;
-	cr_assert_eq(a.live.b.ops->idle(&a.live.b, &now, 1000000), 1000);
+	/* One that the machine has no room for does not. */
+	cr_assert_eq(a.live.b.ops->idle(&a.live.b, &now, &none, 1000000), 1000000);
+	cr_assert(!a.live.b.ops->next_input(&a.live.b, &now, &none, &in));
+	cr_assert_eq(a.live.b.ops->idle(&a.live.b, &now, &room, 1000000), 1000);
 	world_free(&a);
 }
 
@@ -639,9 +638,10 @@ static u64 odd_waits(void *ctx, u64 max_ns)
 
 static u64 deadline_of(u64 now_ns, u64 deadline_ns)
 {
+	const struct input_room room = { .console = 4096 };
 	struct execpoint now = { .vtime_ns = now_ns };
 
-	return a.live.b.ops->idle(&a.live.b, &now, deadline_ns);
+	return a.live.b.ops->idle(&a.live.b, &now, &room, deadline_ns);
 }
 
 Test(boundary, a_wait_ends_at_its_deadline)
@@ -667,6 +667,7 @@ Test(boundary, time_does_not_run_backwards_to_a_missed_input)
 	struct world_medium m = medium_new(MEDIUM_SIZE);
 	struct execpoint at = { .count = 5, .vtime_ns = 1000 }, late = { .count = 5, .vtime_ns = 1001 };
 	struct input in = { .kind = INPUT_CONSOLE, .data = (const u8 *)"x", .size = 1 };
+	const struct input_room room = { .console = 4096 };
 
 	plan_code("\xf4", 1);
 	world_record(&a, &plan, &m);
@@ -676,11 +677,135 @@ Test(boundary, time_does_not_run_backwards_to_a_missed_input)
 		u64 to;
 
 		world_replay(&b, &plan, &m);
-		to = b.replay.b.ops->idle(&b.replay.b, i ? &late : &at, 5000);
+		to = b.replay.b.ops->idle(&b.replay.b, i ? &late : &at, &room, 5000);
 		cr_assert_eq(to, i ? VTIMER_NEVER : 1000);
 		cr_assert_eq(b.replay.b.ops->poll(&b.replay.b, i ? &late : &at), i ? VM_DIVERGED : VM_RUNNING);
 		world_free(&b);
 	}
+	world_free(&a);
+	medium_free(&m);
+}
+
+/* ---- frames, and answers of the host ---- */
+
+/* Frames that wait outside, by their first byte; NIC n's are those with n in the high half. */
+static u8 outside[16];
+static unsigned noutside, sent;
+
+static const u8 *peek(void *ctx unused_arg, unsigned nic, u32 *size)
+{
+	*size = 1;
+	for (unsigned i = 0; i < noutside; i++)
+		if (outside[i] >> 4 == nic)
+			return &outside[i];
+	return NULL;
+}
+
+static void done(void *ctx unused_arg, unsigned nic)
+{
+	for (unsigned i = 0; i < noutside; i++)
+		if (outside[i] >> 4 == nic) {
+			memmove(&outside[i], &outside[i + 1], --noutside - i);
+			return;
+		}
+	cr_assert_fail("nothing to take away");
+}
+
+static void send(void *ctx unused_arg, unsigned nic, const void *data, u32 size)
+{
+	cr_assert_eq(nic, 3);
+	cr_assert_eq(size, 4);
+	sent += !memcmp(data, "ping", 4);
+}
+
+static void with_frames(struct world *w, const u8 *frames, unsigned n)
+{
+	w->host.port.frame_peek = peek;
+	w->host.port.frame_done = done;
+	w->host.port.frame_write = send;
+	memcpy(outside, frames, n);
+	noutside = n;
+	sent = 0;
+}
+
+/* Each frame enters once, at a NIC that has room; for one nobody drives it is as if it had never come. */
+Test(boundary, frames_wait_for_room_and_are_lost_on_the_deaf)
+{
+	const struct input_room room = { .nics = 1 << 1, .deaf = 1 << 2 }, other = { .nics = 1 << 0 }, none = { 0 };
+	const struct output out = { .kind = OUTPUT_FRAME, .instance = 3, .data = "ping", .size = 4 };
+	struct world_medium m = medium_new(MEDIUM_SIZE);
+	struct execpoint now = { .count = 5, .vtime_ns = 1000 };
+	struct input in;
+	struct boundary *at;
+
+	plan_code("\xf4", 1);
+	plan.supply = 0;
+	plan.closes = false;
+	plan.patience = 1000000;
+	world_record(&a, &plan, &m);
+	at = &a.record.b;
+	with_frames(&a, (const u8[]){ 0x21, 0x01, 0x11, 0x22, 0x12 }, 5);
+	cr_assert_eq(at->ops->idle(at, &now, &none, 5000), 5000, "none has room");
+	cr_assert(!at->ops->next_input(at, &now, &none, &in));
+	cr_assert_eq(noutside, 5);
+	cr_assert_eq(at->ops->idle(at, &now, &room, 5000), 1000);
+	for (u64 i = 0; i < 2; i++, now.sequence++) {
+		cr_assert(at->ops->next_input(at, &now, &room, &in));
+		cr_assert(in.kind == INPUT_FRAME && in.instance == 1 && in.size == 1 && *in.data == 0x11 + i);
+	}
+	cr_assert(!at->ops->next_input(at, &now, &room, &in));
+	cr_assert_eq(noutside, 1, "the deaf one's are gone, the other's waits");
+	cr_assert_eq(at->ops->idle(at, &now, &other, 5000), 1000);
+	at->ops->output(at, &now, &out);
+	cr_assert_eq(sent, 1);
+	cr_assert_eq(rec_commit(a.writer, false), OK);
+
+	world_replay(&b, &plan, &m);
+	at = &b.replay.b;
+	now.sequence = 0;
+	for (u64 i = 0; i < 2; i++, now.sequence++) {
+		cr_assert(at->ops->next_input(at, &now, &room, &in));
+		cr_assert(in.kind == INPUT_FRAME && in.instance == 1 && in.size == 1 && *in.data == 0x11 + i);
+	}
+	cr_assert(!at->ops->next_input(at, &now, &room, &in));
+	at->ops->output(at, &now, &out);
+	world_free(&b);
+	world_free(&a);
+	medium_free(&m);
+}
+
+/* A failure of the host's is the guest's business only if it was to be told; then it is again in each replay. */
+Test(boundary, a_failure_that_the_guest_saw_is_recorded)
+{
+	struct world_medium m = medium_new(MEDIUM_SIZE);
+	struct execpoint now = { .count = 5, .vtime_ns = 1000 }, later = { .count = 6, .vtime_ns = 1001, .sequence = 1 };
+	const struct input_room room = { .console = 4096 };
+	struct boundary *at;
+	struct input in;
+
+	plan_code("\xf4", 1);
+	world_record(&a, &plan, &m);
+	at = &a.record.b;
+	cr_assert_eq(at->ops->answer(at, &now, INPUT_DISK, 2, ERR_IO), OK, "it is not to be told");
+	a.host.port.report_errors = true;
+	cr_assert_eq(at->ops->answer(at, &now, INPUT_DISK, 2, OK), OK);
+	cr_assert_eq(at->ops->answer(at, &now, INPUT_DISK, 2, ERR_IO), ERR_IO);
+	cr_assert_eq(at->ops->answer(at, &later, INPUT_DISK, 2, OK), OK);
+	cr_assert_eq(rec_commit(a.writer, false), OK);
+
+	world_replay(&b, &plan, &m);
+	at = &b.replay.b;
+	cr_assert_eq(at->ops->answer(at, &now, INPUT_DISK, 1, OK), OK, "another disk's");
+	cr_assert_eq(at->ops->answer(at, &now, INPUT_DISK, 2, OK), ERR_IO);
+	cr_assert_eq(at->ops->answer(at, &later, INPUT_DISK, 2, ERR_IO), OK);
+	world_free(&b);
+
+	/* One that was not asked for is a divergence. */
+	world_replay(&b, &plan, &m);
+	at = &b.replay.b;
+	cr_assert(!at->ops->next_input(at, &now, &room, &in));
+	cr_assert_eq(at->ops->poll(at, &now), VM_DIVERGED);
+	world_free(&b);
 	world_free(&a);
 	medium_free(&m);
 }

@@ -48,13 +48,14 @@ static struct script {
 	struct vtimer *arm;        /* armed by an input, for the point it enters at */
 } script;
 
-static bool next_input(struct boundary *b unused_arg, const struct execpoint *now, u32 max_size, struct input *in)
+static bool next_input(struct boundary *b unused_arg, const struct execpoint *now, const struct input_room *room,
+		       struct input *in)
 {
 	static const u8 bytes[4096];
 	struct typed *t = &script.input[script.given];
 
 	if (script.given == script.ninputs || t->count > now->count || (t->vtime_ns != ~0UL && t->vtime_ns > now->vtime_ns) ||
-	    t->size > max_size)
+	    t->size > room->console)
 		return false;
 	script.given++;
 	tell("input%u@%lu:%lu#%lu ", t->size, now->count, now->vtime_ns, now->sequence);
@@ -64,7 +65,8 @@ static bool next_input(struct boundary *b unused_arg, const struct execpoint *no
 	return true;
 }
 
-static u64 idle(struct boundary *b unused_arg, const struct execpoint *now, u64 deadline_ns)
+static u64 idle(struct boundary *b unused_arg, const struct execpoint *now, const struct input_room *room unused_arg,
+		u64 deadline_ns)
 {
 	u64 to = script.idle_to ? MIN(script.idle_to, deadline_ns) : deadline_ns;
 
@@ -75,9 +77,15 @@ static u64 idle(struct boundary *b unused_arg, const struct execpoint *now, u64 
 	return to;
 }
 
-static void output(struct boundary *b unused_arg, const struct execpoint *now, const void *data, size_t size)
+static void output(struct boundary *b unused_arg, const struct execpoint *now, const struct output *out)
 {
-	tell("out'%.*s'@%lu ", (int)size, (const char *)data, now->count);
+	tell("out'%.*s'@%lu ", (int)out->size, (const char *)out->data, now->count);
+}
+
+static err_t answer(struct boundary *b unused_arg, const struct execpoint *now unused_arg,
+		    enum input_kind kind unused_arg, u16 instance unused_arg, err_t host)
+{
+	return host;
 }
 
 static enum vm_outcome epoch(struct boundary *b unused_arg, const struct execpoint *now, u64 digest unused_arg)
@@ -93,7 +101,7 @@ static enum vm_outcome poll(struct boundary *b unused_arg, const struct execpoin
 }
 
 static const struct boundary_ops script_ops = {
-	.name = "script", .wants_digests = true, .next_input = next_input, .idle = idle, .output = output,
+	.name = "script", .wants_digests = true, .next_input = next_input, .idle = idle, .output = output, .answer = answer,
 	.epoch = epoch, .poll = poll,
 };
 
