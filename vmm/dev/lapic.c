@@ -2,20 +2,14 @@
  * lapic.c - the local APIC.  See lapic.h.
  *
  * Changes: its own registers and, by lapic_timer.c, its one timer; calls its
- * env.  Never: another LAPIC, except to hand it a message in
- * lapic_route.
+ * env.  Never: another LAPIC.  What goes between them is in lapic_route.c.
  *
- * Parts: vectors and priority - errors and local delivery - ICR - registers -
- * memory and MSR faces - messages - the hooks.
+ * Parts: vectors and priority - errors and local delivery - registers -
+ * memory and MSR faces - the hooks.
  */
 #include "vmm/dev/lapic_impl.h"
 
-enum {
-	BASE_BSP = 1 << 8, BASE_EXTD = 1 << 10, BASE_EN = 1 << 11,
-	SVR_ENABLE = 1 << 8,
-	LVT_READ_ONLY = 1 << 12 | 1 << 14, /* delivery status, remote IRR: always 0 here */
-	ESR_SEND_ILLEGAL = 1 << 5, ESR_RECEIVE_ILLEGAL = 1 << 6, ESR_ILLEGAL_REGISTER = 1 << 7,
-};
+enum { LVT_READ_ONLY = 1 << 12 | 1 << 14 }; /* delivery status, remote IRR: always 0 here */
 
 /* Register numbers: offset / 16 in the page, MSR - 800h in x2APIC [SDM3 Table 10-6]. */
 enum {
@@ -26,24 +20,9 @@ enum {
 	REG_DIVIDE = 0x3e, REG_SELF_IPI = 0x3f,
 };
 
-static bool hw_enabled(const struct lapic *l)
-{
-	return l->apic_base & BASE_EN;
-}
-
-static bool x2apic(const struct lapic *l)
-{
-	return l->apic_base & BASE_EXTD;
-}
-
-static bool sw_enabled(const struct lapic *l)
-{
-	return hw_enabled(l) && l->svr & SVR_ENABLE;
-}
-
 bool lapic_claims(const struct lapic *l, gpa_t addr)
 {
-	return hw_enabled(l) && !x2apic(l) && (addr.v & PAGE_MASK) == (l->apic_base & PAGE_MASK);
+	return lapic_hw_enabled(l) && !lapic_x2apic(l) && (addr.v & PAGE_MASK) == (l->apic_base & PAGE_MASK);
 }
 
 /* --- vectors and priority --- */
@@ -81,7 +60,7 @@ static void rebuild_words(struct lapic *l)
 }
 
 /* [SDM3 10.8.3.1 Task and Processor Priorities] */
-static u32 ppr(const struct lapic *l)
+u32 lapic_ppr(const struct lapic *l)
 {
 	int serving = highest(l->isr, l->isr_words);
 
@@ -94,10 +73,10 @@ int lapic_pending_vector(const struct lapic *l)
 {
 	int vector;
 
-	if (!l->irr_words || !sw_enabled(l))
+	if (!l->irr_words || !lapic_sw_enabled(l))
 		return -1;
 	vector = highest(l->irr, l->irr_words);
-	return (u32)vector >> 4 > ppr(l) >> 4 ? vector : -1;
+	return (u32)vector >> 4 > lapic_ppr(l) >> 4 ? vector : -1;
 }
 
 void lapic_accept(struct lapic *l, u8 vector)
@@ -129,12 +108,12 @@ void lapic_set_tpr_from_cr8(struct lapic *l, u8 cr8)
  * Logs an error.  The error interrupt comes once, then waits for a write to
  * ESR to arm it again.  [SDM3 10.5.3 Error Handling]
  */
-static void log_error(struct lapic *l, u32 bit)
+void lapic_log_error(struct lapic *l, u32 bit)
 {
 	u32 lvt = l->lvt[LVT_ERROR], already = l->esr_pending;
 
 	l->esr_pending |= bit;
-	if (already || lvt & LVT_MASKED || !sw_enabled(l))
+	if (already || lvt & LVT_MASKED || !lapic_sw_enabled(l))
 		return;
 	if ((lvt & 0xff) < 16)
 		l->esr_pending |= ESR_RECEIVE_ILLEGAL;
@@ -145,10 +124,10 @@ static void log_error(struct lapic *l, u32 bit)
 /* Vectors 0-15 are the exceptions' and are refused. [SDM3 10.5.2 Valid Interrupt Vectors] */
 void lapic_take_fixed(struct lapic *l, u8 vector, u8 trigger)
 {
-	if (!sw_enabled(l))
+	if (!lapic_sw_enabled(l))
 		return;
 	if (vector < 16) {
-		log_error(l, ESR_RECEIVE_ILLEGAL);
+		lapic_log_error(l, ESR_RECEIVE_ILLEGAL);
 		return;
 	}
 	set_vector(l->irr, &l->irr_words, vector);
@@ -167,85 +146,29 @@ bool lapic_extint_enabled(const struct lapic *l)
 {
 	u32 lvt = l->lvt[LVT_LINT0];
 
-	return !hw_enabled(l) || (!(lvt & LVT_MASKED) && lvt_delivery(lvt) == APIC_EXTINT);
-}
-
-/* --- the interrupt command register [SDM3 10.6.1] --- */
-
-static void send_ipi(struct lapic *l)
-{
-	u32 low = (u32)l->icr;
-	struct apic_message m = {
-		.dest = x2apic(l) ? (u32)(l->icr >> 32) : apic_dest8((u8)(l->icr >> 56)),
-		.dest_mode = low >> 11 & 1,
-		.delivery_mode = low >> 8 & 7,
-		.vector = (u8)low,
-		.trigger = APIC_EDGE, /* an IPI is taken as edge whatever ICR says */
-		.level = 1,
-		.shorthand = low >> 18 & 3,
-	};
-
-	switch (m.delivery_mode) {
-	case APIC_FIXED:
-	case APIC_LOWEST:
-		if (m.vector < 16) {
-			log_error(l, ESR_SEND_ILLEGAL);
-			return;
-		}
-		break;
-	case APIC_INIT:
-		if (low >> 15 & 1 && !(low >> 14 & 1))
-			return; /* level de-assert: only old buses heard it */
-		break;
-	case APIC_NMI:
-	case APIC_STARTUP:
-		break;
-	default: /* SMI: there is no SMM; the rest is reserved */
-		return;
-	}
-	/* To itself a LAPIC sends fixed interrupts only. [SDM3 Table 10-3] */
-	if ((m.shorthand == APIC_TO_SELF || m.shorthand == APIC_TO_ALL) && m.delivery_mode != APIC_FIXED)
-		return;
-	if (m.shorthand == APIC_TO_SELF)
-		lapic_deliver(l, &m);
-	else
-		l->env.send(l->env.ctx, &m);
-}
-
-static void self_ipi(struct lapic *l, u8 vector)
-{
-	if (vector < 16)
-		log_error(l, ESR_SEND_ILLEGAL);
-	else
-		lapic_take_fixed(l, vector, APIC_EDGE);
+	return !lapic_hw_enabled(l) || (!(lvt & LVT_MASKED) && lvt_delivery(lvt) == APIC_EXTINT);
 }
 
 /* --- registers, alike in memory and MSRs --- */
-
-static u32 ldr(const struct lapic *l)
-{
-	/* In x2APIC mode derived from the ID [SDM3 10.12.10.2]. */
-	return x2apic(l) ? l->apic_id >> 4 << 16 | 1U << (l->apic_id & 15) : l->ldr;
-}
 
 /* -1: there is no such register. */
 static s64 read_register(const struct lapic *l, unsigned reg)
 {
 	switch (reg) {
 	case REG_ID:
-		return x2apic(l) ? l->apic_id : l->apic_id << 24;
+		return lapic_x2apic(l) ? l->apic_id : l->apic_id << 24;
 	case REG_VERSION:
 		return LAPIC_VERSION;
 	case REG_TPR:
 		return l->tpr;
 	case REG_PPR:
-		return ppr(l);
+		return lapic_ppr(l);
 	case REG_APR:
 	case REG_EOI:
 	case REG_RRD:
 		return 0;
 	case REG_LDR:
-		return ldr(l);
+		return lapic_ldr(l);
 	case REG_DFR:
 		return l->dfr;
 	case REG_SVR:
@@ -392,7 +315,7 @@ static u64 lapic_read(void *dev, enum io_space space, u64 addr, unsigned size_by
 	value = read_register(l, (addr & 0xfff) >> 4);
 	if (value >= 0)
 		return (u64)value;
-	log_error(l, ESR_ILLEGAL_REGISTER);
+	lapic_log_error(l, ESR_ILLEGAL_REGISTER);
 	return 0;
 }
 
@@ -407,11 +330,11 @@ static void lapic_write(void *dev, enum io_space space, u64 addr, unsigned size_
 	if (reg == REG_ICR) {
 		lapic_timer_catch_up(l);
 		l->icr = (l->icr & ~0xffffffffUL) | (value & ~0x1000UL); /* delivery status: idle */
-		send_ipi(l);
+		lapic_send_ipi(l);
 	} else if (reg == REG_ICR_HIGH) {
 		l->icr = (u32)l->icr | (value & 0xff000000) << 32;
 	} else if (!write_register(l, reg, (u32)value) && !read_only_in_memory(reg)) {
-		log_error(l, ESR_ILLEGAL_REGISTER);
+		lapic_log_error(l, ESR_ILLEGAL_REGISTER);
 	}
 }
 
@@ -438,7 +361,7 @@ err_t lapic_read_msr(struct lapic *l, u32 msr, u64 *value)
 		*value = l->tsc_deadline;
 		return OK;
 	}
-	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !x2apic(l))
+	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !lapic_x2apic(l))
 		return ERR_INVALID;
 	if (reg == REG_ICR) {
 		*value = l->icr;
@@ -457,20 +380,20 @@ static err_t write_x2apic(struct lapic *l, unsigned reg, u64 value)
 		if ((u32)value & ~(writable_bits(reg) & ~0x1000U))
 			return ERR_INVALID;
 		l->icr = value;
-		send_ipi(l);
+		lapic_send_ipi(l);
 		return OK;
 	}
 	if (gone_in_x2apic(reg) || reg == REG_LDR || value & ~(u64)writable_bits(reg))
 		return ERR_INVALID;
 	if (reg == REG_SELF_IPI) {
-		self_ipi(l, (u8)value);
+		lapic_self_ipi(l, (u8)value);
 		return OK;
 	}
 	return write_register(l, reg, (u32)value) ? OK : ERR_INVALID;
 }
 
 /* All registers but the ID and IA32_APIC_BASE: power-up, INIT, and disabling. */
-static void reset_registers(struct lapic *l)
+void lapic_reset_registers(struct lapic *l)
 {
 	l->icr = 0;
 	l->tpr = 0;
@@ -507,7 +430,7 @@ static err_t write_apic_base(struct lapic *l, u64 value)
 		return ERR_INVALID;
 	l->apic_base = value;
 	if (!will && was)
-		reset_registers(l);
+		lapic_reset_registers(l);
 	if (will & BASE_EXTD && !(was & BASE_EXTD))
 		l->icr = (u32)l->icr; /* its destination field changes format */
 	return OK;
@@ -523,82 +446,9 @@ err_t lapic_write_msr(struct lapic *l, u32 msr, u64 value)
 			lapic_timer_set_deadline(l, value);
 		return OK;
 	}
-	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !x2apic(l))
+	if (msr < MSR_X2APIC_FIRST || msr > MSR_X2APIC_LAST || !lapic_x2apic(l))
 		return ERR_INVALID;
 	return write_x2apic(l, msr - MSR_X2APIC_FIRST, value);
-}
-
-/* --- messages --- */
-
-/* [SDM3 10.6.2.2 Logical Destination Mode] */
-static bool logical_match(const struct lapic *l, u32 dest)
-{
-	u32 own = ldr(l);
-
-	if (x2apic(l))
-		return own >> 16 == dest >> 16 && own & dest & 0xffff;
-	if (dest > 0xff)
-		return false;
-	own >>= 24;
-	if (l->dfr >> 28 == 0xf) /* flat */
-		return own & dest;
-	return l->dfr >> 28 == 0 && own >> 4 == dest >> 4 && own & dest & 0xf;
-}
-
-bool lapic_matches(const struct lapic *l, const struct apic_message *m)
-{
-	if (!hw_enabled(l) || m->shorthand == APIC_TO_SELF || m->shorthand == APIC_TO_OTHERS)
-		return false;
-	if (m->shorthand == APIC_TO_ALL || m->dest == APIC_BROADCAST)
-		return true;
-	return m->dest_mode == APIC_LOGICAL ? logical_match(l, m->dest) : m->dest == l->apic_id;
-}
-
-void lapic_deliver(struct lapic *l, const struct apic_message *m)
-{
-	switch (m->delivery_mode) {
-	case APIC_FIXED:
-	case APIC_LOWEST:
-		lapic_take_fixed(l, m->vector, m->trigger);
-		break;
-	case APIC_NMI:
-		l->env.cpu_event(l->env.ctx, LAPIC_EVENT_NMI, 0);
-		break;
-	case APIC_INIT:
-		if (!m->level)
-			break;
-		reset_registers(l); /* the ID and IA32_APIC_BASE stay [SDM3 10.4.7.3] */
-		l->env.cpu_event(l->env.ctx, LAPIC_EVENT_INIT, 0);
-		break;
-	case APIC_STARTUP:
-		l->env.cpu_event(l->env.ctx, LAPIC_EVENT_STARTUP, m->vector);
-		break;
-	default: /* lapic.h, "Not here" */
-		break;
-	}
-}
-
-static bool addressed(const struct lapic *l, bool is_source, const struct apic_message *m)
-{
-	if (m->shorthand == APIC_TO_SELF || m->shorthand == APIC_TO_OTHERS)
-		return is_source == (m->shorthand == APIC_TO_SELF) && hw_enabled(l);
-	return lapic_matches(l, m);
-}
-
-void lapic_route(struct lapic *const *lapics, unsigned n, int source, const struct apic_message *m)
-{
-	struct lapic *lowest = NULL;
-
-	for (unsigned i = 0; i < n; i++) {
-		if (!addressed(lapics[i], (int)i == source, m))
-			continue;
-		if (m->delivery_mode != APIC_LOWEST)
-			lapic_deliver(lapics[i], m);
-		else if (sw_enabled(lapics[i]) && (!lowest || ppr(lapics[i]) < ppr(lowest)))
-			lowest = lapics[i];
-	}
-	if (lowest)
-		lapic_deliver(lowest, m);
 }
 
 /* --- the hooks --- */
@@ -617,7 +467,7 @@ static void lapic_reset(void *dev)
 
 	l->apic_base = LAPIC_DEFAULT_BASE | BASE_EN | (l->bsp ? BASE_BSP : 0);
 	l->tsc_adjust = 0;
-	reset_registers(l);
+	lapic_reset_registers(l);
 }
 
 static void lapic_state(void *dev, struct state_walk *w)
