@@ -892,6 +892,51 @@ Test(timeline, a_branch_leaves_the_run_as_it_was)
 	free(was);
 }
 
+/* The PIT runs masked: time goes on for ever, and no instruction is executed any more. */
+static const u8 sleeps_for_good[] = {
+	0xb8, 0x34, 0, 0, 0, 0xe6, 0x43, /* channel 0: mode 2 */
+	0xb8, 0x00, 0, 0, 0, 0xe6, 0x40, 0xe6, 0x40, /* 65536 ticks */
+	0xb8, 0xff, 0, 0, 0, 0xe6, 0x21, /* all masked */
+	0xfb, 0xf4,
+};
+
+/* A branch has no end recorded: only its user ends it.  Interrupted it stands where the guest halted, and goes back. */
+Test(timeline, a_guest_that_sleeps_for_good_on_a_branch_is_interrupted, .timeout = 20)
+{
+	struct conditions none = { 0 };
+	u64 halted;
+
+	seed = 1;
+	short_plan();
+	cut_it = false;
+	memcpy(plan.program.code, sleeps_for_good, sizeof(sleeps_for_good));
+	plan.program.size = sizeof(sleeps_for_good);
+	plan.supply = 0;
+	plan.closes = true;
+	plan.quit_at_look = 0;
+	plan.config.limit_insns = NO_STOP;
+	plan.config.limit_vtime_ns = 1000000000;
+	set_out_with(&plan);
+	halted = trail.end;
+	world.vm->config.limit_vtime_ns = NO_STOP;
+	for (unsigned nwatches = 0; nwatches < 2; nwatches++) {
+		const struct watch nowhere = { .kind = WATCH_EXEC, .at = WORLD_UNUSED, .size_bytes = 1 };
+		struct conditions c = { .watches = &nowhere, .nwatches = nwatches };
+
+		timeline_goto(&line, 3);
+		cr_assert(timeline_branch(&line));
+		stop_after = 50;
+		cr_assert_eq(timeline_run(&line, true, &c).end, TRAVEL_INTERRUPTED);
+		cr_assert_eq(here(), halted);
+		cr_assert(world.vm->vcpu[0].cpu.halted);
+		stop_after = ~0UL;
+		cr_assert_eq(timeline_run(&line, false, &none).end, TRAVEL_ARRIVED);
+		cr_assert_eq(here(), 3);
+		on_line("back from a branch that slept");
+	}
+	come_home();
+}
+
 /* Nothing is typed, so a branch that nobody has meddled with does what the run does. */
 static void look_along_branches(bool blind)
 {
