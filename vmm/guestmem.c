@@ -98,7 +98,7 @@ static u64 page_hash(const u8 *page)
 
 static const u8 zero_page[PAGE_SIZE] aligned_to(8);
 
-err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s)
+err_t guestmem_init_flat(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s)
 {
 	if (!size_bytes || size_bytes % CHUNK_SIZE)
 		return ERR_INVALID;
@@ -110,6 +110,14 @@ err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_s
 	m->source = *s;
 	m->zero_hash = page_hash(zero_page);
 	return OK;
+}
+
+err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s)
+{
+	err_t err = guestmem_init_flat(m, size_bytes, s);
+
+	m->hole_bytes = VIDEO_END - VIDEO_START;
+	return err;
 }
 
 bool guestmem_is_zero(const u8 *page)

@@ -1,6 +1,7 @@
 /*
  * guestmem.h - a guest's RAM: 2 MiB chunks of host memory, zeroed when first
- * touched, and what is needed to digest them cheaply.
+ * touched, and what is needed to digest them cheaply.  What a guest wrote to a
+ * disk is kept in such a memory, too [disk.h].
  *
  * The digest of memory is a function of contents only: the sum over pages of
  * a hash mixed with the page's number, a zero page counting as nothing.  So
@@ -33,6 +34,7 @@ struct chunk_info {
 
 struct guest_memory {
 	u64 size_bytes;
+	u64 hole_bytes;              /* from VIDEO_START on, that are no RAM; a disk's memory has none */
 	unsigned nchunks;
 	struct chunk_info *chunk[GUEST_MAX_CHUNKS]; /* NULL: never touched */
 	struct chunk_source source;
@@ -41,6 +43,9 @@ struct guest_memory {
 };
 
 err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s) must_check;
+
+/* The same for a memory that is no PC's: all of it is there. */
+err_t guestmem_init_flat(struct guest_memory *m, u64 size_bytes, const struct chunk_source *s) must_check;
 
 /*
  * Video memory, which is a device.  The ROM area above it, C0000h to FFFFFh,
@@ -53,7 +58,7 @@ err_t guestmem_init(struct guest_memory *m, u64 size_bytes, const struct chunk_s
 /* True for addresses backed by RAM: all of it but video memory. */
 static inline bool guestmem_is_ram(const struct guest_memory *m, gpa_t at)
 {
-	return at.v < m->size_bytes && (at.v < VIDEO_START || at.v >= VIDEO_END);
+	return at.v < m->size_bytes && at.v - VIDEO_START >= m->hole_bytes;
 }
 
 /* The chunk holding `at`, touched if need be.  NULL: not RAM, or the host is out of memory. */

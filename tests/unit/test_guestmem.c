@@ -90,6 +90,25 @@ Test(guestmem, video_memory_and_what_lies_beyond_the_end_are_not_ram)
 	done(m);
 }
 
+Test(guestmem, a_flat_memory_has_no_hole)
+{
+	struct guest_memory *m = memory(MIB(4)), *flat = memory(MIB(4));
+	static u8 buf[0x60000];
+
+	cr_assert_eq(guestmem_init_flat(flat, MIB(4), &source), OK);
+	for (u64 at = 0; at < MIB(4); at += PAGE_SIZE)
+		cr_assert(guestmem_is_ram(flat, GPA(at)));
+	cr_assert(!guestmem_is_ram(flat, GPA(MIB(4))) && !guestmem_is_ram(flat, GPA(~0UL)));
+	memset(buf, 7, sizeof(buf));
+	cr_assert_eq(guestmem_write(m, GPA(0x80000), buf, sizeof(buf)), ERR_INVALID);
+	cr_assert_eq(guestmem_write(flat, GPA(0x80000), buf, sizeof(buf)), OK);
+	memset(buf, 0, sizeof(buf));
+	cr_assert_eq(guestmem_read(flat, GPA(0x80000), buf, sizeof(buf)), OK);
+	cr_assert(buf[0x20000] == 7 && buf[sizeof(buf) - 1] == 7);
+	done(m);
+	done(flat);
+}
+
 Test(guestmem, an_access_that_leaves_ram_is_refused)
 {
 	static const struct { u64 at; size_t n; } cases[] = {
