@@ -1,5 +1,5 @@
 /*
- * virtio.c - the PCI transport and its one queue.  See virtio.h.
+ * virtio.c - the PCI transport and its queues.  See virtio.h.
  */
 #include "kernel/cpu.h"
 #include "kernel/mm.h"
@@ -19,16 +19,10 @@ enum {
 };
 
 /* Device status [VIRTIO 2.1]. */
-enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8, NEEDS_RESET = 64 };
+enum { ACKNOWLEDGE = 1, DRIVER = 2, DRIVER_OK = 4, FEATURES_OK = 8 };
 
-/* The queue's page. */
-struct descriptor {
-	u64 addr;
-	u32 len;
-	u16 flags, next;
-};
-enum { DESC_NEXT = 1, DESC_WRITE = 2, AVAIL_NO_INTERRUPT = 1 };
-enum { AVAIL_AT = VIRTQ_MAX_SIZE * 16, USED_AT = 2048 };
+/* In a queue's memory [VIRTIO 2.7.5, 2.7.6, 2.7.8]. */
+enum { DESC_NEXT = 1, DESC_WRITE = 2, AVAIL_NO_INTERRUPT = 1, USED_NO_NOTIFY = 1 };
 
 #define REQUEST_TIMEOUT_S 60 /* a host disk can be slow; a device that is gone never answers */
 
@@ -77,17 +71,14 @@ static volatile u8 *find_structure(const struct pci_device *d, u8 type, u8 *cap)
 
 static err_t find_structures(struct virtio *v)
 {
-	volatile u8 *notify;
 	u8 cap;
 
 	v->common = find_structure(&v->pci, CFG_COMMON, &cap);
 	v->config = find_structure(&v->pci, CFG_DEVICE, &cap);
-	notify = find_structure(&v->pci, CFG_NOTIFY, &cap);
-	if (!v->common || !notify)
+	v->notify = find_structure(&v->pci, CFG_NOTIFY, &cap);
+	if (!v->common || !v->notify)
 		return ERR_UNSUPPORTED;
-	put16(v, QUEUE_SELECT, 0);
-	v->notify = (volatile u16 *)(notify + (size_t)get16(v, QUEUE_NOTIFY_OFF) *
-						      pci_read32(&v->pci, cap + CAP_MULTIPLIER));
+	v->notify_multiplier = pci_read32(&v->pci, cap + CAP_MULTIPLIER);
 	return OK;
 }
 
@@ -110,27 +101,7 @@ static err_t agree_features(struct virtio *v, u64 wanted)
 	return OK;
 }
 
-static err_t enable_queue(struct virtio *v)
-{
-	put16(v, QUEUE_SELECT, 0);
-	v->queue_size = MIN(get16(v, QUEUE_SIZE), VIRTQ_MAX_SIZE);
-	if (v->queue_size < 8 || (v->queue_size & (v->queue_size - 1)))
-		return ERR_UNSUPPORTED;
-	v->queue = page_zalloc(1);
-	if (!v->queue)
-		return ERR_NO_MEMORY;
-	*(u16 *)(v->queue + AVAIL_AT) = AVAIL_NO_INTERRUPT;
-	put16(v, QUEUE_SIZE, v->queue_size);
-	put16(v, MSIX_CONFIG, 0xffff); /* no vector */
-	put16(v, QUEUE_MSIX, 0xffff);
-	put64(v, QUEUE_DESC, (u64)v->queue);
-	put64(v, QUEUE_DRIVER, (u64)v->queue + AVAIL_AT);
-	put64(v, QUEUE_DEVICE, (u64)v->queue + USED_AT);
-	put16(v, QUEUE_ENABLE, 1);
-	return OK;
-}
-
-/* [VIRTIO 3.1.1 Driver Requirements: Device Initialization] */
+/* [VIRTIO 3.1.1 Driver Requirements: Device Initialization], up to FEATURES_OK */
 err_t virtio_init(struct virtio *v, const struct pci_device *pci, u64 features)
 {
 	u64 give_up = rdtsc() + host_tsc_hz();
@@ -147,41 +118,131 @@ err_t virtio_init(struct virtio *v, const struct pci_device *pci, u64 features)
 			return ERR_IO;
 	put8(v, DEVICE_STATUS, ACKNOWLEDGE);
 	put8(v, DEVICE_STATUS, ACKNOWLEDGE | DRIVER);
-	err = agree_features(v, features);
-	if (!err)
-		err = enable_queue(v);
-	if (!err)
-		put8(v, DEVICE_STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
-	return err;
+	put16(v, MSIX_CONFIG, VIRTQ_NO_VECTOR);
+	return agree_features(v, features);
 }
 
-err_t virtio_request(struct virtio *v, const struct virtio_buffer *buffers, unsigned n)
+void virtio_start(struct virtio *v)
 {
-	struct descriptor *desc = (struct descriptor *)v->queue;
-	volatile u16 *avail = (volatile u16 *)(v->queue + AVAIL_AT); /* flags, idx, ring[] */
-	const volatile u16 *used = (const volatile u16 *)(v->queue + USED_AT);
-	u64 give_up = rdtsc() + REQUEST_TIMEOUT_S * host_tsc_hz();
+	put8(v, DEVICE_STATUS, ACKNOWLEDGE | DRIVER | FEATURES_OK | DRIVER_OK);
+}
 
+/* The three parts of a queue, one behind the other [VIRTIO 2.7]. */
+static err_t lay_out(struct virtq *q)
+{
+	size_t avail_at = q->size * sizeof(*q->desc);
+	size_t used_at = ALIGN_UP(avail_at + 6UL + 2UL * q->size, 4);
+	u8 *pages = page_zalloc((used_at + 6UL + 8UL * q->size + PAGE_SIZE - 1) / PAGE_SIZE);
+
+	if (!pages)
+		return ERR_NO_MEMORY;
+	q->desc = (struct virtq_descriptor *)pages;
+	q->avail = (volatile u16 *)(pages + avail_at);
+	q->used = (const volatile u16 *)(pages + used_at);
+	for (u16 i = 0; i < q->size; i++)
+		q->desc[i].next = (u16)(i + 1);
+	q->nfree = q->size;
+	return OK;
+}
+
+err_t virtq_init(struct virtio *v, struct virtq *q, u16 index, u16 max_size, u16 vector)
+{
+	err_t err;
+
+	put16(v, QUEUE_SELECT, index);
+	*q = (struct virtq){ .index = index, .size = MIN(get16(v, QUEUE_SIZE), max_size) };
+	q->doorbell = (volatile u16 *)(v->notify + (size_t)get16(v, QUEUE_NOTIFY_OFF) * v->notify_multiplier);
+	if (q->size < 8 || (q->size & (q->size - 1)))
+		return ERR_UNSUPPORTED;
+	err = lay_out(q);
+	if (err)
+		return err;
+	virtq_interrupts(q, false);
+	put16(v, QUEUE_SIZE, q->size);
+	put16(v, QUEUE_MSIX, vector);
+	put64(v, QUEUE_DESC, (u64)q->desc);
+	put64(v, QUEUE_DRIVER, (u64)q->avail);
+	put64(v, QUEUE_DEVICE, (u64)q->used);
+	put16(v, QUEUE_ENABLE, 1);
+	return get16(v, QUEUE_MSIX) == vector ? OK : ERR_UNSUPPORTED;
+}
+
+int virtq_next(const struct virtq *q)
+{
+	return q->nfree ? q->free : -1;
+}
+
+/* The list of free descriptors is linked as a chain is: the first n of it become one. */
+bool virtq_offer(struct virtq *q, const struct virtio_buffer *buffers, unsigned n)
+{
+	u16 head = q->free;
+
+	if (!n || n > q->nfree)
+		return false;
 	for (unsigned i = 0; i < n; i++) {
-		desc[i] = (struct descriptor){
-			.addr = (u64)buffers[i].data,
-			.len = buffers[i].size_bytes,
-			.flags = (u16)((buffers[i].device_writes ? DESC_WRITE : 0) |
-				       (i + 1 < n ? DESC_NEXT : 0)),
-			.next = (u16)(i + 1),
-		};
+		struct virtq_descriptor *d = &q->desc[q->free];
+
+		d->addr = (u64)buffers[i].data;
+		d->len = buffers[i].size_bytes;
+		d->flags = (u16)((buffers[i].device_writes ? DESC_WRITE : 0) | (i + 1 < n ? DESC_NEXT : 0));
+		q->free = d->next;
 	}
-	avail[2 + v->avail_idx % v->queue_size] = 0;
+	q->nfree = (u16)(q->nfree - n);
+	q->avail[2 + q->offered++ % q->size] = head;
+	return true;
+}
+
+void virtq_kick(struct virtq *q)
+{
 	/* Stores stay in order on x86; the barrier is for the compiler. */
 	__asm__ volatile("" : : : "memory");
-	avail[1] = ++v->avail_idx;
-	__asm__ volatile("mfence" : : : "memory"); /* the index before the doorbell */
-	*v->notify = 0;
-	while (used[1] != v->avail_idx) {
+	q->avail[1] = q->offered;
+	__asm__ volatile("mfence" : : : "memory"); /* the index, before the flag is looked at [VIRTIO 2.7.10] */
+	if (!(q->used[0] & USED_NO_NOTIFY))
+		*q->doorbell = q->index;
+}
+
+int virtq_take(struct virtq *q, u32 *written)
+{
+	const volatile u32 *element = (const volatile u32 *)(q->used + 2) + 2 * (q->taken % q->size);
+	u32 head, last;
+	u16 n = 1;
+
+	if (q->taken == virtq_completed(q))
+		return -1;
+	__asm__ volatile("" : : : "memory"); /* what the device wrote, after its index */
+	head = last = element[0];
+	if (head >= q->size)
+		return -1; /* a device gone mad: nothing completes any more */
+	*written = element[1];
+	for (; q->desc[last].flags & DESC_NEXT; n++)
+		last = q->desc[last].next;
+	q->desc[last].next = q->free;
+	q->free = (u16)head;
+	q->nfree = (u16)(q->nfree + n);
+	q->taken++;
+	return (int)head;
+}
+
+void virtq_interrupts(struct virtq *q, bool on)
+{
+	q->avail[0] = on ? 0 : AVAIL_NO_INTERRUPT;
+	__asm__ volatile("mfence" : : : "memory"); /* before completed requests are looked for [VIRTIO 2.7.7] */
+}
+
+err_t virtq_run(struct virtq *q, const struct virtio_buffer *buffers, unsigned n)
+{
+	u64 give_up = rdtsc() + REQUEST_TIMEOUT_S * host_tsc_hz();
+	int number = virtq_next(q);
+	u32 written;
+
+	if (!virtq_offer(q, buffers, n))
+		return ERR_IO; /* all in flight: the device has been lost for as many requests */
+	virtq_kick(q);
+	while (virtq_take(q, &written) != number) {
 		if (rdtsc() > give_up)
 			return ERR_IO;
 		pause();
 	}
-	__asm__ volatile("" : : : "memory");
 	return OK;
 }

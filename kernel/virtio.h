@@ -1,9 +1,10 @@
 /*
- * virtio.h - modern virtio over PCI: one device, one split queue, polled.
+ * virtio.h - modern virtio over PCI: a device and its split queues, polled.
  *
- * [VIRTIO 4.1 Virtio Over PCI Bus; VIRTIO 2.6 Split Virtqueues].  One request
- * is in flight at a time, so descriptors need no allocator: a request always
- * takes them from number 0.
+ * [VIRTIO 4.1 Virtio Over PCI Bus; VIRTIO 2.7 Split Virtqueues].  A request is a
+ * chain of buffers; many may be in flight.  Its number is that of its first
+ * descriptor, below the queue's size, and no other in flight has the same: a
+ * driver keeps what belongs to a request in an array, by that number.
  */
 #ifndef KERNEL_VIRTIO_H
 #define KERNEL_VIRTIO_H
@@ -13,17 +14,31 @@
 
 #define VIRTIO_VENDOR 0x1af4
 #define VIRTIO_F_VERSION_1 BIT(32)
-#define VIRTQ_MAX_SIZE 64 /* so that the whole queue is one page */
+#define VIRTQ_NO_VECTOR 0xffff
 
 struct virtio {
 	struct pci_device pci;
-	volatile u8 *common;  /* struct virtio_pci_common_cfg */
-	volatile u8 *config;  /* of the device type; NULL if it has none */
-	volatile u16 *notify; /* of queue 0 */
-	u64 features;         /* agreed */
-	u16 queue_size;
-	u16 avail_idx;        /* requests ever submitted, modulo 2^16 */
-	u8 *queue;            /* one page: descriptors, available ring, used ring */
+	volatile u8 *common;   /* struct virtio_pci_common_cfg */
+	volatile u8 *config;   /* of the device type; NULL if it has none */
+	volatile u8 *notify;   /* the doorbells, and how far apart they are */
+	u32 notify_multiplier;
+	u64 features;          /* agreed */
+};
+
+struct virtq_descriptor {
+	u64 addr;
+	u32 len;
+	u16 flags, next;
+};
+
+struct virtq {
+	volatile u16 *doorbell;
+	struct virtq_descriptor *desc;
+	volatile u16 *avail;   /* flags, idx, ring[] */
+	const volatile u16 *used; /* flags, idx, ring[] of { u32 id, u32 len } */
+	u16 index, size;
+	u16 free, nfree;       /* descriptors in no request: a list through their `next` */
+	u16 offered, taken;    /* requests ever, modulo 2^16 */
 };
 
 /* A piece of a request: what the device reads comes before what it writes. */
@@ -34,12 +49,42 @@ struct virtio_buffer {
 };
 
 /*
- * Resets the device, agrees on VERSION_1 and those of `features` it has, and
- * enables queue 0.  ERR_UNSUPPORTED: not a modern device.
+ * Resets the device and agrees on VERSION_1 and those of `features` it has.
+ * ERR_UNSUPPORTED: not a modern device.  Then come its queues, then virtio_start.
  */
 err_t virtio_init(struct virtio *v, const struct pci_device *pci, u64 features) must_check;
 
-/* Hands the device one request and waits for its completion.  n <= 8. */
-err_t virtio_request(struct virtio *v, const struct virtio_buffer *buffers, unsigned n) must_check;
+/*
+ * Queue `index`, of at most max_size requests, a power of two.  vector: the
+ * MSI-X table's entry for its interrupts, which are off until virtq_interrupts.
+ */
+err_t virtq_init(struct virtio *v, struct virtq *q, u16 index, u16 max_size, u16 vector) must_check;
+
+/* The queues are set up: the device may work. */
+void virtio_start(struct virtio *v);
+
+/* The number the next request will have; -1 while every descriptor is in flight. */
+int virtq_next(const struct virtq *q);
+
+/* Queues a request, for the next virtq_kick to hand over.  False: not so many descriptors are free. */
+bool virtq_offer(struct virtq *q, const struct virtio_buffer *buffers, unsigned n) must_check;
+
+/* Hands over what was offered, and rings the doorbell unless the device says it looks by itself. */
+void virtq_kick(struct virtq *q);
+
+/* Requests the device has completed, ever, modulo 2^16: as far as virtq_take can go. */
+static inline u16 virtq_completed(const struct virtq *q)
+{
+	return q->used[1];
+}
+
+/* The number of the next completed request, and the bytes the device wrote; -1: none.  It is free then. */
+int virtq_take(struct virtq *q, u32 *written);
+
+/* Whether the device is to interrupt for completed requests. */
+void virtq_interrupts(struct virtq *q, bool on);
+
+/* One request, waited for: for a queue with nothing else in flight. */
+err_t virtq_run(struct virtq *q, const struct virtio_buffer *buffers, unsigned n) must_check;
 
 #endif

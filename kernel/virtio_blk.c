@@ -5,7 +5,8 @@
 #include "kernel/virtio.h"
 #include "kernel/virtio_blk.h"
 
-#define BLK_MAX 8
+#define BLK_MAX 16
+#define QUEUE_SIZE 64
 #define MAX_SECTORS 2048U /* a request: 1 MiB */
 
 enum { DEVICE_ID_MODERN = 0x1042, DEVICE_ID_TRANSITIONAL = 0x1001 };
@@ -19,6 +20,7 @@ enum { S_OK = 0 };
 
 struct blk {
 	struct virtio v;
+	struct virtq q;
 	u64 nsectors;
 	char id[BLK_ID_SIZE + 1];
 	/* Read and written by the device. */
@@ -48,7 +50,7 @@ static err_t request(struct blk *b, u32 type, u64 sector, const void *buf, size_
 	b->header.type = type;
 	b->header.sector = sector;
 	b->status = 0xff;
-	err = size_bytes ? virtio_request(&b->v, parts, 3) : virtio_request(&b->v, no_data, 2);
+	err = size_bytes ? virtq_run(&b->q, parts, 3) : virtq_run(&b->q, no_data, 2);
 	if (err)
 		return err;
 	return b->status == S_OK ? OK : ERR_IO;
@@ -114,8 +116,10 @@ static bool probe(void *ctx unused_arg, const struct pci_device *d)
 	if (d->vendor != VIRTIO_VENDOR ||
 	    (d->device != DEVICE_ID_MODERN && d->device != DEVICE_ID_TRANSITIONAL))
 		return true;
-	if (virtio_init(&b->v, d, F_RO | F_FLUSH) || !b->v.config)
+	if (virtio_init(&b->v, d, F_RO | F_FLUSH) || !b->v.config ||
+	    virtq_init(&b->v, &b->q, 0, QUEUE_SIZE, VIRTQ_NO_VECTOR))
 		return true;
+	virtio_start(&b->v);
 	capacity = (const volatile u32 *)b->v.config;
 	b->nsectors = capacity[0] | (u64)capacity[1] << 32;
 	/* Not terminated when all twenty bytes are used; an id is optional. */
