@@ -2,6 +2,7 @@
  * pci.c - configuration space.  See pci.h.
  */
 #include "kernel/cpu.h"
+#include "kernel/paging.h"
 #include "kernel/pci.h"
 
 enum { CONFIG_ADDRESS = 0xcf8, CONFIG_DATA = 0xcfc };
@@ -165,6 +166,16 @@ bool pci_assign(const struct pci_device *d, unsigned index, struct pci_bar *bar)
 	if ((pci_read32(d, offset) & 7) == 4) /* 64 bits */
 		pci_write32(d, offset + 4, 0);
 	return true;
+}
+
+volatile u8 *pci_map(const struct pci_device *d, unsigned index, u32 offset, u32 size_bytes)
+{
+	struct pci_bar bar;
+
+	if (index > 5 || !pci_bar(d, index, &bar) || bar.io || (u64)offset + size_bytes > bar.size_bytes ||
+	    (!bar.base && !pci_assign(d, index, &bar)))
+		return NULL;
+	return (volatile u8 *)mmio_map(bar.base + offset, size_bytes);
 }
 
 u8 pci_capability(const struct pci_device *d, u8 id, u8 after)

@@ -60,6 +60,9 @@ bool pci_bar(const struct pci_device *d, unsigned index, struct pci_bar *bar) mu
 /* An address for a small BAR of memory, on bus 0, that has none.  False: it has, or is not of that kind. */
 bool pci_assign(const struct pci_device *d, unsigned index, struct pci_bar *bar) must_check;
 
+/* Registers in a BAR of memory, mapped, the BAR given an address if it has none; NULL: no such thing. */
+volatile u8 *pci_map(const struct pci_device *d, unsigned index, u32 offset, u32 size_bytes);
+
 /* The next capability with this id after offset `after` (0: from the first); 0 if none. */
 u8 pci_capability(const struct pci_device *d, u8 id, u8 after);
 

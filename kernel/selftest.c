@@ -3,7 +3,7 @@
  *
  * kernel/selftest.sh boots it once for each word after "test=" on the command
  * line and checks what it prints and how it ends.  Here are the things only a
- * machine can show: rights of pages, traps, interrupts, disks.
+ * machine can show: rights of pages, traps, interrupts, disks, networks.
  */
 #include <lz4.h>
 
@@ -22,6 +22,7 @@
 #include "kernel/trap.h"
 #include "kernel/vectors.h"
 #include "kernel/virtio_blk.h"
+#include "kernel/virtio_net.h"
 
 static void check(bool ok, const char *what)
 {
@@ -298,6 +299,133 @@ static void test_blk(const struct boot_info *bi unused_arg)
 	check(blk_read(b, ~0UL, sector, 2) == ERR_INVALID, "past the end, wrapping");
 }
 
+#define NFRAMES 10000U
+#define IN_FLIGHT 200U /* of NIC_RING */
+#define PATIENCE_NS 4000000000UL /* of the LAPIC timer at once: that it runs out wakes, too */
+
+/* Frame number i: its size and every byte follow from it. */
+static u32 make_frame(u8 *frame, u32 i, u32 frame_max)
+{
+	u32 size = i % 3 == 0 ? 60 : i % 3 == 1 ? frame_max : 60 + i * 37 % (frame_max - 60);
+
+	for (u32 k = 0; k < size; k++)
+		frame[k] = (u8)(i + k * 3);
+	memset(frame, 0xff, 6); /* to all */
+	return size;
+}
+
+/* Sleeps until frame number i is there, and it is that one. */
+static void expect_frame(struct nic *n, u32 i, u32 frame_max)
+{
+	static u8 want[NIC_JUMBO_FRAME];
+	u64 start = rdtsc();
+	const u8 *frame;
+	u32 size;
+
+	while (!(frame = nic_peek(n, &size))) {
+		check(rdtsc() - start < PATIENCE_NS, "a frame is lost");
+		cpu_wait(PATIENCE_NS);
+	}
+	check(rdtsc() - start < PATIENCE_NS, "a frame wakes");
+	check(size == make_frame(want, i, frame_max) && !memcmp(frame, want, size), "the same frame");
+	check(nic_peek(n, &size) == frame, "a frame stays until it is done with");
+	nic_done(n);
+}
+
+/* There and back, one at a time: each is awaited asleep. */
+static void ping_pong(struct nic *a, struct nic *b, u32 frame_max)
+{
+	static u8 frame[NIC_JUMBO_FRAME];
+	u64 start = rdtsc();
+
+	for (u32 i = 0; i < NFRAMES / 10; i++) {
+		nic_send(a, frame, make_frame(frame, i, frame_max));
+		expect_frame(b, i, frame_max);
+		nic_send(b, frame, make_frame(frame, i + 1, frame_max));
+		expect_frame(a, i + 1, frame_max);
+	}
+	kprintf("from sending to woken up: %lu us\n", (rdtsc() - start) / (NFRAMES / 10) / 2000);
+}
+
+static void burst(struct nic *a, struct nic *b, u32 frame_max)
+{
+	static u8 frame[NIC_JUMBO_FRAME];
+	u64 start = rdtsc();
+	u32 seen = 0;
+
+	for (u32 i = 0; i < NFRAMES; i++) {
+		nic_send(a, frame, make_frame(frame, i, frame_max));
+		while (i - seen >= IN_FLIGHT)
+			expect_frame(b, seen++, frame_max);
+	}
+	while (seen < NFRAMES)
+		expect_frame(b, seen++, frame_max);
+	kprintf("%u frames: %lu ms\n", NFRAMES, (rdtsc() - start) / 1000000);
+}
+
+static void arrives_unawaited(struct nic *a, struct nic *b, u32 i, u32 frame_max)
+{
+	static u8 frame[NIC_JUMBO_FRAME];
+	u64 start = rdtsc();
+	u32 size;
+
+	nic_send(a, frame, make_frame(frame, i, frame_max));
+	while (!nic_peek(b, &size))
+		check(rdtsc() - start < PATIENCE_NS, "a frame arrives without a wait");
+}
+
+static bool wait_ends_early(u64 ns)
+{
+	u64 start = rdtsc();
+
+	cpu_wait(ns);
+	return rdtsc() - start < ns;
+}
+
+/* What arrives while nobody waits interrupts nobody, and ends the next wait; if left there, not one more. */
+static void quiet(struct nic *a, struct nic *b, u32 frame_max)
+{
+	u64 irqs = this_cpu()->irqs, start;
+
+	arrives_unawaited(a, b, 7, frame_max);
+	for (start = rdtsc(); rdtsc() - start < 1000000;)
+		trap_drain();
+	check(this_cpu()->irqs == irqs, "no interrupt but in cpu_wait");
+	check(wait_ends_early(PATIENCE_NS), "a frame that was there ends a wait");
+	check(!wait_ends_early(20000000), "but only one");
+	expect_frame(b, 7, frame_max);
+	check(!wait_ends_early(20000000), "and none when it is done with");
+	arrives_unawaited(a, b, 8, frame_max);
+	expect_frame(b, 8, frame_max);
+	check(!wait_ends_early(20000000), "done with before the first wait");
+}
+
+static void net(u32 frame_max)
+{
+	static const u8 first[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 }, second[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x57 };
+	struct nic *a = nic_find(first, frame_max), *b = nic_find(second, frame_max);
+	static u8 frame[NIC_JUMBO_FRAME + 1];
+
+	check(a && b && a != b && nic_open(0, frame_max) == a, "two NICs");
+	check(!nic_find((const u8 *)"absent", frame_max) && !nic_open(2, frame_max), "and no other");
+	ping_pong(a, b, frame_max);
+	quiet(a, b, frame_max);
+	burst(a, b, frame_max);
+	nic_send(a, frame, frame_max + 1);
+	check(nic_stats(a)->dropped == 1 && nic_stats(b)->dropped == 0, "only what is too long is dropped");
+	check(nic_stats(b)->received == NFRAMES + NFRAMES / 10 + 2, "every frame, once");
+}
+
+static void test_net(const struct boot_info *bi unused_arg)
+{
+	net(NIC_FRAME);
+}
+
+static void test_jumbo(const struct boot_info *bi unused_arg)
+{
+	net(NIC_JUMBO_FRAME);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const struct boot_info *bi);
@@ -307,6 +435,7 @@ static const struct {
 	{ "execute_data", test_execute_data }, { "panic", test_panic }, { "msr", test_msr },
 	{ "memory", test_memory }, { "malloc", test_malloc }, { "lz4", test_lz4 },
 	{ "string", test_string }, { "irq", test_irq }, { "serial", test_serial }, { "blk", test_blk },
+	{ "net", test_net }, { "jumbo", test_jumbo },
 };
 
 void hypervisor_main(const struct boot_info *bi)

@@ -85,6 +85,19 @@ expect 'virtio disk, modern, behind a bridge' 1 '16384 sectors, rw, id recording
 run blk $disk,readonly=on -device virtio-blk-pci,drive=r,serial=recording
 expect 'virtio disk, read-only' 1 'ro, id recording' passed
 
+nic() { # N MAC NETDEV: sets $nicN
+	eval "nic$1='-netdev $3,id=n$1 -device virtio-net-pci,netdev=n$1,mac=52:54:00:12:34:$2,romfile='"
+}
+nic 0 56 hubport,hubid=0; nic 1 57 hubport,hubid=0
+# shellcheck disable=SC2086,SC2154
+run net $nic0 $nic1
+expect 'two NICs' 1 'from sending to woken up' '10000 frames' passed
+nic 0 56 "dgram,local.type=unix,local.path=$tmp/a,remote.type=unix,remote.path=$tmp/b"
+nic 1 57 "dgram,local.type=unix,local.path=$tmp/b,remote.type=unix,remote.path=$tmp/a"
+# shellcheck disable=SC2086
+run jumbo $nic0 $nic1 -bios qboot.rom
+expect 'two NICs, long frames, firmware that assigns nothing' 1 'from sending to woken up' '10000 frames' passed
+
 if [ -n "$iso" ]; then
 	machine 256M -serial stdio -cdrom "$iso"
 	expect 'GRUB, multiboot2' 1 'protocol 1, tsc 1000000000 Hz' 'module 0.*"bundle"' 'file kernel/selftest.sh' passed

@@ -8,6 +8,7 @@
 #include "kernel/serial.h"
 #include "kernel/time.h"
 #include "kernel/trap.h"
+#include "kernel/virtio_net.h"
 
 #define PIT_HZ 1193182UL
 #define NS_PER_S 1000000000UL
@@ -90,6 +91,12 @@ static u64 scale(u64 a, u64 b, u64 c)
 	return a;
 }
 
+/* A byte from before: its edge may have been taken by an earlier wait. */
+static bool byte_waits(const struct serial *s)
+{
+	return s->rx_irq && serial_rx_ready(s);
+}
+
 void cpu_wait(u64 max_ns)
 {
 	const struct cpu *c = this_cpu();
@@ -98,18 +105,19 @@ void cpu_wait(u64 max_ns)
 	max_ns = MIN(max_ns, 3600 * NS_PER_S);
 	deadline = rdtsc() + scale(max_ns, clocks.tsc_hz, NS_PER_S);
 	host_pic_unmask();
+	nics_listen();
 	for (;;) {
 		u64 now = rdtsc(), ticks;
 
-		/* A byte from before: its edge may have been taken by an earlier wait. */
-		if (now >= deadline || c->wakeups != wakeups ||
-		    (com1.rx_irq && serial_rx_ready(&com1)) || (com2.rx_irq && serial_rx_ready(&com2)) || (com3.rx_irq && serial_rx_ready(&com3)))
+		if (now >= deadline || c->wakeups != wakeups || byte_waits(&com1) || byte_waits(&com2) ||
+		    byte_waits(&com3) || nics_heard())
 			break;
 		ticks = scale(deadline - now, clocks.lapic_hz, clocks.tsc_hz) + 1;
 		host_timer_arm((u32)MIN(ticks, ~0U));
 		/* STI holds interrupts until HLT has begun: none can fall between them. */
 		__asm__ volatile("sti; hlt; cli" : : : "memory");
 	}
+	nics_deafen();
 	host_pic_mask();
 	host_timer_arm(0);
 	/* A timer that fired just now would stop the next guest entry before its first instruction. */

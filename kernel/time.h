@@ -17,7 +17,9 @@ u64 host_lapic_hz(void);
 
 /*
  * Sleeps until max_ns have passed, a byte can be read from a port with
- * serial_rx_irq_enable, or another interrupt came; may wake without a reason.
+ * serial_rx_irq_enable, a frame has arrived at an open NIC, or another interrupt
+ * came; may wake without a reason.  A frame that was there before ends one wait,
+ * not the next: who has no use for it yet can still sleep.
  * Called and returns with interrupts off and the LAPIC timer stopped.
  */
 void cpu_wait(u64 max_ns);

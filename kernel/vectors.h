@@ -13,6 +13,7 @@
 #define VEC_HOST_COM2 0x43     /* IRQ3 */
 #define VEC_HOST_COM1 0x44     /* IRQ4 */
 #define VEC_HOST_PIC_LAST 0x4f
+#define VEC_HOST_NIC 0x50      /* a frame has arrived [virtio_net.c] */
 #define VEC_SPURIOUS 0xff      /* low nibble must be Fh on old LAPICs */
 
 #endif

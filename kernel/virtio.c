@@ -3,7 +3,6 @@
  */
 #include "kernel/cpu.h"
 #include "kernel/mm.h"
-#include "kernel/paging.h"
 #include "kernel/time.h"
 #include "kernel/virtio.h"
 
@@ -57,14 +56,14 @@ static void put64(struct virtio *v, unsigned at, u64 value)
 static volatile u8 *find_structure(const struct pci_device *d, u8 type, u8 *cap)
 {
 	for (*cap = 0; (*cap = pci_capability(d, CAP_VENDOR, *cap));) {
-		u32 offset = pci_read32(d, *cap + CAP_OFFSET), length = pci_read32(d, *cap + CAP_LENGTH);
-		u8 index = pci_read8(d, *cap + CAP_BAR);
-		struct pci_bar bar;
+		volatile u8 *at;
 
-		if (pci_read8(d, *cap + CAP_TYPE) != type || index > 5 || !pci_bar(d, index, &bar) ||
-		    bar.io || (u64)offset + length > bar.size_bytes || (!bar.base && !pci_assign(d, index, &bar)))
+		if (pci_read8(d, *cap + CAP_TYPE) != type)
 			continue;
-		return (volatile u8 *)mmio_map(bar.base + offset, length);
+		at = pci_map(d, pci_read8(d, *cap + CAP_BAR), pci_read32(d, *cap + CAP_OFFSET),
+			     pci_read32(d, *cap + CAP_LENGTH));
+		if (at)
+			return at;
 	}
 	return NULL;
 }

@@ -1,0 +1,232 @@
+/*
+ * virtio_net.c - Ethernet frames over virtio.  See virtio_net.h.
+ * [VIRTIO 5.1 Network Device]
+ *
+ * Both rings have a buffer for each request number, where it stays: a frame lies
+ * behind the header, in one piece.
+ */
+#include "kernel/cpu.h"
+#include "kernel/mm.h"
+#include "kernel/msix.h"
+#include "kernel/panic.h"
+#include "kernel/time.h"
+#include "kernel/trap.h"
+#include "kernel/vectors.h"
+#include "kernel/virtio.h"
+#include "kernel/virtio_net.h"
+
+enum { DEVICE_ID_MODERN = 0x1041, DEVICE_ID_TRANSITIONAL = 0x1000 };
+
+#define F_MAC BIT(5)
+#define HEADER 12U /* [VIRTIO 5.1.6]: twelve bytes with VERSION_1, zero without offloads */
+#define SEND_TIMEOUT_NS 5000000UL
+
+enum { RECEIVE = 0, TRANSMIT = 1 }; /* queues */
+enum { WAKE = 0 };                  /* the MSI-X table's entry for received frames */
+
+struct nic {
+	struct virtio v;
+	struct virtq rx, tx;
+	struct msix msix;
+	bool open;
+	u8 mac[6];
+	u32 frame_max, stride; /* stride: bytes from buffer to buffer */
+	u8 *in, *out;          /* NIC_RING buffers each */
+	int shown;             /* the buffer nic_peek has shown; -1: none */
+	u32 shown_size;
+	u16 heard;             /* of what virtq_completed counts: as far as a cpu_wait need not end */
+	struct nic_stats stats;
+};
+
+static struct {
+	bool scanned;
+	unsigned n;
+	struct nic nic[NIC_MAX];
+} nics;
+
+static void receive_into(struct nic *n, int number)
+{
+	const struct virtio_buffer b = { n->in + (u32)number * n->stride, HEADER + n->frame_max, true };
+
+	if (!virtq_offer(&n->rx, &b, 1))
+		panic("virtio_net: buffer %d has no descriptor", number);
+}
+
+static err_t start(struct nic *n, u32 frame_max)
+{
+	size_t npages;
+	int number;
+	err_t err;
+
+	n->frame_max = frame_max;
+	n->stride = ALIGN_UP(HEADER + frame_max, 2048U);
+	npages = (size_t)n->stride * NIC_RING / PAGE_SIZE;
+	n->shown = -1;
+	err = msix_init(&n->msix, &n->v.pci);
+	if (!err)
+		err = virtq_init(&n->v, &n->rx, RECEIVE, NIC_RING, WAKE);
+	if (!err)
+		err = virtq_init(&n->v, &n->tx, TRANSMIT, NIC_RING, VIRTQ_NO_VECTOR);
+	if (err)
+		return err;
+	n->in = page_alloc(npages);
+	n->out = page_zalloc(npages);
+	if (!n->in || !n->out)
+		return ERR_NO_MEMORY;
+	trap_set_irq_handler(VEC_HOST_NIC, NULL);
+	msix_route(&n->msix, WAKE, VEC_HOST_NIC);
+	while ((number = virtq_next(&n->rx)) >= 0)
+		receive_into(n, number);
+	virtio_start(&n->v);
+	virtq_kick(&n->rx);
+	return OK;
+}
+
+static bool probe(void *ctx unused_arg, const struct pci_device *d)
+{
+	struct nic *n = &nics.nic[nics.n];
+
+	if (d->vendor != VIRTIO_VENDOR || (d->device != DEVICE_ID_MODERN && d->device != DEVICE_ID_TRANSITIONAL))
+		return true;
+	if (virtio_init(&n->v, d, F_MAC) || !n->v.config || !(n->v.features & F_MAC))
+		return true;
+	for (unsigned i = 0; i < sizeof(n->mac); i++)
+		n->mac[i] = n->v.config[i];
+	return ++nics.n < NIC_MAX;
+}
+
+static struct nic *at(unsigned index)
+{
+	if (!nics.scanned) {
+		nics.scanned = true;
+		pci_scan(probe, NULL);
+	}
+	return index < nics.n ? &nics.nic[index] : NULL;
+}
+
+struct nic *nic_open(unsigned index, u32 frame_max)
+{
+	struct nic *n = at(index);
+
+	if (n && !n->open)
+		n->open = start(n, frame_max) == OK;
+	return n && n->open ? n : NULL;
+}
+
+struct nic *nic_find(const u8 mac[6], u32 frame_max)
+{
+	const struct nic *n;
+
+	for (unsigned i = 0; (n = at(i)); i++)
+		if (!memcmp(n->mac, mac, sizeof(n->mac)))
+			return nic_open(i, frame_max);
+	return NULL;
+}
+
+const u8 *nic_mac(const struct nic *n)
+{
+	return n->mac;
+}
+
+const struct nic_stats *nic_stats(const struct nic *n)
+{
+	return &n->stats;
+}
+
+const u8 *nic_peek(struct nic *n, u32 *size)
+{
+	u32 written;
+
+	if (n->shown < 0) {
+		n->shown = virtq_take(&n->rx, &written);
+		if (n->shown < 0)
+			return NULL;
+		n->shown_size = MIN(MAX(written, HEADER), HEADER + n->frame_max) - HEADER;
+		n->stats.received++;
+	}
+	*size = n->shown_size;
+	return n->in + (u32)n->shown * n->stride + HEADER;
+}
+
+void nic_done(struct nic *n)
+{
+	if (n->shown < 0)
+		return;
+	receive_into(n, n->shown);
+	virtq_kick(&n->rx);
+	n->shown = -1;
+	n->heard = n->rx.taken;
+}
+
+/* A free request on the transmit queue, perhaps after a while; -1: the device is stuck. */
+static int room(struct nic *n)
+{
+	u64 give_up = 0;
+	u32 written;
+
+	for (;;) {
+		while (virtq_take(&n->tx, &written) >= 0)
+			;
+		if (virtq_next(&n->tx) >= 0)
+			return virtq_next(&n->tx);
+		if (!give_up)
+			give_up = rdtsc() + host_tsc_hz() / 1000 * (SEND_TIMEOUT_NS / 1000000);
+		if (rdtsc() > give_up)
+			return -1;
+		pause();
+	}
+}
+
+void nic_send(struct nic *n, const void *frame, u32 size)
+{
+	int number = size <= n->frame_max ? room(n) : -1;
+	struct virtio_buffer b;
+	u8 *buffer;
+
+	if (number < 0) {
+		n->stats.dropped++;
+		return;
+	}
+	buffer = n->out + (u32)number * n->stride;
+	memcpy(buffer + HEADER, frame, size);
+	b = (struct virtio_buffer){ buffer, HEADER + size, false };
+	if (!virtq_offer(&n->tx, &b, 1))
+		panic("virtio_net: buffer %d has no descriptor", number);
+	virtq_kick(&n->tx);
+	n->stats.sent++;
+}
+
+void nics_listen(void)
+{
+	for (unsigned i = 0; i < nics.n; i++) {
+		if (nics.nic[i].open) {
+			virtq_interrupts(&nics.nic[i].rx, true);
+			msix_mask(&nics.nic[i].msix, WAKE, false);
+		}
+	}
+}
+
+bool nics_heard(void)
+{
+	bool heard = false;
+
+	for (unsigned i = 0; i < nics.n; i++) {
+		struct nic *n = &nics.nic[i];
+
+		if (n->open && n->heard != virtq_completed(&n->rx)) {
+			n->heard = virtq_completed(&n->rx);
+			heard = true;
+		}
+	}
+	return heard;
+}
+
+void nics_deafen(void)
+{
+	for (unsigned i = 0; i < nics.n; i++) {
+		if (nics.nic[i].open) {
+			msix_mask(&nics.nic[i].msix, WAKE, true);
+			virtq_interrupts(&nics.nic[i].rx, false);
+		}
+	}
+}

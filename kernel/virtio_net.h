@@ -1,0 +1,53 @@
+/*
+ * virtio_net.h - the host's network devices: Ethernet frames, no offloads.
+ *
+ * Reception waits in the device's ring until somebody looks; it never interrupts a
+ * running guest, but a frame that arrives ends a cpu_wait.  Sending never waits for
+ * the wire.  Nothing is recorded or checked: a frame can hold anything, and be
+ * too short to have a header.  Until a NIC is opened, what arrives stays with the host.
+ */
+#ifndef KERNEL_VIRTIO_NET_H
+#define KERNEL_VIRTIO_NET_H
+
+#include "kernel/base.h"
+
+#define NIC_MAX 8
+#define NIC_FRAME 1518U        /* an Ethernet frame, with a VLAN's tag and without FCS */
+#define NIC_JUMBO_FRAME 9018U
+#define NIC_RING 256           /* frames that fit on their way in, and out */
+
+struct nic;
+
+struct nic_stats {
+	u64 received, sent;
+	u64 dropped;           /* to be sent: too long, or the device had no room for 5 ms */
+};
+
+/*
+ * The index-th NIC in bus order, or the one with that address; NULL if there is
+ * none.  The first to open it says how long a frame can be; longer ones are not
+ * received.
+ */
+struct nic *nic_open(unsigned index, u32 frame_max);
+struct nic *nic_find(const u8 mac[6], u32 frame_max);
+
+const u8 *nic_mac(const struct nic *n);
+const struct nic_stats *nic_stats(const struct nic *n);
+
+/* The next frame that has arrived, NULL for none; it stays where it is until nic_done. */
+const u8 *nic_peek(struct nic *n, u32 *size);
+void nic_done(struct nic *n);
+
+/* Copies the frame and hands it to the device. */
+void nic_send(struct nic *n, const void *frame, u32 size);
+
+/*
+ * For cpu_wait [time.c], and called in this order: interrupts may come; has
+ * a frame come since this was last true, or since the last nic_done; no
+ * interrupt is raised any more.
+ */
+void nics_listen(void);
+bool nics_heard(void);
+void nics_deafen(void);
+
+#endif
