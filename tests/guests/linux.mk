@@ -6,6 +6,10 @@ LINUX_PACKAGE := linux-image-cloud-amd64
 LINUX_DEB := $(O)/guests/deb
 # zram and what it needs, for workload=pressure; in the order insmod wants.
 LINUX_MODULES := kernel/mm/zsmalloc.ko kernel/crypto/lzo-rle.ko kernel/drivers/block/zram/zram.ko
+# Of virtio, what devices.sh loads; ext2 and what it needs are in the kernel.
+LINUX_MODULES += $(patsubst %,kernel/drivers/%.ko,$(addprefix virtio/,virtio_ring virtio virtio_pci_modern_dev \
+	virtio_pci_legacy_dev virtio_pci) block/virtio_blk net/net_failover net/virtio_net char/virtio_console \
+	char/hw_random/virtio-rng) kernel/net/core/failover.ko
 # Any fixed time does: an initramfs is the same bytes whenever it is made.
 INITRD_DATE := 2025-01-01T00:00:00Z
 INITRD_FILES := $(sort $(shell find tests/guests/initramfs -type f))
@@ -18,7 +22,7 @@ $(O)/guests/initrd.cpio: $(O)/guests/vmlinuz $(INITRD_FILES) tests/guests/linux.
 	$(Q)cp -R tests/guests/initramfs/. $@.root
 	$(Q)cp $$(dpkg -L busybox-static | grep -x '.*/bin/busybox') $@.root/bin/busybox
 	$(Q)cp $(addprefix $(LINUX_DEB)/root/modules/,$(LINUX_MODULES)) $@.root/lib/modules/
-	$(Q)cd $@.root && chmod -R u=rwX,go=rX . && chmod 755 init bin/busybox workloads/*.sh && \
+	$(Q)cd $@.root && chmod -R u=rwX,go=rX . && chmod 755 init udhcpc.sh bin/busybox workloads/*.sh && \
 		find . -exec touch -h -d $(INITRD_DATE) {} + && \
 		find . | LC_ALL=C sort | cpio -o -H newc --reproducible -R 0:0 --quiet > ../$(@F).tmp
 	$(Q)mv $@.tmp $@ && rm -rf $@.root
