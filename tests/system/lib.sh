@@ -32,10 +32,41 @@ echo "# $test_name: TEST_SEED=$TEST_SEED"
 leave() {
 	local p
 	for p in $(jobs -p); do kill -9 "$p" 2> /dev/null; done
-	rm -rf "$tmp"
+	rm -rf "$tmp" "${port_locks[@]}"
 }
 trap leave EXIT
 trap 'exit 1' INT TERM
+
+# ---- ports ----
+
+port_locks=()
+# Sets $port: one nobody listens on, of this script alone until it ends: suites run side by side.
+# Below those the kernel gives to connections that go out.
+free_port() {
+	local fd lock
+	while :; do
+		draw 10000
+		port=$((20000 + drawn)) lock=${TMPDIR:-/tmp}/reprise-port-$port
+		exec {fd}> "$lock" || exit 1
+		# The second: not one that somebody has just removed.
+		if flock -n "$fd" && [ "$lock" -ef "/dev/fd/$fd" ] && ! (: < "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
+			port_locks+=("$lock")
+			return
+		fi
+		exec {fd}>&-
+	done
+}
+wait_for_line() { # FILE PATTERN PID: until a line of FILE matches, or PID is gone
+	local end=$((SECONDS + patience_s))
+	until grep -aq -- "$2" "$1" 2> /dev/null; do
+		gone "$3" && return 1
+		[ $SECONDS -lt $end ] || return 1
+		pause 50
+	done
+}
+value() { # FILE KEY: of a line "KEY: VALUE"
+	sed -n "s/^$2: //p" "$1"
+}
 
 # ---- results ----
 
