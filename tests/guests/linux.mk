@@ -17,12 +17,13 @@ INITRD_FILES := $(sort $(shell find tests/guests/initramfs -type f))
 $(O)/guests/vmlinuz: tests/guests/fetch-linux.sh
 	$(call say,FETCH,$@)tests/guests/fetch-linux.sh $(LINUX_PACKAGE) $(LINUX_DEB) $@
 
-$(O)/guests/initrd.cpio: $(O)/guests/vmlinuz $(INITRD_FILES) tests/guests/linux.mk | deps-run
+$(O)/guests/initrd.cpio: $(O)/guests/vmlinuz $(O)/net/guest $(INITRD_FILES) tests/guests/linux.mk | deps-run
 	$(call say,CPIO,$@)rm -rf $@.root && mkdir -p $@.root/bin $@.root/lib/modules
 	$(Q)cp -R tests/guests/initramfs/. $@.root
 	$(Q)cp $$(dpkg -L busybox-static | grep -x '.*/bin/busybox') $@.root/bin/busybox
+	$(Q)cp $(O)/net/guest $@.root/bin/seqd && ln -s seqd $@.root/bin/seqclient && ln -s seqd $@.root/bin/bulk
 	$(Q)cp $(addprefix $(LINUX_DEB)/root/modules/,$(LINUX_MODULES)) $@.root/lib/modules/
-	$(Q)cd $@.root && chmod -R u=rwX,go=rX . && chmod 755 init udhcpc.sh bin/busybox workloads/*.sh && \
+	$(Q)cd $@.root && chmod -R u=rwX,go=rX . && chmod 755 init udhcpc.sh bin/busybox bin/seqd workloads/*.sh && \
 		find . -exec touch -h -d $(INITRD_DATE) {} + && \
 		find . | LC_ALL=C sort | cpio -o -H newc --reproducible -R 0:0 --quiet > ../$(@F).tmp
 	$(Q)mv $@.tmp $@ && rm -rf $@.root
