@@ -34,11 +34,45 @@ enum {
 #define REC_EVENT_HEAD_MAX (1 + 5 * VARINT_MAX)
 
 /* The point the next event's deltas start from. */
-static inline void rec_base_advance(struct rec_base *b, const struct execpoint *at, enum rec_event_kind kind)
+static inline void rec_base_advance(struct rec_base *b, const struct execpoint *at, unsigned kind)
 {
 	b->count = at->count;
 	b->vtime_ns = at->vtime_ns;
 	b->sequence = at->sequence + (kind == REC_INPUT);
 }
+
+/* ---- one event [recording_event.c] ---- */
+
+/* An event in bytes: these, and behind them an input's data or a mark's name where they lie. */
+struct rec_encoded {
+	u8 bytes[REC_EVENT_HEAD_MAX + 3 * VARINT_MAX];
+	u32 size;
+	const void *data;
+	u32 data_size;
+};
+
+/*
+ * The base advances if, and only if, all is good.  ERR_INVALID: the point lies
+ * before the base, or there is too much data.
+ */
+err_t rec_event_encode(struct rec_base *b, const struct rec_event *ev, struct rec_encoded *out) must_check;
+
+/* The start of an event alone, at most REC_EVENT_HEAD_MAX bytes; 0: the point lies before the base. */
+u32 rec_head_encode(struct rec_base *b, unsigned kind, u32 vm, const struct execpoint *at, u8 *out) must_check;
+
+/*
+ * The event that p[0..size) begins with; bases[REC_MAX_VMS].  ERR_END: the bytes
+ * end before it does; ERR_DAMAGED, ERR_VERSION: it makes no sense.  Of kinds
+ * that recordings do not have the start alone is decoded.
+ */
+err_t rec_event_decode(struct rec_base *bases, const u8 *p, u32 size, struct rec_event *ev, u32 *used) must_check;
+
+/* Reading field after field: the first error stays, and what is read after it is 0. */
+struct rec_cursor {
+	const u8 *p, *end;
+	err_t error;      /* ERR_END: the bytes end too early; ERR_DAMAGED */
+};
+u64 rec_get(struct rec_cursor *c, u64 max);                       /* a varint of at most max */
+const u8 *rec_get_bytes(struct rec_cursor *c, u64 n);
 
 #endif

@@ -117,38 +117,33 @@ static err_t take_chunk(struct rec_reader *r, struct rec_chunk *c, const u8 **st
 	return p[0] & REC_FLAG_RESERVED ? stop(r, REC_STOP_VERSION) : OK;
 }
 
-static bool get_field(const u8 **p, const u8 *end, u64 max, u64 *v)
-{
-	u32 n = get_varint(*p, (u32)(end - *p), v);
-
-	*p += n;
-	return n && *v <= max;
-}
-
 static bool parse_end(struct rec_reader *r)
 {
-	const u8 *p = r->chunk.payload, *end = p + r->chunk.size;
+	struct rec_cursor c = { r->chunk.payload, r->chunk.payload + r->chunk.size, OK };
 
-	for (r->nends = 0; p < end; r->nends++) {
+	for (r->nends = 0; c.p < c.end; r->nends++) {
 		struct rec_end *t = &r->ends[r->nends];
-		u64 vm, outcome, guest_exit, reason_size;
+		const u8 *digest, *reason;
+		u64 reason_size;
 
-		if (r->nends == REC_MAX_VMS || !get_field(&p, end, REC_MAX_VMS - 1, &vm) ||
-		    !get_field(&p, end, 255, &outcome) || !get_field(&p, end, 0xffffffff, &guest_exit) ||
-		    !get_field(&p, end, ~0UL, &t->insns) || !get_field(&p, end, ~0UL, &t->vtime_ns) ||
-		    !get_field(&p, end, ~0UL, &t->exits) || !get_field(&p, end, ~0UL, &t->inputs) ||
-		    !get_field(&p, end, ~0UL, &t->input_bytes) || end - p < 8)
+		if (r->nends == REC_MAX_VMS)
 			return false;
-		t->vm = (u32)vm;
-		t->outcome = (enum vm_outcome)outcome;
-		t->guest_exit = (u32)guest_exit;
-		t->digest = read_bytes_le(p, 8);
-		p += 8;
-		if (!get_field(&p, end, REC_NAME_MAX, &reason_size) || (u64)(end - p) < reason_size)
+		t->vm = (u32)rec_get(&c, REC_MAX_VMS - 1);
+		t->outcome = (enum vm_outcome)rec_get(&c, 255);
+		t->guest_exit = (u32)rec_get(&c, 0xffffffff);
+		t->insns = rec_get(&c, ~0UL);
+		t->vtime_ns = rec_get(&c, ~0UL);
+		t->exits = rec_get(&c, ~0UL);
+		t->inputs = rec_get(&c, ~0UL);
+		t->input_bytes = rec_get(&c, ~0UL);
+		digest = rec_get_bytes(&c, 8);
+		reason_size = rec_get(&c, REC_NAME_MAX);
+		reason = rec_get_bytes(&c, reason_size);
+		if (c.error)
 			return false;
-		memcpy(t->reason, p, reason_size);
+		t->digest = read_bytes_le(digest, 8);
+		memcpy(t->reason, reason, reason_size);
 		t->reason[reason_size] = 0;
-		p += reason_size;
 	}
 	return true;
 }
@@ -269,81 +264,16 @@ err_t rec_reader_open_at(struct rec_reader *r, const struct rec_medium *m, u64 o
 
 /* ---- events ---- */
 
-static err_t decode_body(struct rec_event *ev, const u8 **pp, const u8 *end)
-{
-	const u8 *p = *pp;
-	u64 kind, instance, size;
-
-	switch (ev->kind) {
-	case REC_INPUT:
-		if (!get_field(&p, end, 0xffff, &kind) || !kind || !get_field(&p, end, 0xffff, &instance) ||
-		    !get_field(&p, end, REC_INPUT_MAX, &size) || (u64)(end - p) < size)
-			return ERR_DAMAGED;
-		ev->input = (struct input){
-			.kind = (enum input_kind)kind,
-			.instance = (u16)instance,
-			.data = p,
-			.size = (u32)size,
-		};
-		p += size;
-		break;
-	case REC_DIGEST:
-		if (end - p < 8)
-			return ERR_DAMAGED;
-		ev->digest = read_bytes_le(p, 8);
-		p += 8;
-		break;
-	case REC_MARK:
-		if (!get_field(&p, end, REC_NAME_MAX, &size) || (u64)(end - p) < size)
-			return ERR_DAMAGED;
-		ev->name = (const char *)p;
-		ev->name_size = (u32)size;
-		p += size;
-		break;
-	default:
-		return ERR_VERSION;
-	}
-	*pp = p;
-	return OK;
-}
-
 static err_t decode_event(struct rec_reader *r, struct rec_event *ev)
 {
-	const u8 *p = r->chunk.payload + r->pos, *end = r->chunk.payload + r->chunk.size;
-	u64 vm = 0, vcpu = 0, dcount, dvtime, idle = 0, dsequence = 0;
-	struct rec_base *b;
-	u8 tag;
-	err_t e;
+	u32 left = r->chunk.size - r->pos, used;
+	err_t e = rec_event_decode(r->base, r->chunk.payload + r->pos, left, ev, &used);
 
-	memset(ev, 0, sizeof(*ev));
-	if (p == end)
-		return ERR_END;
-	tag = *p++;
-	if (tag & REC_EV_RESERVED)
-		return ERR_VERSION;
-	ev->kind = (enum rec_event_kind)(tag & REC_EV_KIND_MASK);
-	if (tag & REC_EV_PLACE &&
-	    (!get_field(&p, end, REC_MAX_VMS - 1, &vm) || !get_field(&p, end, 0, &vcpu)))
-		return ERR_DAMAGED;
-	if (!get_field(&p, end, ~0UL, &dcount) || (tag & REC_EV_IDLE && !get_field(&p, end, ~0UL, &idle)) ||
-	    (tag & REC_EV_SEQUENCE && !get_field(&p, end, ~0UL, &dsequence)))
-		return ERR_DAMAGED;
-	idle = unzigzag(idle);
-	dvtime = dcount + idle;
-	if ((dvtime < dcount) != (idle >> 63)) /* time would run backwards, or wrap */
-		return ERR_DAMAGED;
-	b = &r->base[vm];
-	ev->vm = (u32)vm;
-	ev->at.count = b->count + dcount;
-	ev->at.vtime_ns = b->vtime_ns + dvtime;
-	ev->at.sequence = b->sequence + unzigzag(dsequence);
-	if (ev->at.count < b->count || ev->at.vtime_ns < b->vtime_ns)
-		return ERR_DAMAGED;
-	e = decode_body(ev, &p, end);
 	if (e)
-		return e;
-	rec_base_advance(b, &ev->at, ev->kind);
-	r->pos = (u32)(p - r->chunk.payload);
+		return e == ERR_END && left ? ERR_DAMAGED : e; /* an event never spans two chunks */
+	if (ev->kind < REC_INPUT || ev->kind > REC_MARK)
+		return ERR_VERSION;
+	r->pos += used;
 	return OK;
 }
 
@@ -426,19 +356,18 @@ err_t rec_seek(struct rec_reader *r, const struct rec_place *at)
 
 /* ---- payloads of other chunks ---- */
 
-err_t rec_image_part(const struct rec_chunk *c, struct rec_image_part *part)
+err_t rec_image_part(const struct rec_chunk *chunk, struct rec_image_part *part)
 {
-	const u8 *p = c->payload, *end = p + c->size;
-	u64 role_size;
+	struct rec_cursor c = { chunk->payload, chunk->payload + chunk->size, OK };
+	u64 role_size = rec_get(&c, REC_NAME_MAX);
+	const u8 *role = rec_get_bytes(&c, role_size);
 
-	if (!get_field(&p, end, REC_NAME_MAX, &role_size) || (u64)(end - p) < role_size)
+	part->offset = rec_get(&c, ~0UL);
+	if (c.error)
 		return ERR_DAMAGED;
-	memcpy(part->role, p, role_size);
+	memcpy(part->role, role, role_size);
 	part->role[role_size] = 0;
-	p += role_size;
-	if (!get_field(&p, end, ~0UL, &part->offset))
-		return ERR_DAMAGED;
-	part->data = p;
-	part->size = (u32)(end - p);
+	part->data = c.p;
+	part->size = (u32)(c.end - c.p);
 	return OK;
 }

@@ -132,104 +132,51 @@ err_t rec_writer_open(struct rec_writer *w, const struct rec_medium *m, u64 appe
 
 /* ---- events ---- */
 
-/*
- * Makes room for an event of `size` body bytes and writes its start.  base
- * advances only here, after the point was found good.
- */
-static err_t begin_event(struct rec_writer *w, enum rec_event_kind kind, u32 vm, const struct execpoint *at,
-			 u32 size)
+/* Makes room for the event, so that it stays whole within a chunk, and queues it. */
+static err_t put_event(struct rec_writer *w, const struct rec_event *ev)
 {
-	struct rec_base *b;
-	u64 dcount, dvtime, idle, dsequence;
-	u8 *tag;
+	struct rec_encoded enc;
 	err_t e;
 
 	if (w->error)
 		return w->error;
-	if (vm >= REC_MAX_VMS)
+	if (ev->vm >= REC_MAX_VMS)
 		return fail(w, ERR_INVALID);
-	b = &w->base[vm];
-	if (at->count < b->count || at->vtime_ns < b->vtime_ns)
-		return fail(w, ERR_INVALID);
-	dcount = at->count - b->count;
-	dvtime = at->vtime_ns - b->vtime_ns;
-	idle = dvtime - dcount;
-	if ((dvtime < dcount) != (idle >> 63)) /* a leap of more than 2^63 ns */
-		return fail(w, ERR_INVALID);
-	if (w->fill + REC_EVENT_HEAD_MAX + size > REC_EVENT_BUFFER) {
+	e = rec_event_encode(&w->base[ev->vm], ev, &enc);
+	if (e)
+		return fail(w, e);
+	if (w->fill + enc.size + enc.data_size > REC_EVENT_BUFFER) {
 		e = rec_commit(w, false);
 		if (e)
 			return e;
 	}
-
-	dsequence = at->sequence - b->sequence;
-	tag = &w->events[w->fill++];
-	*tag = (u8)kind;
-	if (vm) {
-		*tag |= REC_EV_PLACE;
-		w->fill += put_varint(w->events + w->fill, vm);
-		w->fill += put_varint(w->events + w->fill, 0); /* vCPU */
-	}
-	w->fill += put_varint(w->events + w->fill, dcount);
-	if (idle) {
-		*tag |= REC_EV_IDLE;
-		w->fill += put_varint(w->events + w->fill, zigzag(idle));
-	}
-	if (dsequence) {
-		*tag |= REC_EV_SEQUENCE;
-		w->fill += put_varint(w->events + w->fill, zigzag(dsequence));
-	}
-	rec_base_advance(b, at, kind);
+	memcpy(w->events + w->fill, enc.bytes, enc.size);
+	w->fill += enc.size;
+	if (enc.data_size)
+		memcpy(w->events + w->fill, enc.data, enc.data_size);
+	w->fill += enc.data_size;
 	w->nevents++;
 	return OK;
 }
 
-static void put_bytes(struct rec_writer *w, const void *data, u32 size)
-{
-	w->fill += put_varint(w->events + w->fill, size);
-	if (size)
-		memcpy(w->events + w->fill, data, size);
-	w->fill += size;
-}
-
 err_t rec_put_input(struct rec_writer *w, u32 vm, const struct execpoint *at, const struct input *in)
 {
-	err_t e;
-
-	if (in->size > REC_INPUT_MAX)
-		return fail(w, ERR_INVALID);
-	e = begin_event(w, REC_INPUT, vm, at, 3 * VARINT_MAX + in->size);
-	if (e)
-		return e;
-	w->fill += put_varint(w->events + w->fill, in->kind);
-	w->fill += put_varint(w->events + w->fill, in->instance);
-	put_bytes(w, in->data, in->size);
-	return OK;
+	return put_event(w, &(struct rec_event){ .kind = REC_INPUT, .vm = vm, .at = *at, .input = *in });
 }
 
 err_t rec_put_digest(struct rec_writer *w, u32 vm, const struct execpoint *at, u64 digest)
 {
-	err_t e = begin_event(w, REC_DIGEST, vm, at, 8);
-
-	if (e)
-		return e;
-	write_bytes_le(w->events + w->fill, 8, digest);
-	w->fill += 8;
-	return OK;
+	return put_event(w, &(struct rec_event){ .kind = REC_DIGEST, .vm = vm, .at = *at, .digest = digest });
 }
 
 err_t rec_put_mark(struct rec_writer *w, u32 vm, const struct execpoint *at, const char *name)
 {
 	size_t size = strlen(name);
-	err_t e;
 
 	if (size > REC_NAME_MAX)
 		return fail(w, ERR_INVALID);
-	e = begin_event(w, REC_MARK, vm, at, VARINT_MAX + (u32)size);
-	if (e)
-		return e;
-	put_bytes(w, name, (u32)size);
-	return OK;
+	return put_event(w, &(struct rec_event){ .kind = REC_MARK, .vm = vm, .at = *at, .name = name,
+						 .name_size = (u32)size });
 }
 
 err_t rec_commit(struct rec_writer *w, bool durable)
