@@ -122,6 +122,9 @@ static void machine_request(void *ctx, enum machine_request what, u32 value)
 		vm->guest_exit = value;
 		vm_stop(vm, VM_DEBUG_EXIT, "the guest left by its debug-exit port");
 		break;
+	case MACHINE_OUT_OF_MEMORY:
+		vm_stop(vm, VM_HOST_FAILED, "out of memory for the guest's RAM");
+		break;
 	}
 }
 

@@ -64,23 +64,23 @@ static const struct device_ops thing_ops = {
 	.input = device_no_input, .state = thing_state,
 };
 
-static void thing_command(void *dev)
+static void thing_command(struct pci_function *f)
 {
-	((struct thing *)dev)->ncommands++;
+	container_of(f, struct thing, fn)->ncommands++;
 }
 
-static u64 thing_window_read(void *dev, unsigned offset, unsigned size_bytes)
+static u64 thing_window_read(struct pci_function *f, unsigned offset, unsigned size_bytes)
 {
-	struct thing *t = dev;
+	struct thing *t = container_of(f, struct thing, fn);
 
 	t->window_offset = offset;
 	t->window_size = size_bytes;
 	return 0x44332211 >> 8 * offset;
 }
 
-static void thing_window_write(void *dev, unsigned offset, unsigned size_bytes, u64 value)
+static void thing_window_write(struct pci_function *f, unsigned offset, unsigned size_bytes, u64 value)
 {
-	struct thing *t = dev;
+	struct thing *t = container_of(f, struct thing, fn);
 
 	t->window_offset = offset;
 	t->window_size = size_bytes;

@@ -66,6 +66,7 @@ enum machine_request {
 	MACHINE_RESET,      /* keyboard controller, port 92h, ACPI reset */
 	MACHINE_POWER_OFF,  /* ACPI S5 */
 	MACHINE_EXIT,       /* debug-exit port; value is the guest's exit code */
+	MACHINE_OUT_OF_MEMORY, /* the host has none for the guest's RAM */
 };
 
 struct machine_control {

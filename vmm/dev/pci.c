@@ -184,14 +184,19 @@ int pci_bar_of(struct pci_function *f, enum io_space space, u64 addr, u32 *offse
 
 /* --- 3  INTx ------------------------------------------------------------------------ */
 
-/* A line is up while any of its functions asks and may [PCI 2.2.6 Interrupt Pins]. */
+/* A function that sends messages does not ask for its line [PCI 6.8.2.3 Message Control for MSI-X]. */
+static bool asks(const struct pci_function *f)
+{
+	return f && f->intx && !(pci_command(f) & PCI_COMMAND_INTX_OFF) && !pci_msix_enabled(f);
+}
+
+/* A line is up while any of its functions asks [PCI 2.2.6 Interrupt Pins]. */
 static void update_line(struct pci *p, unsigned line)
 {
 	bool level = false;
 
 	for (unsigned slot = line; slot < PCI_NSLOTS; slot += PCI_NLINES)
-		if (p->slot[slot] && p->slot[slot]->intx && !(pci_command(p->slot[slot]) & PCI_COMMAND_INTX_OFF))
-			level = true;
+		level |= asks(p->slot[slot]);
 	irq_set(&p->env.line[line], level);
 }
 
@@ -214,7 +219,7 @@ static u64 config_read(struct pci_function *f, unsigned reg, unsigned size_bytes
 	u64 value;
 
 	if (f->window && reg / 4 == f->window / 4U)
-		return f->hooks->window_read(f->dev, reg % 4, size_bytes);
+		return f->hooks->window_read(f, reg % 4, size_bytes);
 	value = get(f, reg, size_bytes);
 	if (f->intx && touches(reg, size_bytes, REG_STATUS, REG_STATUS + 1))
 		value |= (u64)STATUS_INTERRUPT << 8 * (REG_STATUS - reg);
@@ -226,13 +231,13 @@ static void command_written(struct pci_function *f)
 	f->bus->windows_known = false;
 	update_line(f->bus, f->slot % PCI_NLINES);
 	pci_msix_flush(f);
-	f->hooks->command_written(f->dev);
+	f->hooks->command_written(f);
 }
 
 static void config_write(struct pci_function *f, unsigned reg, unsigned size_bytes, u64 value)
 {
 	if (f->window && reg / 4 == f->window / 4U) {
-		f->hooks->window_write(f->dev, reg % 4, size_bytes, value);
+		f->hooks->window_write(f, reg % 4, size_bytes, value);
 		return;
 	}
 	for (unsigned i = 0; i < size_bytes; i++) {
@@ -244,8 +249,10 @@ static void config_write(struct pci_function *f, unsigned reg, unsigned size_byt
 		command_written(f);
 	if (touches(reg, size_bytes, REG_BAR, REG_BAR_END))
 		f->bus->windows_known = false;
-	if (f->msix && touches(reg, size_bytes, f->msix, f->msix + 4U))
+	if (f->msix && touches(reg, size_bytes, f->msix, f->msix + 4U)) {
+		update_line(f->bus, f->slot % PCI_NLINES);
 		pci_msix_flush(f);
+	}
 }
 
 void pci_enable(struct pci_function *f, u16 command_bits)
@@ -346,16 +353,16 @@ void pci_function_state(struct pci_function *f, struct state_walk *w)
 	}
 }
 
-static void bridge_command(void *dev unused_arg)
+static void bridge_command(struct pci_function *f unused_arg)
 {
 }
 
-static u64 bridge_window_read(void *dev unused_arg, unsigned offset unused_arg, unsigned size_bytes unused_arg)
+static u64 bridge_window_read(struct pci_function *f unused_arg, unsigned offset unused_arg, unsigned size_bytes unused_arg)
 {
 	return ~0UL;
 }
 
-static void bridge_window_write(void *dev unused_arg, unsigned offset unused_arg, unsigned size_bytes unused_arg,
+static void bridge_window_write(struct pci_function *f unused_arg, unsigned offset unused_arg, unsigned size_bytes unused_arg,
 				u64 value unused_arg)
 {
 }

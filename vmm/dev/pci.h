@@ -49,20 +49,21 @@ struct pci_identity {
 	bool interrupts;  /* has INTA */
 };
 
-/* Of a device, called by its function; none may be missing. */
+struct pci;
+struct pci_function;
+
+/* What a function leaves to its device; none may be missing. */
 struct pci_hooks {
-	void (*command_written)(void *dev);
+	void (*command_written)(struct pci_function *f);
 	/* An access to the four bytes of configuration space at `window`, within them: offset 0 to 3. */
-	u64 (*window_read)(void *dev, unsigned offset, unsigned size_bytes);
-	void (*window_write)(void *dev, unsigned offset, unsigned size_bytes, u64 value);
+	u64 (*window_read)(struct pci_function *f, unsigned offset, unsigned size_bytes);
+	void (*window_write)(struct pci_function *f, unsigned offset, unsigned size_bytes, u64 value);
 };
 
 /* An entry of the MSI-X table [PCI 6.8.2 MSI-X Capability and Table Structures]. */
 struct pci_vector {
 	u32 address, address_high, data, control;
 };
-
-struct pci;
 
 struct pci_bar {
 	u32 size_bytes;           /* 0: none */
