@@ -106,7 +106,7 @@ static bool find_one(void *ctx, const struct pci_device *d)
 	return false;
 }
 
-bool pci_find(u16 vendor, u16 device, unsigned index, struct pci_device *found)
+bool pci_find_device(u16 vendor, u16 device, unsigned index, struct pci_device *found)
 {
 	struct find f = { vendor, device, index, found, false };
 

@@ -52,7 +52,7 @@ void pci_write16(const struct pci_device *d, u16 offset, u16 value);
 void pci_scan(bool (*fn)(void *ctx, const struct pci_device *d), void *ctx);
 
 /* The index-th device (from 0) with these numbers, in the order of pci_scan. */
-bool pci_find(u16 vendor, u16 device, unsigned index, struct pci_device *found) must_check;
+bool pci_find_device(u16 vendor, u16 device, unsigned index, struct pci_device *found) must_check;
 
 /* A base address register with its size; false when it is not implemented. */
 bool pci_bar(const struct pci_device *d, unsigned index, struct pci_bar *bar) must_check;

@@ -101,7 +101,7 @@ static err_t agree_features(struct virtio *v, u64 wanted)
 }
 
 /* [VIRTIO 3.1.1 Driver Requirements: Device Initialization], up to FEATURES_OK */
-err_t virtio_init(struct virtio *v, const struct pci_device *pci, u64 features)
+err_t virtio_open(struct virtio *v, const struct pci_device *pci, u64 features)
 {
 	u64 give_up = rdtsc() + host_tsc_hz();
 	err_t err;
@@ -117,7 +117,7 @@ err_t virtio_init(struct virtio *v, const struct pci_device *pci, u64 features)
 			return ERR_IO;
 	put8(v, DEVICE_STATUS, ACKNOWLEDGE);
 	put8(v, DEVICE_STATUS, ACKNOWLEDGE | DRIVER);
-	put16(v, MSIX_CONFIG, VIRTQ_NO_VECTOR);
+	put16(v, MSIX_CONFIG, RING_NO_VECTOR);
 	return agree_features(v, features);
 }
 
@@ -127,7 +127,7 @@ void virtio_start(struct virtio *v)
 }
 
 /* The three parts of a queue, one behind the other [VIRTIO 2.7]. */
-static err_t lay_out(struct virtq *q)
+static err_t lay_out(struct virtio_ring *q)
 {
 	size_t avail_at = q->size * sizeof(*q->desc);
 	size_t used_at = ALIGN_UP(avail_at + 6UL + 2UL * q->size, 4);
@@ -135,7 +135,7 @@ static err_t lay_out(struct virtq *q)
 
 	if (!pages)
 		return ERR_NO_MEMORY;
-	q->desc = (struct virtq_descriptor *)pages;
+	q->desc = (struct virtio_descriptor *)pages;
 	q->avail = (volatile u16 *)(pages + avail_at);
 	q->used = (const volatile u16 *)(pages + used_at);
 	for (u16 i = 0; i < q->size; i++)
@@ -144,19 +144,19 @@ static err_t lay_out(struct virtq *q)
 	return OK;
 }
 
-err_t virtq_init(struct virtio *v, struct virtq *q, u16 index, u16 max_size, u16 vector)
+err_t ring_init(struct virtio *v, struct virtio_ring *q, u16 index, u16 max_size, u16 vector)
 {
 	err_t err;
 
 	put16(v, QUEUE_SELECT, index);
-	*q = (struct virtq){ .index = index, .size = MIN(get16(v, QUEUE_SIZE), max_size) };
+	*q = (struct virtio_ring){ .index = index, .size = MIN(get16(v, QUEUE_SIZE), max_size) };
 	q->doorbell = (volatile u16 *)(v->notify + (size_t)get16(v, QUEUE_NOTIFY_OFF) * v->notify_multiplier);
 	if (q->size < 8 || (q->size & (q->size - 1)))
 		return ERR_UNSUPPORTED;
 	err = lay_out(q);
 	if (err)
 		return err;
-	virtq_interrupts(q, false);
+	ring_interrupts(q, false);
 	put16(v, QUEUE_SIZE, q->size);
 	put16(v, QUEUE_MSIX, vector);
 	put64(v, QUEUE_DESC, (u64)q->desc);
@@ -166,20 +166,20 @@ err_t virtq_init(struct virtio *v, struct virtq *q, u16 index, u16 max_size, u16
 	return get16(v, QUEUE_MSIX) == vector ? OK : ERR_UNSUPPORTED;
 }
 
-int virtq_next(const struct virtq *q)
+int ring_next(const struct virtio_ring *q)
 {
 	return q->nfree ? q->free : -1;
 }
 
 /* The list of free descriptors is linked as a chain is: the first n of it become one. */
-bool virtq_offer(struct virtq *q, const struct virtio_buffer *buffers, unsigned n)
+bool ring_offer(struct virtio_ring *q, const struct virtio_buffer *buffers, unsigned n)
 {
 	u16 head = q->free;
 
 	if (!n || n > q->nfree)
 		return false;
 	for (unsigned i = 0; i < n; i++) {
-		struct virtq_descriptor *d = &q->desc[q->free];
+		struct virtio_descriptor *d = &q->desc[q->free];
 
 		d->addr = (u64)buffers[i].data;
 		d->len = buffers[i].size_bytes;
@@ -191,7 +191,7 @@ bool virtq_offer(struct virtq *q, const struct virtio_buffer *buffers, unsigned 
 	return true;
 }
 
-void virtq_kick(struct virtq *q)
+void ring_kick(struct virtio_ring *q)
 {
 	/* Stores stay in order on x86; the barrier is for the compiler. */
 	__asm__ volatile("" : : : "memory");
@@ -201,13 +201,13 @@ void virtq_kick(struct virtq *q)
 		*q->doorbell = q->index;
 }
 
-int virtq_take(struct virtq *q, u32 *written)
+int ring_take(struct virtio_ring *q, u32 *written)
 {
 	const volatile u32 *element = (const volatile u32 *)(q->used + 2) + 2 * (q->taken % q->size);
 	u32 head, last;
 	u16 n = 1;
 
-	if (q->taken == virtq_completed(q))
+	if (q->taken == ring_completed(q))
 		return -1;
 	__asm__ volatile("" : : : "memory"); /* what the device wrote, after its index */
 	head = last = element[0];
@@ -223,22 +223,22 @@ int virtq_take(struct virtq *q, u32 *written)
 	return (int)head;
 }
 
-void virtq_interrupts(struct virtq *q, bool on)
+void ring_interrupts(struct virtio_ring *q, bool on)
 {
 	q->avail[0] = on ? 0 : AVAIL_NO_INTERRUPT;
 	__asm__ volatile("mfence" : : : "memory"); /* before completed requests are looked for [VIRTIO 2.7.7] */
 }
 
-err_t virtq_run(struct virtq *q, const struct virtio_buffer *buffers, unsigned n)
+err_t ring_run(struct virtio_ring *q, const struct virtio_buffer *buffers, unsigned n)
 {
 	u64 give_up = rdtsc() + REQUEST_TIMEOUT_S * host_tsc_hz();
-	int number = virtq_next(q);
+	int number = ring_next(q);
 	u32 written;
 
-	if (!virtq_offer(q, buffers, n))
+	if (!ring_offer(q, buffers, n))
 		return ERR_IO; /* all in flight: the device has been lost for as many requests */
-	virtq_kick(q);
-	while (virtq_take(q, &written) != number) {
+	ring_kick(q);
+	while (ring_take(q, &written) != number) {
 		if (rdtsc() > give_up)
 			return ERR_IO;
 		pause();

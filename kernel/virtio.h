@@ -14,7 +14,7 @@
 
 #define VIRTIO_VENDOR 0x1af4
 #define VIRTIO_F_VERSION_1 BIT(32)
-#define VIRTQ_NO_VECTOR 0xffff
+#define RING_NO_VECTOR 0xffff
 
 struct virtio {
 	struct pci_device pci;
@@ -25,15 +25,15 @@ struct virtio {
 	u64 features;          /* agreed */
 };
 
-struct virtq_descriptor {
+struct virtio_descriptor {
 	u64 addr;
 	u32 len;
 	u16 flags, next;
 };
 
-struct virtq {
+struct virtio_ring {
 	volatile u16 *doorbell;
-	struct virtq_descriptor *desc;
+	struct virtio_descriptor *desc;
 	volatile u16 *avail;   /* flags, idx, ring[] */
 	const volatile u16 *used; /* flags, idx, ring[] of { u32 id, u32 len } */
 	u16 index, size;
@@ -52,39 +52,39 @@ struct virtio_buffer {
  * Resets the device and agrees on VERSION_1 and those of `features` it has.
  * ERR_UNSUPPORTED: not a modern device.  Then come its queues, then virtio_start.
  */
-err_t virtio_init(struct virtio *v, const struct pci_device *pci, u64 features) must_check;
+err_t virtio_open(struct virtio *v, const struct pci_device *pci, u64 features) must_check;
 
 /*
  * Queue `index`, of at most max_size requests, a power of two.  vector: the
- * MSI-X table's entry for its interrupts, which are off until virtq_interrupts.
+ * MSI-X table's entry for its interrupts, which are off until ring_interrupts.
  */
-err_t virtq_init(struct virtio *v, struct virtq *q, u16 index, u16 max_size, u16 vector) must_check;
+err_t ring_init(struct virtio *v, struct virtio_ring *q, u16 index, u16 max_size, u16 vector) must_check;
 
 /* The queues are set up: the device may work. */
 void virtio_start(struct virtio *v);
 
 /* The number the next request will have; -1 while every descriptor is in flight. */
-int virtq_next(const struct virtq *q);
+int ring_next(const struct virtio_ring *q);
 
-/* Queues a request, for the next virtq_kick to hand over.  False: not so many descriptors are free. */
-bool virtq_offer(struct virtq *q, const struct virtio_buffer *buffers, unsigned n) must_check;
+/* Queues a request, for the next ring_kick to hand over.  False: not so many descriptors are free. */
+bool ring_offer(struct virtio_ring *q, const struct virtio_buffer *buffers, unsigned n) must_check;
 
 /* Hands over what was offered, and rings the doorbell unless the device says it looks by itself. */
-void virtq_kick(struct virtq *q);
+void ring_kick(struct virtio_ring *q);
 
-/* Requests the device has completed, ever, modulo 2^16: as far as virtq_take can go. */
-static inline u16 virtq_completed(const struct virtq *q)
+/* Requests the device has completed, ever, modulo 2^16: as far as ring_take can go. */
+static inline u16 ring_completed(const struct virtio_ring *q)
 {
 	return q->used[1];
 }
 
 /* The number of the next completed request, and the bytes the device wrote; -1: none.  It is free then. */
-int virtq_take(struct virtq *q, u32 *written);
+int ring_take(struct virtio_ring *q, u32 *written);
 
 /* Whether the device is to interrupt for completed requests. */
-void virtq_interrupts(struct virtq *q, bool on);
+void ring_interrupts(struct virtio_ring *q, bool on);
 
 /* One request, waited for: for a queue with nothing else in flight. */
-err_t virtq_run(struct virtq *q, const struct virtio_buffer *buffers, unsigned n) must_check;
+err_t ring_run(struct virtio_ring *q, const struct virtio_buffer *buffers, unsigned n) must_check;
 
 #endif

@@ -20,7 +20,7 @@ enum { S_OK = 0 };
 
 struct blk {
 	struct virtio v;
-	struct virtq q;
+	struct virtio_ring q;
 	u64 nsectors;
 	char id[BLK_ID_SIZE + 1];
 	/* Read and written by the device. */
@@ -50,7 +50,7 @@ static err_t request(struct blk *b, u32 type, u64 sector, const void *buf, size_
 	b->header.type = type;
 	b->header.sector = sector;
 	b->status = 0xff;
-	err = size_bytes ? virtq_run(&b->q, parts, 3) : virtq_run(&b->q, no_data, 2);
+	err = size_bytes ? ring_run(&b->q, parts, 3) : ring_run(&b->q, no_data, 2);
 	if (err)
 		return err;
 	return b->status == S_OK ? OK : ERR_IO;
@@ -116,8 +116,8 @@ static bool probe(void *ctx unused_arg, const struct pci_device *d)
 	if (d->vendor != VIRTIO_VENDOR ||
 	    (d->device != DEVICE_ID_MODERN && d->device != DEVICE_ID_TRANSITIONAL))
 		return true;
-	if (virtio_init(&b->v, d, F_RO | F_FLUSH) || !b->v.config ||
-	    virtq_init(&b->v, &b->q, 0, QUEUE_SIZE, VIRTQ_NO_VECTOR))
+	if (virtio_open(&b->v, d, F_RO | F_FLUSH) || !b->v.config ||
+	    ring_init(&b->v, &b->q, 0, QUEUE_SIZE, RING_NO_VECTOR))
 		return true;
 	virtio_start(&b->v);
 	capacity = (const volatile u32 *)b->v.config;

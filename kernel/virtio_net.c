@@ -26,7 +26,7 @@ enum { WAKE = 0 };                  /* the MSI-X table's entry for received fram
 
 struct nic {
 	struct virtio v;
-	struct virtq rx, tx;
+	struct virtio_ring rx, tx;
 	struct msix msix;
 	bool open;
 	u8 mac[6];
@@ -34,7 +34,7 @@ struct nic {
 	u8 *in, *out;          /* NIC_RING buffers each */
 	int shown;             /* the buffer nic_peek has shown; -1: none */
 	u32 shown_size;
-	u16 heard;             /* of what virtq_completed counts: as far as a cpu_wait need not end */
+	u16 heard;             /* of what ring_completed counts: as far as a cpu_wait need not end */
 	struct nic_stats stats;
 };
 
@@ -48,7 +48,7 @@ static void receive_into(struct nic *n, int number)
 {
 	const struct virtio_buffer b = { n->in + (u32)number * n->stride, HEADER + n->frame_max, true };
 
-	if (!virtq_offer(&n->rx, &b, 1))
+	if (!ring_offer(&n->rx, &b, 1))
 		panic("virtio_net: buffer %d has no descriptor", number);
 }
 
@@ -64,9 +64,9 @@ static err_t start(struct nic *n, u32 frame_max)
 	n->shown = -1;
 	err = msix_init(&n->msix, &n->v.pci);
 	if (!err)
-		err = virtq_init(&n->v, &n->rx, RECEIVE, NIC_RING, WAKE);
+		err = ring_init(&n->v, &n->rx, RECEIVE, NIC_RING, WAKE);
 	if (!err)
-		err = virtq_init(&n->v, &n->tx, TRANSMIT, NIC_RING, VIRTQ_NO_VECTOR);
+		err = ring_init(&n->v, &n->tx, TRANSMIT, NIC_RING, RING_NO_VECTOR);
 	if (err)
 		return err;
 	n->in = page_alloc(npages);
@@ -75,10 +75,10 @@ static err_t start(struct nic *n, u32 frame_max)
 		return ERR_NO_MEMORY;
 	trap_set_irq_handler(VEC_HOST_NIC, NULL);
 	msix_route(&n->msix, WAKE, VEC_HOST_NIC);
-	while ((number = virtq_next(&n->rx)) >= 0)
+	while ((number = ring_next(&n->rx)) >= 0)
 		receive_into(n, number);
 	virtio_start(&n->v);
-	virtq_kick(&n->rx);
+	ring_kick(&n->rx);
 	return OK;
 }
 
@@ -88,7 +88,7 @@ static bool probe(void *ctx unused_arg, const struct pci_device *d)
 
 	if (d->vendor != VIRTIO_VENDOR || (d->device != DEVICE_ID_MODERN && d->device != DEVICE_ID_TRANSITIONAL))
 		return true;
-	if (virtio_init(&n->v, d, F_MAC) || !n->v.config || !(n->v.features & F_MAC))
+	if (virtio_open(&n->v, d, F_MAC) || !n->v.config || !(n->v.features & F_MAC))
 		return true;
 	for (unsigned i = 0; i < sizeof(n->mac); i++)
 		n->mac[i] = n->v.config[i];
@@ -138,7 +138,7 @@ const u8 *nic_peek(struct nic *n, u32 *size)
 	u32 written;
 
 	if (n->shown < 0) {
-		n->shown = virtq_take(&n->rx, &written);
+		n->shown = ring_take(&n->rx, &written);
 		if (n->shown < 0)
 			return NULL;
 		n->shown_size = MIN(MAX(written, HEADER), HEADER + n->frame_max) - HEADER;
@@ -153,7 +153,7 @@ void nic_done(struct nic *n)
 	if (n->shown < 0)
 		return;
 	receive_into(n, n->shown);
-	virtq_kick(&n->rx);
+	ring_kick(&n->rx);
 	n->shown = -1;
 	n->heard = n->rx.taken;
 }
@@ -165,10 +165,10 @@ static int room(struct nic *n)
 	u32 written;
 
 	for (;;) {
-		while (virtq_take(&n->tx, &written) >= 0)
+		while (ring_take(&n->tx, &written) >= 0)
 			;
-		if (virtq_next(&n->tx) >= 0)
-			return virtq_next(&n->tx);
+		if (ring_next(&n->tx) >= 0)
+			return ring_next(&n->tx);
 		if (!give_up)
 			give_up = rdtsc() + host_tsc_hz() / 1000 * (SEND_TIMEOUT_NS / 1000000);
 		if (rdtsc() > give_up)
@@ -190,9 +190,9 @@ void nic_send(struct nic *n, const void *frame, u32 size)
 	buffer = n->out + (u32)number * n->stride;
 	memcpy(buffer + HEADER, frame, size);
 	b = (struct virtio_buffer){ buffer, HEADER + size, false };
-	if (!virtq_offer(&n->tx, &b, 1))
+	if (!ring_offer(&n->tx, &b, 1))
 		panic("virtio_net: buffer %d has no descriptor", number);
-	virtq_kick(&n->tx);
+	ring_kick(&n->tx);
 	n->stats.sent++;
 }
 
@@ -200,7 +200,7 @@ void nics_listen(void)
 {
 	for (unsigned i = 0; i < nics.n; i++) {
 		if (nics.nic[i].open) {
-			virtq_interrupts(&nics.nic[i].rx, true);
+			ring_interrupts(&nics.nic[i].rx, true);
 			msix_mask(&nics.nic[i].msix, WAKE, false);
 		}
 	}
@@ -213,8 +213,8 @@ bool nics_heard(void)
 	for (unsigned i = 0; i < nics.n; i++) {
 		struct nic *n = &nics.nic[i];
 
-		if (n->open && n->heard != virtq_completed(&n->rx)) {
-			n->heard = virtq_completed(&n->rx);
+		if (n->open && n->heard != ring_completed(&n->rx)) {
+			n->heard = ring_completed(&n->rx);
 			heard = true;
 		}
 	}
@@ -226,7 +226,7 @@ void nics_deafen(void)
 	for (unsigned i = 0; i < nics.n; i++) {
 		if (nics.nic[i].open) {
 			msix_mask(&nics.nic[i].msix, WAKE, true);
-			virtq_interrupts(&nics.nic[i].rx, false);
+			ring_interrupts(&nics.nic[i].rx, false);
 		}
 	}
 }
