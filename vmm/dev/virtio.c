@@ -141,12 +141,17 @@ void virtio_kick(struct virtio *v, unsigned queue)
 
 /* --- 4  queues ---------------------------------------------------------------------- */
 
+void virtio_out_of_memory(struct virtio *v)
+{
+	v->env.control.request(v->env.control.ctx, MACHINE_OUT_OF_MEMORY, 0);
+}
+
 static bool good(struct virtio *v, err_t err)
 {
 	if (err == ERR_INVALID)
 		virtio_break(v);
 	else if (err == ERR_NO_MEMORY)
-		v->env.control.request(v->env.control.ctx, MACHINE_OUT_OF_MEMORY, 0);
+		virtio_out_of_memory(v);
 	return !err;
 }
 

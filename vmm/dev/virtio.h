@@ -104,6 +104,9 @@ static inline bool virtio_has(const struct virtio *v, u64 feature)
 /* The driver has lied. */
 void virtio_break(struct virtio *v);
 
+/* The host has no memory for the guest's RAM, or its disks: the machine stops. */
+void virtio_out_of_memory(struct virtio *v);
+
 /* The device has changed its configuration space. */
 void virtio_config_changed(struct virtio *v);
 
