@@ -16,7 +16,8 @@ err_t checkpoints_init(struct checkpoints *cs, struct vm *vm, struct replay_boun
 	err = page_pool_init(&cs->pool, memory, size_bytes);
 	if (err)
 		return err;
-	image_keeper_init(&cs->keeper, &cs->pool, &vm->mem);
+	for (unsigned i = 0; i < vm_nmemories(vm); i++)
+		image_keeper_init(&cs->keeper[i], &cs->pool, vm_memory(vm, i));
 	for (unsigned i = 0; i < MAX_CHECKPOINTS; i++)
 		cs->unused[cs->nunused++] = &cs->store[i];
 	return OK;
@@ -52,6 +53,43 @@ struct checkpoint *checkpoint_behind(struct checkpoints *cs, u64 count)
 	return i < cs->n ? cs->sorted[i] : NULL;
 }
 
+/* --- images of all memories ------------------------------------------------------- */
+
+err_t images_take(struct checkpoints *cs, struct memory_image *im)
+{
+	for (unsigned i = 0; i < vm_nmemories(cs->vm); i++) {
+		err_t err = image_take(&cs->keeper[i], &im[i]);
+
+		if (!err)
+			continue;
+		while (i--)
+			image_drop(&cs->keeper[i], &im[i]);
+		return err;
+	}
+	return OK;
+}
+
+err_t images_restore(struct checkpoints *cs, const struct memory_image *im)
+{
+	err_t err = OK;
+
+	for (unsigned i = 0; i < vm_nmemories(cs->vm) && !err; i++)
+		err = image_restore(&cs->keeper[i], &im[i]);
+	return err;
+}
+
+void images_copy(struct checkpoints *cs, struct memory_image *to, const struct memory_image *from)
+{
+	for (unsigned i = 0; i < vm_nmemories(cs->vm); i++)
+		image_copy(&cs->keeper[i], &to[i], &from[i]);
+}
+
+void images_drop(struct checkpoints *cs, struct memory_image *im)
+{
+	for (unsigned i = 0; i < vm_nmemories(cs->vm); i++)
+		image_drop(&cs->keeper[i], &im[i]);
+}
+
 /* --- dropping -------------------------------------------------------------------- */
 
 static void drop_state(struct checkpoints *cs, struct checkpoint *c)
@@ -64,7 +102,7 @@ static void drop_state(struct checkpoints *cs, struct checkpoint *c)
 
 void checkpoint_drop(struct checkpoints *cs, struct checkpoint *c)
 {
-	image_drop(&cs->keeper, &c->memory);
+	images_drop(cs, c->memory);
 	drop_state(cs, c);
 }
 
@@ -145,7 +183,7 @@ static err_t fill(struct checkpoints *cs, struct checkpoint *c)
 	c->kept = false;
 	err = take_state(cs, c);
 	if (!err)
-		err = image_take(&cs->keeper, &c->memory);
+		err = images_take(cs, c->memory);
 	if (cs->recording && cs->vm->boundary == &cs->recording->b)
 		c->place = record_tell(cs->recording, &cs->vm->now);
 	else
@@ -249,7 +287,7 @@ err_t checkpoint_restore_machine(struct checkpoints *cs, const struct checkpoint
 
 	vm->paging.ops->step_done(vm);
 	vm->paging.ops->harvest_dirty(vm);
-	err = image_restore(&cs->keeper, &c->memory);
+	err = images_restore(cs, c->memory);
 	if (err)
 		return err;
 	for (u32 at = 0, i = 0; at < c->state_bytes; at += PAGE_SIZE, i++)

@@ -1,8 +1,8 @@
 /*
  * checkpoint.h - states of a replayed run, kept in bounded memory.
  *
- * A checkpoint is all of a VM at one point: its state walk, an image of its
- * memory, and how far the recording had been read.  Neighbours share the pages
+ * A checkpoint is all of a VM at one point: its state walk, an image of each of
+ * its memories, and how far the recording had been read.  Neighbours share the pages
  * that did not change between them.  When the memory or the table is full the
  * one least missed goes: what is dropped can be recomputed from the one before.
  */
@@ -20,7 +20,7 @@ struct checkpoint {
 	struct execpoint at;
 	u64 digest;
 	bool kept;             /* never dropped: the first, and those the user asked for */
-	struct memory_image memory;
+	struct memory_image memory[VM_MAX_MEMORIES];
 	u32 state[CHECKPOINT_STATE_MAX / PAGE_SIZE];
 	u32 state_bytes;
 	struct replay_place place;
@@ -31,7 +31,7 @@ struct checkpoints {
 	struct replay_boundary *replay;
 	struct record_boundary *recording;          /* of a run that still goes on; NULL */
 	struct page_pool pool;
-	struct image_keeper keeper;
+	struct image_keeper keeper[VM_MAX_MEMORIES]; /* one a memory */
 	struct checkpoint *sorted[MAX_CHECKPOINTS]; /* by count; no two at one */
 	struct checkpoint *unused[MAX_CHECKPOINTS];
 	unsigned n, nunused;
@@ -45,7 +45,7 @@ struct checkpoints {
 	struct checkpoint store[MAX_CHECKPOINTS];
 };
 
-/* memory: size_bytes for the pool, the caller's.  ERR_INVALID: fewer than a MiB. */
+/* For a VM that has all its disks.  memory: size_bytes for the pool, the caller's.  ERR_INVALID: fewer than a MiB. */
 err_t checkpoints_init(struct checkpoints *cs, struct vm *vm, struct replay_boundary *replay, void *memory,
 		       u64 size_bytes) must_check;
 
@@ -84,6 +84,15 @@ err_t checkpoint_restore_machine(struct checkpoints *cs, const struct checkpoint
 
 /* The machine stands there again and runs on as it did. */
 err_t checkpoint_restore(struct checkpoints *cs, const struct checkpoint *c) must_check;
+
+/*
+ * An image of each memory of the VM, and what image.h has for one of them; im,
+ * to and from are arrays of vm_nmemories().
+ */
+err_t images_take(struct checkpoints *cs, struct memory_image *im) must_check;
+err_t images_restore(struct checkpoints *cs, const struct memory_image *im) must_check;
+void images_copy(struct checkpoints *cs, struct memory_image *to, const struct memory_image *from);
+void images_drop(struct checkpoints *cs, struct memory_image *im);
 
 /* The last at or before a count, NULL: none; and the first behind it. */
 struct checkpoint *checkpoint_before(struct checkpoints *cs, u64 count);

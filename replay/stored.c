@@ -51,41 +51,53 @@ static void put_begin(struct stored_writer *s, bool full, u64 digest)
 	flush(s);
 }
 
-static void put_page(struct stored_writer *s, u64 frame, const u8 *data)
+static void put_page(struct stored_writer *s, u64 number, const u8 *data)
 {
 	if (s->fill + PAGE_PART_MAX > REC_PART_MAX)
 		flush(s);
 	if (!s->fill)
 		begin_part(s, STORED_PAGES);
-	put_number(s, frame);
+	put_number(s, number);
 	memcpy(s->part + s->fill, data, PAGE_SIZE);
 	s->fill += PAGE_SIZE;
 	s->pages++;
 	s->since_full++;
 }
 
-static void put_pages(struct stored_writer *s, bool full)
+static void put_memory(struct stored_writer *s, unsigned memory, bool full)
 {
-	for (u64 n = 0; n < s->vm->mem.nchunks; n++) {
-		struct chunk_info *c = s->vm->mem.chunk[n];
+	struct guest_memory *m = vm_memory(s->vm, memory);
+
+	for (u64 n = 0; n < m->nchunks; n++) {
+		struct chunk_info *c = m->chunk[n];
 
 		for (unsigned i = 0; c && i < CHUNK_PAGES; i++)
 			if (full ? c->hash[i] || !guestmem_is_zero(c->data + i * PAGE_SIZE) : c->changed[i / 64] >> i % 64 & 1)
-				put_page(s, n * CHUNK_PAGES + i, c->data + i * PAGE_SIZE);
+				put_page(s, stored_number(memory, n * CHUNK_PAGES + i), c->data + i * PAGE_SIZE);
 		if (c)
 			memset(c->changed, 0, sizeof(c->changed));
 	}
+}
+
+static void put_pages(struct stored_writer *s, bool full)
+{
+	for (unsigned i = 0; i < vm_nmemories(s->vm); i++)
+		put_memory(s, i, full);
 	if (s->fill)
 		flush(s);
 }
 
-static u64 pages_not_zero(const struct guest_memory *m)
+static u64 pages_not_zero(struct vm *vm)
 {
 	u64 npages = 0;
 
-	for (unsigned n = 0; n < m->nchunks; n++)
-		for (unsigned i = 0; m->chunk[n] && i < CHUNK_PAGES; i++)
-			npages += !!m->chunk[n]->hash[i];
+	for (unsigned k = 0; k < vm_nmemories(vm); k++) {
+		const struct guest_memory *m = vm_memory(vm, k);
+
+		for (unsigned n = 0; n < m->nchunks; n++)
+			for (unsigned i = 0; m->chunk[n] && i < CHUNK_PAGES; i++)
+				npages += !!m->chunk[n]->hash[i];
+	}
 	return npages;
 }
 
@@ -97,7 +109,7 @@ static void store(struct stored_writer *s)
 {
 	struct state_walk w = state_save_to(s->state, sizeof(s->state));
 	u64 digest = vm_digest(s->vm);
-	bool full = !s->pages || s->since_full > pages_not_zero(&s->vm->mem);
+	bool full = !s->pages || s->since_full > pages_not_zero(s->vm);
 
 	vm_state_walk(s->vm, &w);
 	if (w.error || rec_commit(s->w, false))
@@ -147,16 +159,19 @@ static err_t keep_begin(void *ctx, const struct stored_point *p)
 
 	k->point = *p;
 	if (p->full)
-		image_drop(&k->cs->keeper, &k->image);
+		images_drop(k->cs, k->image);
 	return OK;
 }
 
-static err_t keep_page(void *ctx, u64 frame, const u8 *data)
+static err_t keep_page(void *ctx, u64 number, const u8 *data)
 {
 	struct stored_keeper *k = ctx;
+	unsigned i = (unsigned)(number >> 32);
 	err_t err;
 
-	while ((err = image_put(&k->cs->keeper, &k->image, frame, data)) == ERR_NO_MEMORY)
+	if (!stored_memory(k->cs->vm, number))
+		return ERR_INVALID;
+	while ((err = image_put(&k->cs->keeper[i], &k->image[i], stored_frame(number), data)) == ERR_NO_MEMORY)
 		if (!checkpoints_drop_one(k->cs))
 			break;
 	return err;
@@ -177,7 +192,7 @@ static err_t keep_state(void *ctx, const u8 *data, u32 size)
 	c->place = (struct replay_place){ .epochs = k->point.epochs };
 	c->place.at.at = k->stage;
 	rec_tell(k->r, &c->place.at.place);
-	image_copy(&cs->keeper, &c->memory, &k->image);
+	images_copy(cs, c->memory, k->image);
 	while ((err = checkpoint_put_state(cs, c, data, size)) == ERR_NO_MEMORY && checkpoints_drop_one(cs))
 		;
 	if (err) {
@@ -193,8 +208,15 @@ static err_t keep_state(void *ctx, const u8 *data, u32 size)
 	return OK;
 }
 
+void stored_forget(struct stored_keeper *k)
+{
+	images_drop(k->cs, k->image);
+}
+
 struct stored_sink stored_keep(struct stored_keeper *k, struct checkpoints *cs, struct rec_reader *r)
 {
-	*k = (struct stored_keeper){ .cs = cs, .r = r };
+	memset(k, 0, sizeof(*k));
+	k->cs = cs;
+	k->r = r;
 	return (struct stored_sink){ keep_begin, keep_page, keep_state, k };
 }

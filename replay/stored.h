@@ -49,10 +49,29 @@ enum { STORED_FULL = 1, STORED_AT_END = 2 }; /* BEGIN's flags */
 /* Which part it is, 0: none that this version knows.  For BEGIN *p is filled. */
 unsigned stored_parse(const struct rec_chunk *c, struct stored_point *p);
 
+/*
+ * A page's number: in its upper half which memory of the VM it is of [vm.h], in
+ * the lower one which page of that.  NULL: the VM has no such memory.
+ */
+static inline u64 stored_number(unsigned memory, u64 frame)
+{
+	return (u64)memory << 32 | frame;
+}
+
+static inline struct guest_memory *stored_memory(struct vm *vm, u64 number)
+{
+	return number >> 32 < vm_nmemories(vm) ? vm_memory(vm, (unsigned)(number >> 32)) : NULL;
+}
+
+static inline u64 stored_frame(u64 number)
+{
+	return (u32)number;
+}
+
 /* Where the contents go.  A hook that fails ends the loading with its error. */
 struct stored_sink {
 	err_t (*begin)(void *ctx, const struct stored_point *p);
-	err_t (*page)(void *ctx, u64 frame, const u8 *data);
+	err_t (*page)(void *ctx, u64 number, const u8 *data);
 	/* The checkpoint is whole; the reader stands behind it. */
 	err_t (*state)(void *ctx, const u8 *data, u32 size);
 	void *ctx;
@@ -72,9 +91,10 @@ struct stored_keeper {
 	struct rec_reader *r;
 	unsigned stage;          /* r's in the lineage */
 	struct stored_point point;
-	struct checkpoint *c;    /* being filled */
-	struct memory_image image;
+	struct memory_image image[VM_MAX_MEMORIES]; /* so far */
 };
+/* k is too big for a stack; when all is loaded, stored_forget gives back what it still holds. */
 struct stored_sink stored_keep(struct stored_keeper *k, struct checkpoints *cs, struct rec_reader *r);
+void stored_forget(struct stored_keeper *k);
 
 #endif

@@ -47,12 +47,12 @@ static err_t give_pages(const struct rec_chunk *c, const struct stored_sink *sin
 {
 	struct bytes b = { c->payload + 1, c->payload + c->size };
 	err_t err = OK;
-	u64 frame;
+	u64 number;
 
 	while (!err && b.at < b.end) {
-		if (!get_number(&b, &frame) || b.end - b.at < (s64)PAGE_SIZE)
+		if (!get_number(&b, &number) || b.end - b.at < (s64)PAGE_SIZE)
 			return ERR_DAMAGED;
-		err = sink->page(sink->ctx, frame, b.at);
+		err = sink->page(sink->ctx, number, b.at);
 		b.at += PAGE_SIZE;
 	}
 	return err;

@@ -25,6 +25,7 @@ struct debugger {
 	struct timeline timeline;
 	struct checkpoints checkpoints;
 	struct replay_boundary replay;
+	struct stored_keeper keeper;
 	struct gdb *gdb;
 	bool serving;
 	bool live;             /* the run goes on */
@@ -243,8 +244,7 @@ static void load_stored(struct debugger *d)
 {
 	struct session *s = d->s;
 	struct checkpoints *cs = &d->checkpoints;
-	struct stored_keeper keeper;
-	struct stored_sink sink = stored_keep(&keeper, cs, s->reader);
+	struct stored_sink sink = stored_keep(&d->keeper, cs, s->reader);
 	u64 count = session_number(s->session, "resume_insns", 0);
 	bool end = session_number(s->session, "resume_end", 0);
 	struct checkpoint *c;
@@ -252,9 +252,9 @@ static void load_stored(struct debugger *d)
 
 	if (!session_seek_stored(s))
 		return;
-	keeper.stage = s->line.n - 1;
+	d->keeper.stage = s->line.n - 1;
 	err = stored_load(s->reader, count, end, &sink);
-	image_drop(&cs->keeper, &keeper.image);
+	stored_forget(&d->keeper);
 	if (err == ERR_NO_MEMORY && go_back(&d->timeline, checkpoint_before(cs, 0)))
 		return; /* more than there is room for: as if there were none */
 	if (err)

@@ -131,13 +131,17 @@ static void no_progress(void *ctx unused_arg, const struct execpoint *now unused
 {
 }
 
-static u64 pages_changed(const struct guest_memory *m)
+static u64 pages_changed(struct vm *vm)
 {
 	u64 n = 0;
 
-	for (unsigned i = 0; i < m->nchunks; i++)
-		for (unsigned k = 0; m->chunk[i] && k < CHUNK_PAGES / 64; k++)
-			n += (u64)__builtin_popcountl(m->chunk[i]->changed[k]);
+	for (unsigned j = 0; j < vm_nmemories(vm); j++) {
+		const struct guest_memory *m = vm_memory(vm, j);
+
+		for (unsigned i = 0; i < m->nchunks; i++)
+			for (unsigned k = 0; m->chunk[i] && k < CHUNK_PAGES / 64; k++)
+				n += (u64)__builtin_popcountl(m->chunk[i]->changed[k]);
+	}
 	return n;
 }
 
@@ -160,9 +164,9 @@ static void run_nth(struct forks *f, unsigned n, const struct checkpoint *point,
 	control_printf("forked n=%u\n", n + 1);
 	vm_run(vm);
 	digest = vm_digest(vm);
-	pages = pages_changed(&vm->mem);
+	pages = pages_changed(vm);
 	free_before = cs->pool.nfree;
-	if (image_take(&cs->keeper, kept))
+	if (images_take(cs, kept))
 		session_fail("out of memory for the forks; give more with --timeline-mem");
 	control_printf("fork n=%u seed=%lu outcome=%s guest_exit=%u insns=%lu vtime_ns=%lu digest=%016lx fork_insns=%lu "
 		       "pages_written=%lu frames_own=%lu\n", n + 1, seed, session_outcome_name(vm->outcome), vm->guest_exit,
@@ -174,7 +178,8 @@ static void run_many(struct forks *f, unsigned count)
 	struct session *s = f->s;
 	u64 pool_bytes = MIB(session_number(s->session, "timeline_mib", 256));
 	void *pool = page_alloc(pool_bytes / PAGE_SIZE);
-	struct memory_image *kept = session_memory(sizeof(*kept) * count);
+	unsigned each = vm_nmemories(s->vm);
+	struct memory_image *kept = session_memory(sizeof(*kept) * each * count);
 	struct checkpoint *point;
 
 	if (!pool || checkpoints_init(&f->checkpoints, s->vm, &f->parent, pool, pool_bytes))
@@ -188,7 +193,7 @@ static void run_many(struct forks *f, unsigned count)
 	f->port = (struct host_port){ .console_read = type, .console_write = unread, .ended = typed_all,
 				      .quit = wants_to_leave, .wait = no_wait, .progress = no_progress, .ctx = &f->typist };
 	for (unsigned n = 0; n < count && !s->quit; n++)
-		run_nth(f, n, point, &kept[n]);
+		run_nth(f, n, point, &kept[n * each]);
 	control_printf("# images of the point and %u forks: %lu of %lu KiB\n", count,
 		       (u64)(f->checkpoints.pool.npages - f->checkpoints.pool.nfree) * 4, (u64)f->checkpoints.pool.npages * 4);
 }

@@ -88,14 +88,13 @@ static err_t load_write(void *ctx, gpa_t at, const void *data, size_t n)
 }
 
 /* Memory starts as zeros: only what was written before must be cleared. */
-static err_t load_zero(void *ctx, gpa_t at, u64 n)
+static err_t clear(struct guest_memory *m, gpa_t at, u64 n)
 {
 	static const u8 zeros[PAGE_SIZE];
-	struct vm *vm = ctx;
 
 	while (n) {
 		size_t step = MIN(n, PAGE_SIZE - at.v % PAGE_SIZE);
-		err_t err = vm->mem.chunk[at.v >> CHUNK_SHIFT] ? guestmem_write(&vm->mem, at, zeros, step) : OK;
+		err_t err = m->chunk[at.v >> CHUNK_SHIFT] ? guestmem_write(m, at, zeros, step) : OK;
 
 		if (err)
 			return err;
@@ -103,6 +102,12 @@ static err_t load_zero(void *ctx, gpa_t at, u64 n)
 		n -= step;
 	}
 	return OK;
+}
+
+static err_t load_zero(void *ctx, gpa_t at, u64 n)
+{
+	struct vm *vm = ctx;
+	return clear(&vm->mem, at, n);
 }
 
 /* The tables lie in the last page of RAM, which the memory map calls ACPI's. */
@@ -148,9 +153,13 @@ static void load_guest(struct session *s)
 
 void session_clear_guest(struct session *s)
 {
-	for (u64 at = 0; at < s->vm->mem.size_bytes; at += PAGE_SIZE)
-		if (guestmem_peek(&s->vm->mem, GPA(at)) && load_zero(s->vm, GPA(at), PAGE_SIZE))
-			session_fail("out of memory; start QEMU with more (-m)");
+	for (unsigned i = 0; i < vm_nmemories(s->vm); i++) {
+		struct guest_memory *m = vm_memory(s->vm, i);
+
+		for (u64 at = 0; at < m->size_bytes; at += PAGE_SIZE)
+			if (guestmem_peek(m, GPA(at)) && clear(m, GPA(at), PAGE_SIZE))
+				session_fail("out of memory; start QEMU with more (-m)");
+	}
 }
 
 void session_make_vm(struct session *s, struct boundary *boundary)

@@ -24,28 +24,28 @@ noreturn_fn void session_fail(const char *what)
 
 /* --- 1  the modes ----------------------------------------------------------------- */
 
-static err_t disk_read(void *ctx, u64 offset, void *buf, size_t n)
+static err_t medium_read(void *ctx, u64 offset, void *buf, size_t n)
 {
 	return blk_read(ctx, offset / REC_SECTOR, buf, (n + REC_SECTOR - 1) / REC_SECTOR);
 }
 
-static err_t disk_write(void *ctx, u64 offset, const void *buf, size_t n)
+static err_t medium_write(void *ctx, u64 offset, const void *buf, size_t n)
 {
 	return blk_write(ctx, offset / REC_SECTOR, buf, n / REC_SECTOR);
 }
 
-static err_t disk_flush(void *ctx)
+static err_t medium_flush(void *ctx)
 {
 	return blk_flush(ctx);
 }
 
-static struct rec_medium disk_medium(const char *name)
+static struct rec_medium medium_on(const char *name)
 {
 	struct blk *disk = blk_find(name);
 
 	if (!disk)
 		session_fail("a disk of the recording is missing (-device virtio-blk-pci,serial=recording); start the hypervisor with the reprise command");
-	return (struct rec_medium){ disk_read, disk_write, disk_flush, disk, blk_sectors(disk) * REC_SECTOR };
+	return (struct rec_medium){ medium_read, medium_write, medium_flush, disk, blk_sectors(disk) * REC_SECTOR };
 }
 
 extern const u8 __build_id[]; /* kernel/reprise.ld */
@@ -62,7 +62,7 @@ static u64 build_id(void)
 
 struct boundary *session_start_recording(struct session *s, const char *disk, const struct host_port *port)
 {
-	struct rec_medium m = disk_medium(disk);
+	struct rec_medium m = medium_on(disk);
 	char host[256];
 	int n;
 
@@ -81,7 +81,7 @@ struct boundary *session_start_recording(struct session *s, const char *disk, co
 
 static struct rec_reader *open_reader(struct session *s, const char *disk, u64 offset, u64 chain)
 {
-	struct rec_medium m = disk_medium(disk);
+	struct rec_medium m = medium_on(disk);
 	struct rec_reader *r = session_memory(sizeof(*r));
 
 	if (rec_reader_open_at(r, &m, offset, chain))
@@ -173,10 +173,12 @@ static err_t into_vm_begin(void *ctx, const struct stored_point *p)
 	return OK;
 }
 
-static err_t into_vm_page(void *ctx, u64 frame, const u8 *data)
+static err_t into_vm_page(void *ctx, u64 number, const u8 *data)
 {
 	struct session *s = ctx;
-	return guestmem_write(&s->vm->mem, GPA(frame << PAGE_SHIFT), data, PAGE_SIZE);
+	struct guest_memory *m = stored_memory(s->vm, number);
+
+	return m ? guestmem_write(m, GPA(stored_frame(number) << PAGE_SHIFT), data, PAGE_SIZE) : ERR_DAMAGED;
 }
 
 /* Only the last one's: the ones before it are there for their pages. */

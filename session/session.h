@@ -85,7 +85,7 @@ u64 session_number(struct text t, const char *key, u64 fallback);
 void *session_memory(size_t size);
 /* The VM, with its guest loaded, in s->vm. */
 void session_make_vm(struct session *s, struct boundary *boundary);
-/* Its memory is all zeros again. */
+/* Its memories are all zeros again: nothing was loaded, nothing written to its disks. */
 void session_clear_guest(struct session *s);
 
 /* ---- session.c ---- */

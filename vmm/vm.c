@@ -44,6 +44,13 @@ err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops 
 	return OK;
 }
 
+void vm_add_disk(struct vm *vm, struct disk *d)
+{
+	if (vm->ndisks == VM_MAX_DISKS)
+		__builtin_trap(); /* a fixed set, chosen when the VM is made */
+	vm->disk[vm->ndisks++] = d;
+}
+
 void vm_stop(struct vm *vm, enum vm_outcome why, const char *fmt, ...)
 {
 	va_list ap;
@@ -93,16 +100,18 @@ void vm_state_walk(struct vm *vm, struct state_walk *w)
 u64 vm_digest(struct vm *vm)
 {
 	struct state_walk w = state_digest();
-	u64 memory;
 
 	w.all_flags = vm->config.digest_all_flags;
 	for (unsigned i = 0; i < vm->config.ncpus; i++)
 		vm->virt->save(&vm->vcpu[i], PART_ALL);
 	vm_state_walk(vm, &w);
 	vm->paging.ops->harvest_dirty(vm);
-	memory = guestmem_digest(&vm->mem, &vm->stats.digest_pages);
-	state_section(&w, "memory", 1);
-	state_field(&w, "digest", &memory, 8);
+	for (unsigned i = 0; i < vm_nmemories(vm); i++) {
+		u64 memory = guestmem_digest(vm_memory(vm, i), &vm->stats.digest_pages);
+
+		state_section(&w, i ? "disk" : "memory", 1);
+		state_field(&w, "digest", &memory, 8);
+	}
 	return w.digest;
 }
 

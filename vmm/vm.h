@@ -12,6 +12,7 @@
 #include "vmm/board.h"
 #include "vmm/boundary.h"
 #include "vmm/cpustate.h"
+#include "vmm/disk.h"
 #include "vmm/dev/lapic.h"
 #include "vmm/execpoint.h"
 #include "vmm/exit.h"
@@ -21,6 +22,7 @@
 #include "vmm/virt.h"
 
 #define VM_MAX_VCPUS 8
+#define VM_MAX_DISKS 8
 #define NO_STOP (~0UL)
 
 /* What a VM is made of: the recording's HEAD holds the same. */
@@ -89,6 +91,8 @@ struct vm {
 	u64 idle_ns;             /* sum of idle jumps: vtime = count * ns_per_insn + idle_ns */
 	struct vclock clock;
 	struct guest_memory mem;
+	struct disk *disk[VM_MAX_DISKS]; /* whoever made the VM gave them, before its run */
+	unsigned ndisks;
 	struct paging paging;
 	struct board board;
 	struct vcpu vcpu[VM_MAX_VCPUS];
@@ -131,10 +135,29 @@ void vm_stop(struct vm *vm, enum vm_outcome why, const char *fmt, ...) printf_li
 /* Adds a stop for the life of the VM; the caller may set its `at` anew while the VM does not run. */
 struct vm_stop *vm_add_stop(struct vm *vm, u64 at, u64 (*hit)(struct vm *vm, void *ctx), void *ctx);
 
-/* Every piece of guest-visible state but memory, in one walk. */
+/* Gives a VM its next disk, for life, before it runs. */
+void vm_add_disk(struct vm *vm, struct disk *d);
+
+/*
+ * The memories of a VM, all of which are its state: number 0 is its RAM, number
+ * 1 + n what was written to its disk n.
+ */
+#define VM_MAX_MEMORIES (1 + VM_MAX_DISKS)
+
+static inline unsigned vm_nmemories(const struct vm *vm)
+{
+	return 1 + vm->ndisks;
+}
+
+static inline struct guest_memory *vm_memory(struct vm *vm, unsigned n)
+{
+	return n ? &vm->disk[n - 1]->overlay : &vm->mem;
+}
+
+/* Every piece of guest-visible state but memories, in one walk. */
 void vm_state_walk(struct vm *vm, struct state_walk *w);
 
-/* Digest of registers, devices and memory at this point. */
+/* Digest of registers, devices and memories at this point. */
 u64 vm_digest(struct vm *vm);
 
 /* Queues an exception for the vCPU; a second one on top of a first becomes #DF as hardware has it. */

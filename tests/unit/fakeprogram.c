@@ -737,4 +737,10 @@ void plan_random(struct plan *p, u64 seed)
 	if (p->supply && !p->arrival_percent)
 		p->arrival_percent = 1;
 	make_program(&p->program, &r);
+	p->ndisks = rng_chance(&r, 40) ? 1 + (unsigned)rng_below(&r, WORLD_DISKS) : 0;
+	for (unsigned i = 0; i < p->ndisks; i++) {
+		p->disk[i].nsectors = 1 + rng_below(&r, 3 * DISK_REGION_SECTORS);
+		p->disk[i].seed = rng_next(&r);
+		p->disk[i].room_bytes = (1 + rng_below(&r, 2)) * CHUNK_SIZE;
+	}
 }

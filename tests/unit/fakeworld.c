@@ -4,8 +4,9 @@
  *   1  random numbers
  *   2  the medium
  *   3  the host
- *   4  memory for a VM, and its making
- *   5  runs
+ *   4  memory for a VM
+ *   5  its disks, and its making
+ *   6  runs
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -196,7 +197,7 @@ static void host_init(struct world_host *h, const struct plan *p)
 	};
 }
 
-/* --- 4  memory for a VM, and its making ---------------------------------------------- */
+/* --- 4  memory for a VM ---------------------------------------------------------------- */
 
 static bool may_take(struct world *w, u64 n)
 {
@@ -237,6 +238,87 @@ static void *take_pages(void *ctx, size_t npages)
 	return memset(p, 0, npages * PAGE_SIZE);
 }
 
+/* --- 5  its disks, and its making ------------------------------------------------------- */
+
+static err_t base_read(void *ctx, u64 sector, void *buf, u32 n)
+{
+	const struct world_disk *d = ctx;
+
+	cr_assert(sector + n <= d->d.config.nsectors);
+	for (u32 i = 0; i < n * DISK_SECTOR / 8; i++)
+		write_bytes_le((u8 *)buf + 8 * i, 8, (d->seed + sector * 64 + i) * 0x9e3779b97f4a7c15UL);
+	return OK;
+}
+
+/* Nothing is written to a base before its run is over. */
+static err_t base_write(void *ctx unused_arg, u64 sector unused_arg, const void *buf unused_arg, u32 n unused_arg)
+{
+	cr_assert_fail("a base is written to");
+	return ERR_IO;
+}
+
+static err_t base_flush(void *ctx unused_arg)
+{
+	return OK;
+}
+
+/* One request: a few sectors, so that regions are crossed; often the same ones again. */
+static err_t use_disk(struct world *w, unsigned i, u8 byte)
+{
+	static u8 sectors[4 * DISK_SECTOR];
+	struct vm *vm = w->vm;
+	struct disk *d = vm->disk[i];
+	struct rng r = rng_of(vm->now.count * 256 + byte);
+	u64 at = rng_below(&r, rng_chance(&r, 50) ? MIN(d->config.nsectors, 20UL) : d->config.nsectors), log;
+	u32 n = 1 + (u32)rng_below(&r, MIN(4UL, d->config.nsectors - at));
+	err_t err;
+
+	for (u32 k = 0; k < n * DISK_SECTOR; k++)
+		sectors[k] = (u8)(k / 8 * byte + k % 3 * vm->now.count);
+	err = disk_write(d, at, sectors, n);
+	w->disk_writes++;
+	w->disk_full += err == ERR_TOO_BIG;
+	if (err && err != ERR_TOO_BIG)
+		return err;
+	at = rng_below(&r, MIN(d->config.nsectors, at + 30));
+	err = disk_read(d, at, sectors, 1);
+	if (err)
+		return err;
+	err = guestmem_read(&vm->mem, GPA(WORLD_DISK_LOG), &log, 8);
+	log = (log ^ read_bytes_le(sectors + 8 * rng_below(&r, 64), 8)) * 0x9e3779b97f4a7c15UL;
+	return err ? err : guestmem_write(&vm->mem, GPA(WORLD_DISK_LOG), &log, 8);
+}
+
+static void disk_device(void *ctx, const void *data, size_t size)
+{
+	struct world *w = ctx;
+	const u8 *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		if (use_disk(w, bytes[i] % w->vm->ndisks, bytes[i]))
+			vm_stop(w->vm, VM_HOST_FAILED, "out of memory for a disk");
+	w->wire.put(w->wire.ctx, data, size);
+}
+
+static void plug_disks(struct world *w, const struct chunk_source *source)
+{
+	const struct plan *p = &w->plan;
+
+	for (unsigned i = 0; i < p->ndisks; i++) {
+		struct world_disk *d = &w->disk[i];
+		const struct disk_config c = { .nsectors = p->disk[i].nsectors, .mode = DISK_COW, .room_bytes = p->disk[i].room_bytes,
+					       .base = { base_read, base_write, base_flush, d } };
+
+		d->seed = p->disk[i].seed;
+		cr_assert_eq(disk_init(&d->d, &c, source), OK);
+		vm_add_disk(w->vm, &d->d);
+	}
+	if (!p->ndisks)
+		return;
+	w->wire = w->vm->board.com1.tx;
+	w->vm->board.com1.tx = (struct outlet){ disk_device, w };
+}
+
 static u64 no_counter(void)
 {
 	return 0;
@@ -257,6 +339,7 @@ static void make(struct world *w, struct boundary *b)
 	cr_assert_not_null(w->vm);
 	memset(w->vm, 0xee, sizeof(*w->vm)); /* vm_create must not count on zeros */
 	cr_assert_eq(vm_create(w->vm, &p->config, &fake_ops, b, &source), OK);
+	plug_disks(w, &source);
 	w->vm->host_counter = no_counter;
 	w->vm->host_keeps_shadow = p->quirks.keeps_shadow;
 	fake_of(&w->vm->vcpu[0])->quirks = p->quirks;
@@ -338,7 +421,7 @@ void world_perturb(struct world *w, u64 seed)
 	perturb_start(&w->perturb, w->vm, conf, (size_t)n);
 }
 
-/* --- 5  runs --------------------------------------------------------------------------- */
+/* --- 6  runs --------------------------------------------------------------------------- */
 
 static u64 total_exits(const struct vm *vm)
 {

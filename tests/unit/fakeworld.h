@@ -38,6 +38,7 @@ enum {
 	WORLD_DATA = 0x80000,      /* to 0x98000; beyond 1 MiB more */
 	WORLD_HIGH_DATA = 0x210000,
 	WORLD_UNUSED = 0x9e000,    /* no program reaches this page */
+	WORLD_DISK_LOG = 0x9e800,  /* within it */
 	WORLD_MEM = 4 << 20,
 };
 
@@ -87,6 +88,20 @@ struct world_host {
 	void *ctx;
 };
 
+/* ---- disks ---- */
+
+#define WORLD_DISKS 2
+
+/*
+ * A disk, and a device as simple as can be: of each byte that the guest sends to
+ * its serial port one sector is written and another read, into WORLD_DISK_LOG.
+ * So what is on a disk shows in the machine.
+ */
+struct world_disk {
+	struct disk d;
+	u64 seed;
+};
+
 /* ---- one run ---- */
 
 struct plan {
@@ -99,6 +114,10 @@ struct plan {
 	bool closes;
 	u64 patience, quit_at_look;
 	bool sync;
+	unsigned ndisks;
+	struct {
+		u64 nsectors, room_bytes, seed; /* seed: of the base's contents */
+	} disk[WORLD_DISKS];
 };
 void plan_random(struct plan *p, u64 seed);
 
@@ -112,10 +131,13 @@ struct world {
 	struct rec_writer *writer;
 	struct rec_reader *reader;
 	struct perturb perturb;
+	struct world_disk disk[WORLD_DISKS];
+	struct outlet wire;         /* behind the device that uses them */
+	u64 disk_writes, disk_full; /* that it did; that had no room */
 	struct world_medium *medium;
 	void *pages[4096];          /* everything the VM was given */
 	unsigned npages;
-	void *chunks[8];
+	void *chunks[16];
 	unsigned nchunks;
 	u64 pages_left;             /* of host memory: 0 makes the next request fail; ~0 plenty */
 	u64 digest;                 /* at the end */

@@ -152,7 +152,7 @@ struct snapshot {
 	u8 state[STATE_ROOM];
 	size_t size;
 	u64 digest;
-	u8 *memory;
+	u8 *memory[1 + WORLD_DISKS];
 	struct world_host host;
 	struct live_boundary live;
 	u32 output_size;
@@ -183,9 +183,10 @@ static u64 take(struct vm *vm, void *ctx)
 	s->taken = true;
 	s->size = save_machine(vm, s->state);
 	s->digest = vm_digest(vm);
-	for (u64 at = 0; at < WORLD_MEM; at += PAGE_SIZE)
-		if (guestmem_is_ram(&vm->mem, GPA(at)))
-			cr_assert_eq(guestmem_read(&vm->mem, GPA(at), s->memory + at, PAGE_SIZE), OK);
+	for (unsigned i = 0; i < vm_nmemories(vm); i++)
+		for (u64 at = 0; at < vm_memory(vm, i)->size_bytes; at += PAGE_SIZE)
+			if (guestmem_is_ram(vm_memory(vm, i), GPA(at)))
+				cr_assert_eq(guestmem_read(vm_memory(vm, i), GPA(at), s->memory[i] + at, PAGE_SIZE), OK);
 	s->host = s->w->host;
 	s->live = s->w->live;
 	s->output_size = s->w->host.output_size;
@@ -206,9 +207,10 @@ static void load_machine(struct world *w, const struct snapshot *s)
 	cr_assert_eq(vm->next_poll, s->next_poll, "seed %lu: polls elsewhere", w->plan.seed);
 	cr_assert_eq(vm->next_epoch, s->next_epoch);
 	vm->virt->load(&vm->vcpu[0], PART_ALL);
-	for (u64 at = 0; at < WORLD_MEM; at += PAGE_SIZE)
-		if (guestmem_is_ram(&vm->mem, GPA(at)))
-			cr_assert_eq(guestmem_write(&vm->mem, GPA(at), s->memory + at, PAGE_SIZE), OK);
+	for (unsigned i = 0; i < vm_nmemories(vm); i++)
+		for (u64 at = 0; at < vm_memory(vm, i)->size_bytes; at += PAGE_SIZE)
+			if (guestmem_is_ram(vm_memory(vm, i), GPA(at)))
+				cr_assert_eq(guestmem_write(vm_memory(vm, i), GPA(at), s->memory[i] + at, PAGE_SIZE), OK);
 	free(w->host.output);
 	host.output = NULL;
 	host.output_size = host.output_room = 0;
@@ -224,6 +226,8 @@ static void make_other(struct world *w, u64 seed)
 {
 	plan_random(&other, seed + 1000000);
 	other.config = plan.config;
+	other.ndisks = plan.ndisks;
+	memcpy(other.disk, plan.disk, sizeof(other.disk));
 	other.config.limit_insns = 3000;
 	world_live(w, &other);
 	world_run(w);
@@ -255,7 +259,8 @@ Test(state, a_saved_machine_loaded_into_another_runs_on_alike)
 {
 	u64 with_timers = 0, ran_on = 0;
 
-	snap.memory = calloc(1, WORLD_MEM);
+	for (unsigned i = 0; i < 1 + WORLD_DISKS; i++)
+		snap.memory[i] = calloc(1, MIB(6)); /* as large as any of them */
 	for (u64 seed = world_first_seed(), n = world_runs(200); n; n--, seed++) {
 		struct rng r = rng_of(seed + 21);
 
@@ -283,7 +288,8 @@ Test(state, a_saved_machine_loaded_into_another_runs_on_alike)
 		}
 		world_free(&a);
 	}
-	free(snap.memory);
+	for (unsigned i = 0; i < 1 + WORLD_DISKS; i++)
+		free(snap.memory[i]);
 	cr_assert((ran_on > 100 && with_timers > 40) || world_runs(200) < 200, "%lu snapshots, %lu with timers", ran_on,
 		  with_timers);
 }

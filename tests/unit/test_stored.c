@@ -87,10 +87,12 @@ static err_t take_begin(void *ctx, const struct stored_point *p)
 	return OK;
 }
 
-static err_t take_page(void *ctx, u64 frame, const u8 *data)
+static err_t take_page(void *ctx, u64 number, const u8 *data)
 {
 	struct world *w = ctx;
-	return guestmem_write(&w->vm->mem, GPA(frame << PAGE_SHIFT), data, PAGE_SIZE);
+	struct guest_memory *m = stored_memory(w->vm, number);
+
+	return m ? guestmem_write(m, GPA(stored_frame(number) << PAGE_SHIFT), data, PAGE_SIZE) : ERR_DAMAGED;
 }
 
 static u64 wanted;
@@ -109,9 +111,10 @@ static err_t resume(struct world *w, const struct place *at)
 	struct replay_place place = { 0 };
 	err_t err;
 
-	for (u64 g = 0; g < WORLD_MEM; g += PAGE_SIZE)
-		if (guestmem_peek(&w->vm->mem, GPA(g)))
-			cr_assert(!guestmem_write(&w->vm->mem, GPA(g), zeros, PAGE_SIZE));
+	for (unsigned i = 0; i < vm_nmemories(w->vm); i++)
+		for (u64 g = 0; g < vm_memory(w->vm, i)->size_bytes; g += PAGE_SIZE)
+			if (guestmem_peek(vm_memory(w->vm, i), GPA(g)))
+				cr_assert(!guestmem_write(vm_memory(w->vm, i), GPA(g), zeros, PAGE_SIZE));
 	wanted = at->p.at.count;
 	cr_assert(!rec_seek(w->reader, &seek));
 	err = stored_load(w->reader, at->p.at.count, false, &sink);
@@ -268,7 +271,7 @@ Test(stored, kept_on_a_timeline_each_can_be_gone_back_to)
 
 	for (u64 seed = world_first_seed(), n = world_runs(60); n; n--, seed++) {
 		struct world_medium m;
-		struct stored_keeper keeper;
+		static struct stored_keeper keeper;
 		struct stored_sink sink;
 		struct checkpoints *cs;
 		unsigned points, last;
@@ -284,7 +287,7 @@ Test(stored, kept_on_a_timeline_each_can_be_gone_back_to)
 		sink = stored_keep(&keeper, cs, b.reader);
 		cr_assert(!rec_seek(b.reader, &(struct rec_place){ .offset = list[last].offset, .chain = list[last].chain }));
 		cr_assert_eq(stored_load(b.reader, list[last].p.at.count, list[last].p.end, &sink), OK, "seed %lu", seed);
-		image_drop(&cs->keeper, &keeper.image);
+		stored_forget(&keeper);
 		cr_assert_eq(cs->has_end, list[last].p.end);
 		free_frames = cs->pool.nfree;
 		for (unsigned i = cs->n; i--;) {
@@ -433,7 +436,7 @@ Test(stored, rows_that_were_altered_load_or_do_not)
 		struct rng rng = rng_of(seed);
 		struct world_medium m, copy;
 		struct rec_medium from, to;
-		struct stored_keeper keeper;
+		static struct stored_keeper keeper;
 		struct stored_sink look = { look_begin, look_page, look_state, NULL }, sink;
 		struct checkpoints *cs;
 		struct rec_place at;
@@ -494,7 +497,7 @@ Test(stored, a_small_pool_keeps_what_it_can)
 
 	for (u64 seed = world_first_seed(), n = world_runs(60); n; n--, seed++) {
 		struct world_medium m;
-		struct stored_keeper keeper;
+		static struct stored_keeper keeper;
 		struct stored_sink sink;
 		struct checkpoints *cs;
 		unsigned last;
@@ -515,7 +518,7 @@ Test(stored, a_small_pool_keeps_what_it_can)
 			cr_assert(!checkpoint_restore(cs, k));
 			cr_assert_eq(vm_digest(b.vm), list[last].p.digest, "seed %lu", seed);
 			kept++;
-			image_drop(&cs->keeper, &keeper.image);
+			stored_forget(&keeper);
 			cr_assert(!checkpoint_restore(cs, cs->sorted[0]));
 			while (checkpoints_drop_one(cs))
 				;

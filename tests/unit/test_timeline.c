@@ -243,16 +243,17 @@ static void on_line(const char *what)
 static void close_line(void)
 {
 	for (unsigned i = 0; i < store.n; i++) {
-		image_drop(&store.keeper, &store.sorted[i]->memory);
+		images_drop(&store, store.sorted[i]->memory);
 		for (unsigned j = 0; j < ARRAY_SIZE(store.sorted[i]->state); j++)
 			page_pool_drop(&store.pool, store.sorted[i]->state[j]);
 	}
 	if (store.has_end) {
-		image_drop(&store.keeper, &store.end.memory);
+		images_drop(&store, store.end.memory);
 		for (unsigned j = 0; j < ARRAY_SIZE(store.end.state); j++)
 			page_pool_drop(&store.pool, store.end.state[j]);
 	}
-	image_drop(&store.keeper, &store.keeper.last);
+	for (unsigned i = 0; i < vm_nmemories(world.vm); i++)
+		image_drop(&store.keeper[i], &store.keeper[i].last);
 	cr_assert_eq(store.pool.nfree, store.pool.npages - 1, "seed %lu: the pool has lost frames", seed);
 	world_free(&world);
 }
