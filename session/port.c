@@ -1,6 +1,6 @@
 /*
  * port.c - the host port: COM1 is the guest's console, COM2 the control channel.
- * See session.h.
+ * See session.h; networks are net.c's.
  */
 #include "kernel/console.h"
 #include "kernel/cpu.h"
@@ -58,13 +58,13 @@ static void port_write(void *ctx, const void *data, size_t n)
 	}
 }
 
-/* "eof" may overtake the last bytes typed: the console has ended when both ports are empty. */
+/* "eof" may overtake the last bytes typed: the console has ended when both ports are empty.  A network never has. */
 static bool port_ended(void *ctx)
 {
 	struct session *s = ctx;
 
 	session_listen(s);
-	return s->console_ended && !serial_rx_ready(&com1);
+	return s->console_ended && !serial_rx_ready(&com1) && !session_has_net(s);
 }
 
 static bool port_quit(void *ctx)

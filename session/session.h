@@ -12,12 +12,14 @@
  *   fork.c      the mode fork
  *   guest.c     from configuration and images to a VM
  *   port.c      the host port: console, control channel, waiting
+ *   net.c       the host port: the wires of the guest's NICs
  */
 #ifndef SESSION_SESSION_H
 #define SESSION_SESSION_H
 
 #include "kernel/bootinfo.h"
 #include "kernel/virtio_blk.h"
+#include "kernel/virtio_net.h"
 #include "replay/boundaries.h"
 #include "replay/inspect.h"
 #include "replay/perturb.h"
@@ -35,12 +37,22 @@ struct blob {
 	size_t size;
 };
 
+/* What a guest's NIC is connected to [net.c]. */
+struct session_wire {
+	struct nic *nic;        /* NULL: nothing */
+	bool shown;             /* frame_peek has shown a frame */
+	bool echoes;            /* what is sent comes back, among what others send */
+	u32 sent, awaited;      /* frames ever; of those whose echo may come, the oldest */
+	u64 echo[NIC_RING];     /* their digests, by number */
+};
+
 struct session {
 	const struct boot_info *boot;
 	struct blob bundle;
 	struct text session, machine;
 	char mode[16];
 	struct host_port port;
+	struct session_wire wire[4];
 	bool console_ended, quit;
 	bool detached;          /* the debugger has gone, said the host command */
 	char command[64];
@@ -75,6 +87,12 @@ void session_port_init(struct session *s);
 /* Takes in what the host command has said on the control channel. */
 void session_listen(struct session *s);
 void session_flush_output(struct session *s);
+
+/* ---- net.c ---- */
+
+/* Connects the guest's NICs, where the host has devices with their addresses; after session_port_init. */
+void session_net_init(struct session *s);
+bool session_has_net(const struct session *s);
 
 /* ---- guest.c ---- */
 

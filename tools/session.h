@@ -18,6 +18,7 @@
  *   jitter, fork_seed   of the recording itself, if it is a fork's
  *   fork_at, fork_count, new_jitter, new_seed, child   fork [session/fork.c]
  *   gdb=1, gdb_wait=1   record: a debugger may come [session/debug.c]
+ *   nic_echo        run, record: bit n: what NIC n sends comes back to it, too [session/net.c]
  *   plant_at, plant_gpa           replay: flip a bit of memory, to see it found
  *   trace_*, dump_*               a closer look [replay/inspect.h]
  *   at              debug: end, begin, crash, or instructions: where GDB finds the machine

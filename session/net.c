@@ -1,0 +1,141 @@
+/*
+ * net.c - the wires of the guest's NICs: the host's network devices with the same
+ * addresses.  See session.h.
+ *
+ * Reads: nicN_mac of machine.conf, nic_echo of session.conf.  A replay has no
+ * wires: what came over them is in the recording.
+ */
+#include "kernel/console.h"
+#include "kernel/kconf.h"
+#include "kernel/kfmt.h"
+#include "kernel/xxh.h"
+#include "session/session.h"
+
+enum { FRAME_MIN = 14 }; /* two addresses and a type: no less is a frame */
+
+/* Two hexadecimal digits, colon, ...; false: nothing of the kind. */
+static bool parse_mac(const char *text, u8 mac[6])
+{
+	for (unsigned i = 0; i < 17; i++) {
+		char c = text[i];
+		u8 digit = (u8)(c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 16);
+
+		if (i % 3 == 2 ? c != ':' : digit == 16)
+			return false;
+		if (i % 3 == 0)
+			mac[i / 3] = (u8)(digit << 4);
+		else if (i % 3 == 1)
+			mac[i / 3] |= digit;
+	}
+	return !text[17];
+}
+
+/* --- a bus brings back what is sent on it ------------------------------------------- */
+
+static u64 fingerprint(const void *frame, u32 size)
+{
+	return XXH64(frame, size, 0);
+}
+
+/*
+ * Echoes come in the order of sending, some may be lost, and what is from somebody
+ * else is another frame: its sender's address is in it.
+ */
+static bool is_echo(struct session_wire *w, const u8 *frame, u32 size)
+{
+	u64 print = w->awaited == w->sent ? 0 : fingerprint(frame, size);
+
+	for (u32 i = w->awaited; i != w->sent; i++) {
+		if (w->echo[i % ARRAY_SIZE(w->echo)] == print) {
+			w->awaited = i + 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void await_echo(struct session_wire *w, const void *frame, u32 size)
+{
+	w->echo[w->sent++ % ARRAY_SIZE(w->echo)] = fingerprint(frame, size);
+	if (w->sent - w->awaited > ARRAY_SIZE(w->echo))
+		w->awaited = w->sent - (u32)ARRAY_SIZE(w->echo);
+}
+
+/* --- the host port's part ------------------------------------------------------------ */
+
+static struct session_wire *wire(void *ctx, unsigned nic)
+{
+	struct session *s = ctx;
+
+	return nic < ARRAY_SIZE(s->wire) && s->wire[nic].nic ? &s->wire[nic] : NULL;
+}
+
+static const u8 *frame_peek(void *ctx, unsigned nic, u32 *size)
+{
+	struct session_wire *w = wire(ctx, nic);
+	const u8 *frame;
+
+	while (w && (frame = nic_peek(w->nic, size))) {
+		if (*size >= FRAME_MIN && (w->shown || !w->echoes || !is_echo(w, frame, *size))) {
+			w->shown = true;
+			return frame;
+		}
+		nic_done(w->nic);
+	}
+	return NULL;
+}
+
+static void frame_done(void *ctx, unsigned nic)
+{
+	struct session_wire *w = wire(ctx, nic);
+
+	if (!w)
+		return;
+	nic_done(w->nic);
+	w->shown = false;
+}
+
+static void frame_write(void *ctx, unsigned nic, const void *data, u32 size)
+{
+	struct session_wire *w = wire(ctx, nic);
+
+	if (!w)
+		return;
+	if (w->echoes)
+		await_echo(w, data, size);
+	nic_send(w->nic, data, size);
+}
+
+bool session_has_net(const struct session *s)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(s->wire); i++)
+		if (s->wire[i].nic)
+			return true;
+	return false;
+}
+
+void session_net_init(struct session *s)
+{
+	u64 echo = session_number(s->session, "nic_echo", 0);
+	char key[16], value[32];
+	u8 mac[6];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(s->wire); i++) {
+		struct session_wire *w = &s->wire[i];
+
+		ksnprintf(key, sizeof(key), "nic%u_mac", i);
+		if (!conf_get(s->machine.data, s->machine.size, key, value, sizeof(value)))
+			continue;
+		if (!parse_mac(value, mac))
+			session_fail("machine.conf: a nicN_mac is no address (52:54:00:12:34:56, in small letters)");
+		w->nic = nic_find(mac, NIC_FRAME);
+		w->echoes = echo >> i & 1;
+		if (!w->nic)
+			kprintf("NIC %u, %s: this machine has no such network device; its cable is out\n", i, value);
+	}
+	if (!session_has_net(s))
+		return;
+	s->port.frame_peek = frame_peek;
+	s->port.frame_done = frame_done;
+	s->port.frame_write = frame_write;
+}
