@@ -64,9 +64,16 @@ struct divergence {
 	const char *what;      /* in words */
 };
 
+/* Sees a replay's frames as they pass: received ones when they enter, sent ones when they leave. */
+struct frame_tap {
+	void (*frame)(void *ctx, const struct execpoint *at, unsigned nic, bool sent, const void *data, u32 size);
+	void *ctx;
+};
+
 struct replay_boundary {
 	struct boundary b;
 	const struct host_port *host;
+	const struct frame_tap *tap; /* NULL: nobody looks */
 	struct lineage line;
 	struct rec_event ev;   /* the next one, when have is set */
 	bool have;

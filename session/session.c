@@ -39,7 +39,7 @@ static err_t medium_flush(void *ctx)
 	return blk_flush(ctx);
 }
 
-static struct rec_medium medium_on(const char *name)
+struct rec_medium session_medium(const char *name)
 {
 	struct blk *disk = blk_find(name);
 
@@ -62,7 +62,7 @@ static u64 build_id(void)
 
 struct boundary *session_start_recording(struct session *s, const char *disk, const struct host_port *port)
 {
-	struct rec_medium m = medium_on(disk);
+	struct rec_medium m = session_medium(disk);
 	char host[256];
 	int n;
 
@@ -81,7 +81,7 @@ struct boundary *session_start_recording(struct session *s, const char *disk, co
 
 static struct rec_reader *open_reader(struct session *s, const char *disk, u64 offset, u64 chain)
 {
-	struct rec_medium m = medium_on(disk);
+	struct rec_medium m = session_medium(disk);
 	struct rec_reader *r = session_memory(sizeof(*r));
 
 	if (rec_reader_open_at(r, &m, offset, chain))
@@ -211,6 +211,7 @@ static struct boundary *start_replay(struct session *s)
 	session_open_recording(s);
 	replay_boundary_init_line(&s->boundary.replay, &s->port, &s->line);
 	s->boundary.replay.show_from = session_number(s->session, "from", 0);
+	session_tap_frames(s, &s->boundary.replay);
 	return &s->boundary.replay.b;
 }
 
@@ -312,6 +313,7 @@ static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
 {
 	session_end_recording(s, outcome);
 	session_flush_output(s);
+	session_end_frames(s);
 	if (s->reader)
 		check_replay(s);
 	if (broken(s->end.outcome))

@@ -11,6 +11,7 @@
  *   debug.c     the mode debug, and record under a debugger
  *   fork.c      the mode fork
  *   guest.c     from configuration and images to a VM
+ *   frames.c    a replay's frames, for the host command
  *   port.c      the host port: console, control channel, waiting
  *   net.c       the host port: the wires of the guest's NICs
  */
@@ -21,6 +22,7 @@
 #include "kernel/virtio_blk.h"
 #include "kernel/virtio_net.h"
 #include "replay/boundaries.h"
+#include "replay/frames.h"
 #include "replay/inspect.h"
 #include "replay/perturb.h"
 #include "replay/stored.h"
@@ -74,6 +76,8 @@ struct session {
 	struct rec_writer *writer;
 	struct rec_end end;            /* of the run, when it has ended */
 	struct stored_writer *stored;  /* NULL: no checkpoints are stored */
+	struct frames_writer *frames;  /* NULL: nobody asked for them */
+	struct frame_tap tap;
 	struct rec_reader *reader;     /* of the recording itself: the last of the line */
 	struct lineage line;
 };
@@ -123,6 +127,16 @@ const char *session_outcome_name(enum vm_outcome o);
 void session_end_recording(struct session *s, enum vm_outcome outcome);
 /* The last line of the control channel. */
 void session_say_end(const struct rec_end *end);
+
+/* The disk of that name, as a medium; without one it fails. */
+struct rec_medium session_medium(const char *name);
+
+/* ---- frames.c ---- */
+
+/* All frames of the replay go to the disk "frames", if session.conf asks for them. */
+void session_tap_frames(struct session *s, struct replay_boundary *p);
+/* The run is over. */
+void session_end_frames(struct session *s);
 
 /* ---- debug.c ---- */
 

@@ -718,6 +718,18 @@ static void send(void *ctx unused_arg, unsigned nic, const void *data, u32 size)
 	sent += !memcmp(data, "ping", 4);
 }
 
+/* What passed a replay, as text. */
+static char passed[256];
+
+static void pass(void *ctx, const struct execpoint *at, unsigned nic, bool out, const void *data, u32 size)
+{
+	size_t n = strlen(passed);
+
+	cr_assert_eq(ctx, passed);
+	snprintf(passed + n, sizeof(passed) - n, "%llu %s%u %u %02x|", (unsigned long long)at->count, out ? "to" : "from", nic, size,
+		 *(const u8 *)data);
+}
+
 static void with_frames(struct world *w, const u8 *frames, unsigned n)
 {
 	w->host.port.frame_peek = peek;
@@ -761,6 +773,8 @@ Test(boundary, frames_wait_for_room_and_are_lost_on_the_deaf)
 	cr_assert_eq(rec_commit(a.writer, false), OK);
 
 	world_replay(&b, &plan, &m);
+	b.replay.tap = &(struct frame_tap){ pass, passed };
+	passed[0] = 0;
 	at = &b.replay.b;
 	now.sequence = 0;
 	for (u64 i = 0; i < 2; i++, now.sequence++) {
@@ -769,6 +783,8 @@ Test(boundary, frames_wait_for_room_and_are_lost_on_the_deaf)
 	}
 	cr_assert(!at->ops->next_input(at, &now, &room, &in));
 	at->ops->output(at, &now, &out);
+	at->ops->output(at, &now, &(struct output){ .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 });
+	cr_assert_str_eq(passed, "5 from1 1 11|5 from1 1 12|5 to3 4 70|");
 	world_free(&b);
 	world_free(&a);
 	medium_free(&m);
