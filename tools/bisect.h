@@ -14,6 +14,9 @@
 bool replay_pass(struct session *s, const struct machine *m, const struct summary *sum, const struct options *o,
 		 bool disturbed, const char *more) must_check;
 
+/* What such a pass came to, said unless options->quiet. */
+enum status replay_judge(const struct session *s, const struct summary *sum, const struct options *o) must_check;
+
 /*
  * `first` is the pass that diverged.  Finds the first instruction after which
  * it differs from an undisturbed replay and prints registers, device fields

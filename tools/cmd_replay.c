@@ -84,7 +84,7 @@ static bool same_end(const struct rec_end *recorded, const struct rec_end *now)
 	       recorded->digest == now->digest;
 }
 
-static enum status judge(const struct session *s, const struct summary *sum, const struct options *o)
+enum status replay_judge(const struct session *s, const struct summary *sum, const struct options *o)
 {
 	char insns[32], time[32];
 	const char *extent;
@@ -142,7 +142,7 @@ static enum status replay(int argc, char **argv)
 		const char *more = getenv("REPRISE_SESSION"); /* for developers: further lines of session.conf */
 
 		s = (struct session){ 0 };
-		st = replay_pass(&s, &m, &sum, &o, true, more ? more : "") ? judge(&s, &sum, &o) : ST_HOST;
+		st = replay_pass(&s, &m, &sum, &o, true, more ? more : "") ? replay_judge(&s, &sum, &o) : ST_HOST;
 		if (st == ST_DIVERGED && o.bisect)
 			st = bisect(&s, &m, &sum, &o);
 		machine_free(&m);

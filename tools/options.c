@@ -10,7 +10,7 @@ enum id {
 	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
-	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC,
+	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC, O_PCAP,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -43,7 +43,7 @@ static const struct {
 	{ OPT_RECORD, { "checkpoint-every", required_argument, NULL, O_CHECKPOINT_EVERY } },
 	{ OPT_RECORD, { "pack", no_argument, NULL, O_PACK } },
 	{ OPT_OUTPUT, { "output", required_argument, NULL, O_OUTPUT } },
-	{ OPT_OUTPUT, { "force", no_argument, NULL, O_FORCE } },
+	{ OPT_OUTPUT | OPT_PCAP, { "force", no_argument, NULL, O_FORCE } },
 	{ OPT_REPLAY, { "perturb", required_argument, NULL, O_PERTURB } },
 	{ OPT_REPLAY, { "plant", required_argument, NULL, O_PLANT } },
 	{ OPT_REPLAY, { "bisect", no_argument, NULL, O_BISECT } },
@@ -62,6 +62,7 @@ static const struct {
 	{ OPT_DEBUG | OPT_LIVE_GDB | OPT_FORK | OPT_BT, { "timeline-mem", required_argument, NULL, O_TIMELINE } },
 	{ OPT_DEBUG, { "console", no_argument, NULL, O_CONSOLE } },
 	{ OPT_BT, { "panic", required_argument, NULL, O_PANIC } },
+	{ OPT_PCAP, { "pcap", required_argument, NULL, O_PCAP } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
 
@@ -207,6 +208,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_TIMELINE: return set_timeline(o, arg);
 	case O_CONSOLE: o->console = true; break;
 	case O_PANIC: o->panic = arg; break;
+	case O_PCAP: o->pcap = arg; break;
 	}
 	return st;
 }

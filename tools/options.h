@@ -22,6 +22,7 @@ enum {
 	OPT_LIVE_GDB = 2048, /* a debugger for a machine that runs */
 	OPT_DEBUG = 1024, /* a debugger, and where it begins */
 	OPT_BT = 8192,    /* a point to look at */
+	OPT_PCAP = 16384, /* --pcap, --force */
 };
 
 #define CHECKPOINT_EVERY 1000000000UL /* instructions, unless said otherwise */
@@ -50,6 +51,7 @@ struct options {
 	u64 at_insns, timeline_bytes;
 	const char *listen, *gdb, *symbols, *modules; /* NULL: not given */
 	bool console;
+	const char *pcap;         /* log: where its frames go; NULL: its events are shown */
 	const char *panic;        /* bt: a file with the hypervisor's words */
 	/* the rest */
 	bool no_eof_char, verbose, quiet, stats, json;

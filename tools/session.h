@@ -20,6 +20,7 @@
  *   gdb=1, gdb_wait=1   record: a debugger may come [session/debug.c]
  *   nic_echo        run, record: bit n: what NIC n sends comes back to it, too [session/net.c]
  *   plant_at, plant_gpa           replay: flip a bit of memory, to see it found
+ *   frames=1        replay: all frames go to the disk "frames" [replay/frames.h]
  *   trace_*, dump_*               a closer look [replay/inspect.h]
  *   at              debug: end, begin, crash, or instructions: where GDB finds the machine
  *   timeline_mib    debug: memory for checkpoints

@@ -161,6 +161,7 @@ for k in format guest counter instructions virtual_time_ns exits inputs input_by
 [ ! -s missing ]; ok 'info has every key it promises'
 "$reprise" info --json a.rpl | tr -d '\n' | grep -q '^{.*"complete": true,.*"parent": null,.*}$'; ok 'info --json'
 "$reprise" log a.rpl | grep -q 'input console0 "ls\\n' && "$reprise" log --json a.rpl | grep -q '"hex":"6c730a'; ok log
+run "$reprise" log --pcap f.pcapng a.rpl; is 2 'a.rpl: its machine has no network interface' && one_line && [ ! -e f.pcapng ]; ok 'log --pcap of a machine without a NIC'
 run "$reprise" replay a.rpl < /dev/null
 is 0 'identical to its end' && printf 'ls\n\004' | cmp -s - out; ok 'replay: the same console'
 [ "$(sed -n 's/^mode=//p' dump/session.conf)" = replay ] && grep -q 'readonly=on' dump/argv; ok 'replay reads only'
