@@ -242,7 +242,7 @@ static enum status capture(struct summary *sum, const struct options *o)
 		return st;
 	out = open_out(o);
 	spool = out ? open_spool(&size) : -1;
-	st = spool >= 0 ? replay_into(spool, &m, sum, o) : ST_HOST;
+	st = !out ? ST_USAGE : spool < 0 ? ST_HOST : replay_into(spool, &m, sum, o);
 	if (spool >= 0 && worth_writing(st)) {
 		closed = convert(&cm, spool, size, out, o);
 		st = closed ? closed : st;
