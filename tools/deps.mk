@@ -5,13 +5,15 @@ DEPS_BUILD := gcc libc6-dev liblz4-dev libxxhash-dev libunwind-dev $(DEPS_CONFIG
 DEPS_RUN := qemu-system-x86 seabios cpio busybox-static
 DEPS_TEST := libcriterion-dev libcapstone-dev gdb
 DEPS_CLANG := clang
+# Wireshark's, to read what we write for it.
+DEPS_NET := tshark
 
 ##@ House
 
 deps: ## the Debian packages that building, running and testing need
 	$(Q)tools/deps.sh build $(DEPS_BUILD)
 	$(Q)tools/deps.sh run $(DEPS_RUN)
-	$(Q)tools/deps.sh test $(DEPS_TEST) $(DEPS_ISO) $(DEPS_CLANG)
+	$(Q)tools/deps.sh test $(DEPS_TEST) $(DEPS_ISO) $(DEPS_NET) $(DEPS_CLANG)
 
 # Order-only prerequisites: cheap once everything is there.
 deps-config:
@@ -22,7 +24,9 @@ deps-run:
 	$(Q)tools/deps.sh run $(DEPS_RUN)
 deps-test:
 	$(Q)tools/deps.sh test $(DEPS_TEST)
+deps-net:
+	$(Q)tools/deps.sh test $(DEPS_NET)
 deps-clang:
 	$(Q)tools/deps.sh test $(DEPS_CLANG)
 
-.PHONY: deps deps-config deps-build deps-run deps-test deps-clang
+.PHONY: deps deps-config deps-build deps-run deps-test deps-net deps-clang

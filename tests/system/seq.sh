@@ -55,6 +55,20 @@ wait $server
 disksum --connection 3 --acked 1999 --seed 0 --size 10 disk
 is 0 && says records 2350 connections 3; ok 'all of them in the log'
 
+# A server that is frozen for a while: the client waits, measures it, and loses nothing.
+start_seqd --connections 1
+"$net/seqclient" --seconds 2 --rate 200 --gaps 300 "127.0.0.1:$port" > out 2> gaps &
+pause 700
+read -r seqd_pid < "/proc/$server/task/$server/children"
+kill -STOP "$seqd_pid"
+pause 600
+kill -CONT "$seqd_pid"
+wait $!
+status=$?
+is 0 && says lost 0 broken no && awk '/^pause_ms_max/ { p = $2 } /^pause_at_ms/ { a = $2 } /^p50_us/ { m = $2 }
+	END { exit !(p >= 590 && a > 0 && m < p * 1000) }' out && grep -q '^gap at_ms [0-9]* ms [0-9]*$' gaps; ok 'a frozen server: a pause, and when it was'
+wait $server
+
 start_bulk
 run "$net/bulk" send 5000001 "127.0.0.1:$port"
 wait $! && is 0 && says bytes 5000008 errors 0 && [ "$(value bulk.out bytes)" = 5000008 ]; ok 'bulk: five million bytes'
