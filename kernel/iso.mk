@@ -33,10 +33,10 @@ $(ISO): $(ISO_KERNEL) $(BUNDLE) FORCE | deps-iso
 # The substrate's own test, alone in its machines; GRUB brings it a bundle of one file.
 ##@ Test
 
-check-kernel: $(O)/kernel/selftest.elf | deps-run deps-iso ## test the bare-metal substrate in QEMU
+check-kernel: $(O)/kernel/selftest.elf $(O)/host/steady.so | deps-run deps-iso ## test the bare-metal substrate in QEMU
 	$(Q)echo kernel/selftest.sh | cpio -o -H newc --quiet > $(O)/selftest.cpio
 	$(Q)$(MAKE) --no-print-directory iso ISO=$(O)/selftest.iso ISO_KERNEL=$< \
 		BUNDLE=$(O)/selftest.cpio ISO_OPTIONS=test=info
-	$(Q)kernel/selftest.sh $< $(O)/selftest.iso
+	$(Q)kernel/selftest.sh $< $(O)/selftest.iso $(O)/host/steady.so
 
 .PHONY: iso deps-iso check-kernel

@@ -9,6 +9,7 @@
 #include "kernel/panic.h"
 #include "kernel/percpu.h"
 #include "kernel/pic.h"
+#include "kernel/realtime.h"
 #include "kernel/time.h"
 #include "kernel/trap.h"
 
@@ -28,6 +29,7 @@ noreturn_fn void kmain(struct boot_info *bi)
 	host_lapic_init();
 	host_pic_init();
 	time_init();
+	realtime_init();
 	hypervisor_main(bi);
 	machine_exit(0);
 }

@@ -17,6 +17,7 @@
 #include "kernel/mm.h"
 #include "kernel/panic.h"
 #include "kernel/percpu.h"
+#include "kernel/realtime.h"
 #include "kernel/serial.h"
 #include "kernel/time.h"
 #include "kernel/trap.h"
@@ -244,6 +245,28 @@ static void test_irq(const struct boot_info *bi unused_arg)
 	check(this_cpu()->unexpected_irqs == 2, "unexpected interrupts are counted");
 }
 
+/* Busy for some hundred million instructions between the two lines, whose distance the script measures. */
+static void test_realtime(const struct boot_info *bi unused_arg)
+{
+	u64 before, asleep = host_realtime_ns(), tsc, calls;
+
+	cpu_wait(300000000);
+	asleep = host_realtime_ns() - asleep;
+	kprintf("300 ms asleep: %lu ms\n", asleep / 1000000);
+	check(asleep >= 299000000, "a sleep is as long as its time");
+	before = host_realtime_ns();
+	kprintf("begin %lu\n", before / 1000000);
+	tsc = rdtsc();
+	for (volatile u64 i = 0; i < 80000000; i++)
+		;
+	kprintf("end %lu\n", host_realtime_ns() / 1000000);
+	kprintf("busy: %lu ms, instructions say %lu ms\n", (host_realtime_ns() - before) / 1000000, (rdtsc() - tsc) / 1000000);
+	before = host_realtime_ns();
+	for (calls = 0; host_realtime_ns() - before < 200000000; calls++)
+		;
+	kprintf("a call: %lu ns, real: %d\n", 200000000 / calls, host_realtime_is_real());
+}
+
 /* Echoes what arrives, as it wakes us; ends at 'q'. */
 static void test_serial(const struct boot_info *bi unused_arg)
 {
@@ -434,7 +457,8 @@ static const struct {
 	{ "write_rodata", test_write_rodata }, { "null", test_null },
 	{ "execute_data", test_execute_data }, { "panic", test_panic }, { "msr", test_msr },
 	{ "memory", test_memory }, { "malloc", test_malloc }, { "lz4", test_lz4 },
-	{ "string", test_string }, { "irq", test_irq }, { "serial", test_serial }, { "blk", test_blk },
+	{ "string", test_string }, { "irq", test_irq }, { "realtime", test_realtime },
+	{ "serial", test_serial }, { "blk", test_blk },
 	{ "net", test_net }, { "jumbo", test_jumbo },
 };
 

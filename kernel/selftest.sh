@@ -1,18 +1,27 @@
 #!/bin/sh
-# selftest.sh ELF [ISO] - boots kernel/selftest.c in QEMU, a machine for each test, and
+# selftest.sh ELF [ISO [STEADY]] - boots kernel/selftest.c in QEMU, a machine for each test, and
 # checks what it prints, how it ends and what it left on its disk.
 set -u
-elf=$1 iso=${2:-}
+elf=$1 iso=${2:-} steady=${3:-}
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-failed=0
+failed=0 preload=
 
 machine() { # MEMORY QEMU-ARGUMENT...: runs one to its end
 	mem=$1; shift
-	timeout 100 qemu-system-x86_64 -machine q35 -accel tcg -cpu qemu64,+svm,+npt -m "$mem" \
+	LD_PRELOAD=$preload timeout 100 qemu-system-x86_64 -machine q35 -accel tcg -cpu qemu64,+svm,+npt -m "$mem" \
 		-display none -nodefaults -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4 \
 		-icount shift=0,sleep=on "$@" > "$tmp/out" 2>&1
 	status=$?
+}
+
+machine_stamped() { # the same, and when each line came, in milliseconds, in stamped
+	mkfifo "$tmp/lines"
+	while read -r line; do echo "$(date +%s%3N) $line"; done < "$tmp/lines" > "$tmp/stamped" &
+	machine "$@" -serial "file:$tmp/lines"
+	wait $!
+	rm "$tmp/lines"
+	cut -d' ' -f2- "$tmp/stamped" >> "$tmp/out"
 }
 
 expect() { # NAME STATUS PATTERN...: each pattern must be on a line of its own, in order
@@ -63,6 +72,17 @@ for t in msr lz4 string irq; do
 done
 machine 256M -serial null -serial stdio -kernel "$elf" -append test=panic
 expect 'comment lines on COM2' 127 '^# .* instructions' '^# panic: asked' '^#     test_panic+0x'
+run realtime
+expect 'real time, by the TSC alone' 1 'begin' 'end' 'real: 0' passed
+if [ -n "$steady" ]; then
+	preload=$steady
+	machine_stamped 256M -kernel "$elf" -append test=realtime -rtc clock=rt
+	preload=
+	expect 'real time' 1 'asleep' 'begin' 'end' 'real: 1' passed
+	# Each line as it came.  A loaded machine is late with a line, but not by what the TSC is wrong.
+	off=$(awk '/ begin /{ t = $1; own = $3 } / end /{ d = $1 - t - ($3 - own); print d < 0 ? -d : d }' "$tmp/stamped")
+	[ "${off:-1000}" -le 300 ] || { echo "FAIL  real time is off by ${off:-?} ms"; failed=1; }
+fi
 mkfifo "$tmp/typed"
 { sleep 2; printf a; sleep 1; printf bcq; } > "$tmp/typed" &
 run serial < "$tmp/typed"

@@ -103,6 +103,7 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 	/* All deterministic under TCG.  RDRAND and SMAP must stay out. */
 	ARG("-cpu"), ARG("qemu64,+svm,+npt,+rdtscp,+ssse3,+sse4.1,+sse4.2,+popcnt");
 	ARG("-icount"), ARG("shift=0,sleep=on");
+	ARG("-rtc"), ARG("clock=rt"); /* [steady.c] */
 	ARG("-m"), ARG(mem);
 	if (has_qboot())
 		ARG("-bios"), ARG("qboot.rom");

@@ -1,5 +1,5 @@
 /*
- * steady.c - the time of day for QEMU, by counting how often it is asked.
+ * steady.c - time for QEMU: one that only counts how often it is asked, and one that is real.
  *
  * A shared object of its own (steady.so) that the QEMU which hosts the
  * hypervisor is started with, by LD_PRELOAD.  QEMU sizes its software TLB in
@@ -8,12 +8,18 @@
  * sizes apart: it clears an accessed bit without a flush, as Linux does when
  * it ages pages, and whether the bit comes back depends on which translations
  * are still held.  So that time must be a function of the run alone: here it
- * is the number of flushes so far.  What else QEMU asks the time of day for is
- * the date in its RTC, which the hypervisor does not read.
+ * is the number of flushes so far.  One count a thread, so that nobody else's
+ * questions move the processor's; and none by the RTC (-rtc clock=rt).
  *
- * One count a thread, so that nobody else's questions move the processor's.
+ * The hypervisor wants to know real time, too, and QEMU has no clock for it: all
+ * stand still or crawl while instructions are counted.  But its RTC's
+ * registers are made of a time by gmtime_r, whenever one is read (hw/rtc/mc146818rtc.c,
+ * rtc_update_time).  So that RTC counts milliseconds here, where one
+ * has seconds, in months of 28 days; a day of the week that is none says so.
+ * No guest sees it: theirs is vmm/dev/rtc.c.  Its reader is kernel/realtime.c.
  */
 #include <sys/time.h>
+#include <time.h>
 
 #include "kernel/base.h"
 
@@ -29,4 +35,16 @@ int gettimeofday(struct timeval *restrict tv, void *restrict tz unused_arg)
 	tv->tv_sec = (time_t)(us / US_A_SECOND);
 	tv->tv_usec = (suseconds_t)(us % US_A_SECOND);
 	return 0;
+}
+
+struct tm *gmtime_r(const time_t *restrict at unused_arg, struct tm *restrict tm)
+{
+	struct timespec now;
+	u64 ms;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	ms = (u64)now.tv_sec * 1000 + (u64)now.tv_nsec / 1000000;
+	*tm = (struct tm){ .tm_sec = (int)(ms % 60), .tm_min = (int)(ms / 60 % 60), .tm_hour = (int)(ms / 3600 % 24),
+			   .tm_mday = (int)(ms / 86400 % 28) + 1, .tm_year = 100, .tm_wday = 98 /* the register has one more */ };
+	return tm;
 }
