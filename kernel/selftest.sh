@@ -84,7 +84,8 @@ if [ -n "$steady" ]; then
 	[ "${off:-1000}" -le 300 ] || { echo "FAIL  real time is off by ${off:-?} ms"; failed=1; }
 fi
 mkfifo "$tmp/typed"
-{ sleep 2; printf a; sleep 1; printf bcq; } > "$tmp/typed" &
+: > "$tmp/out"
+{ n=0; until grep -q ready "$tmp/out" || [ $((n += 1)) = 400 ]; do sleep 0.2; done; sleep 1; printf a; sleep 1; printf bcq; } > "$tmp/typed" &
 run serial < "$tmp/typed"
 expect 'a byte wakes the host' 1 ready 'got a' 'got b' 'got c' 'got q' passed
 
