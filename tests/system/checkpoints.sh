@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 append=$full_boot # the points below are its
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -I"$root" -o "$tmp/alter" "$root"/tests/system/alter.c "$root"/tools/{recfile,util}.c "$root"/replay/stored_read.c \
-	"$root"/replay/recording_{read,write,lz4}.c -llz4 || exit 1
+	"$root"/replay/recording_{event,read,write,lz4}.c -llz4 || exit 1
 cd "$tmp" || exit 1
 export HOME=$tmp # nobody's .gdbinit
 

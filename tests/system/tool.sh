@@ -11,7 +11,7 @@ here=$(pwd)/tests/system
 n=0 failed=0
 
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -I. -o "$tmp/fake-qemu" tests/system/fake-qemu.c tools/recfile.c replay/stored_read.c tools/util.c \
-	kernel/bundle.c kernel/kconf.c replay/recording_write.c replay/recording_read.c replay/recording_lz4.c -llz4 || exit 1
+	kernel/bundle.c kernel/kconf.c replay/recording_event.c replay/recording_write.c replay/recording_read.c replay/recording_lz4.c -llz4 || exit 1
 export REPRISE_QEMU="$tmp/fake-qemu" REPRISE_KERNEL="$tmp/hypervisor.elf"
 unset FAKE
 export FAKE_DUMP="$tmp/dump"
