@@ -24,6 +24,7 @@
 #include "kernel/vectors.h"
 #include "kernel/virtio_blk.h"
 #include "kernel/virtio_net.h"
+#include "kernel/virtio_scsi.h"
 
 static void check(bool ok, const char *what)
 {
@@ -449,6 +450,84 @@ static void test_jumbo(const struct boot_info *bi unused_arg)
 	net(NIC_JUMBO_FRAME);
 }
 
+static struct scsi_command rw10(u8 opcode, u32 block, const void *out)
+{
+	struct scsi_command c = { .cdb = { opcode, 0, (u8)(block >> 24), (u8)(block >> 16), (u8)(block >> 8), (u8)block, 0, 0, 1 },
+				  .cdb_size = 10, .out = out, .out_bytes = out ? 512 : 0, .in_bytes = out ? 0 : 512 };
+	return c;
+}
+
+enum { SCSI_READ10 = 0x28, SCSI_WRITE10 = 0x2a };
+
+static void test_scsi(const struct boot_info *bi unused_arg)
+{
+	const struct scsi_port *p = scsi_open(0) ? scsi_unit_port(scsi_open(0)) : NULL;
+	u8 out[512], in[512] = { 0 };
+	struct scsi_reply r = { .in = in };
+	struct scsi_command c;
+
+	for (unsigned i = 0; scsi_open(i); i++)
+		kprintf("unit %u: target %u, lun %u\n", i, scsi_unit_target(scsi_open(i)), scsi_unit_lun(scsi_open(i)));
+	check(p, "a unit");
+	for (unsigned i = 0; i < 512; i++)
+		out[i] = (u8)(i * 3);
+	c = rw10(SCSI_WRITE10, 7, out);
+	/* The first command after a reset is answered by an attention, and not done. */
+	check(!scsi_command(p, &c, &r, 1000000000) && r.status == SCSI_CHECK_CONDITION && r.sense_key == 6, "attention");
+	check(!scsi_command(p, &c, &r, 1000000000) && r.status == SCSI_GOOD, "write");
+	c = rw10(SCSI_READ10, 7, NULL);
+	check(!scsi_command(p, &c, &r, 1000000000) && r.in_bytes == 512 && !memcmp(in, out, 512), "read back");
+	c = rw10(SCSI_READ10, 1000000000, NULL);
+	check(!scsi_command(p, &c, &r, 1000000000) && r.status == SCSI_CHECK_CONDITION && r.sense_key == 5 &&
+	      r.asc == 0x2100, "past the end");
+	c.in_bytes = SCSI_DATA_MAX + 1;
+	check(p->start(p->ctx, &c, &(u64){ 0 }) == ERR_INVALID, "too much");
+}
+
+/* The disk takes one request a second: commands nobody waits for, among others that somebody does. */
+static void test_scsi_late(const struct boot_info *bi unused_arg)
+{
+	const struct scsi_port *p = scsi_open(0) ? scsi_unit_port(scsi_open(0)) : NULL;
+	u8 out[512], in[512];
+	struct scsi_command c;
+	struct scsi_reply r = { .in = in };
+	u64 ticket[64], late = 0;
+	unsigned n = 0;
+
+	check(p, "a unit");
+	c = rw10(SCSI_READ10, 0, NULL);
+	check(!scsi_command(p, &c, &r, 1000000000), "the attention");
+	for (unsigned i = 0; i < 512; i++)
+		out[i] = 0x11;
+	for (u32 block = 0; n < 64; n++, block++) {
+		memset(out, (int)(block + 1), sizeof(out));
+		c = rw10(SCSI_WRITE10, block, out);
+		if (p->start(p->ctx, &c, &ticket[n]))
+			break;
+	}
+	kprintf("%u in flight\n", n);
+	check(n >= 4 && n < 64, "as many as there are slots");
+	for (unsigned i = 0; i < n; i++)
+		if (!p->poll(p->ctx, ticket[i], &r)) {
+			p->abandon(p->ctx, ticket[i]);
+			late++;
+		}
+	check(late >= 3, "some are late");
+	kprintf("%lu abandoned\n", late);
+	/* A slot is free only when its late answer has come; the reads' answers are their own. */
+	for (u32 block = 0; block < n; block++) {
+		c = rw10(SCSI_READ10, block, NULL);
+		while (p->start(p->ctx, &c, &ticket[block]) == ERR_NO_MEMORY)
+			cpu_wait(1000000);
+	}
+	for (u32 block = 0; block < n; block++) {
+		while (!p->poll(p->ctx, ticket[block], &r))
+			cpu_wait(1000000);
+		check(r.status == SCSI_GOOD && r.in_bytes == 512 && in[0] == block + 1 && in[511] == block + 1, "its own answer");
+	}
+	check(p->poll(p->ctx, ticket[1], &r) && !r.delivered, "a spent ticket says nothing");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const struct boot_info *bi);
@@ -460,6 +539,7 @@ static const struct {
 	{ "string", test_string }, { "irq", test_irq }, { "realtime", test_realtime },
 	{ "serial", test_serial }, { "blk", test_blk },
 	{ "net", test_net }, { "jumbo", test_jumbo },
+	{ "scsi", test_scsi }, { "scsi_late", test_scsi_late },
 };
 
 void hypervisor_main(const struct boot_info *bi)

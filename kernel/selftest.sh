@@ -118,6 +118,13 @@ nic 1 57 "dgram,local.type=unix,local.path=$tmp/b,remote.type=unix,remote.path=$
 # shellcheck disable=SC2086
 run jumbo $nic0 $nic1 -bios qboot.rom
 expect 'two NICs, long frames, firmware that assigns nothing' 1 'from sending to woken up' '10000 frames' passed
+scsi="-device virtio-scsi-pci -drive file=$tmp/disk,format=raw,if=none,id=s"
+# shellcheck disable=SC2086
+run scsi $scsi -device scsi-hd,drive=s,scsi-id=3,lun=2 -drive file=$tmp/other,format=raw,if=none,id=t -device scsi-hd,drive=t,scsi-id=3,lun=5
+expect 'virtio SCSI' 1 'unit 0: target 3, lun 2' 'unit 1: target 3, lun 5' passed
+# shellcheck disable=SC2086
+run scsi_late $scsi,throttling.iops-total=4 -device scsi-hd,drive=s
+expect 'virtio SCSI, late answers' 1 'in flight' abandoned passed
 
 if [ -n "$iso" ]; then
 	machine 256M -serial stdio -cdrom "$iso"
