@@ -11,6 +11,7 @@
 enum {
 	RSDP_AT = 0x000, RSDT_AT = 0x040, XSDT_AT = 0x080, FACS_AT = 0x0c0, /* FACS: 64-aligned */
 	FADT_AT = 0x100, DSDT_AT = 0x200, MADT_AT = 0x300,
+	PCI_DSDT_AT = 0x600, PCI_DSDT_MAX = 0x400, /* with a PCI bus in it: behind the largest MADT */
 	RSDP_SIZE = 36, HEADER_SIZE = 36, FACS_SIZE = 64, FADT_SIZE = 244,
 };
 
@@ -100,10 +101,15 @@ static void put_gas(u8 *p, u64 port, u8 bit_width, u8 access_size)
 	put(p + 4, 8, port);
 }
 
+static u32 dsdt_at(const struct acpi_config *c)
+{
+	return c->pci ? PCI_DSDT_AT : DSDT_AT;
+}
+
 static void build_fadt(u8 *t, const struct acpi_config *c, u64 base)
 {
 	put(t + 36, 4, base + FACS_AT);
-	put(t + 40, 4, base + DSDT_AT);
+	put(t + 40, 4, base + dsdt_at(c));
 	t[45] = 1;                     /* Preferred_PM_Profile: desktop */
 	put(t + 46, 2, c->sci_irq);
 	put(t + 48, 4, c->smi_cmd);
@@ -123,7 +129,7 @@ static void build_fadt(u8 *t, const struct acpi_config *c, u64 base)
 			FADT_NO_FIXED_RTC_WAKE | FADT_TIMER_32_BITS | FADT_RESET_REG);
 	put_gas(t + 116, c->reset_port, 8, 1);
 	t[128] = c->reset_value;
-	put(t + 140, 8, base + DSDT_AT); /* X_DSDT; X_FIRMWARE_CTRL stays 0: only one of the two may be set */
+	put(t + 140, 8, base + dsdt_at(c)); /* X_DSDT; X_FIRMWARE_CTRL stays 0: only one of the two may be set */
 	put_gas(t + 148, c->pm1_evt, 32, 2);
 	put_gas(t + 172, c->pm1_cnt, 16, 2);
 	put_gas(t + 208, c->pm_tmr, 32, 3);
@@ -170,7 +176,10 @@ static void build_dsdt(u8 *t, const struct acpi_config *c)
 	put(p + IO_AT, 2, c->com1_port);
 	put(p + IO_AT + 2, 2, c->com1_port);
 	put(p + IRQ_AT, 2, 1UL << c->com1_irq);
-	finish_table(t, "DSDT", 2, HEADER_SIZE + sizeof(aml));
+	p += sizeof(aml);
+	if (c->pci)
+		p = acpi_put_pci(p, c);
+	finish_table(t, "DSDT", 2, (u32)(p - t));
 }
 
 /* ISA interrupt `irq` is I/O APIC input gsi. */
@@ -223,7 +232,7 @@ err_t acpi_build(const struct acpi_config *c, gpa_t at, u8 *buf, size_t size, gp
 	if (c->ncpus < 1 || c->ncpus > ACPI_MAX_CPUS || at.v % PAGE_SIZE || at.v + ACPI_TABLES_MAX > GIB(4) ||
 	    at.v > GIB(4) || c->com1_irq > 15)
 		return ERR_INVALID;
-	if (size < MADT_AT + madt_size(c))
+	if (size < (c->pci ? PCI_DSDT_AT + PCI_DSDT_MAX : MADT_AT + madt_size(c)))
 		return ERR_TOO_BIG;
 	memset(buf, 0, size);
 	build_rsdp(buf + RSDP_AT, at.v);
@@ -231,7 +240,7 @@ err_t acpi_build(const struct acpi_config *c, gpa_t at, u8 *buf, size_t size, gp
 	build_root(buf + XSDT_AT, "XSDT", at.v, 8);
 	build_facs(buf + FACS_AT);
 	build_fadt(buf + FADT_AT, c, at.v);
-	build_dsdt(buf + DSDT_AT, c);
+	build_dsdt(buf + dsdt_at(c), c);
 	build_madt(buf + MADT_AT, c);
 	*rsdp = GPA(at.v + RSDP_AT);
 	return OK;

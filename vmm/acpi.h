@@ -23,6 +23,10 @@ struct acpi_config {
 	u8 acpi_enable, acpi_disable, reset_value;
 	u16 com1_port;
 	u8 com1_irq;
+	bool pci;              /* there is a bus */
+	u8 pci_irq[2];         /* INTA of even slots, of odd slots: level, active low */
+	u32 pci_mem_first, pci_mem_last;
+	u16 pci_io_first, pci_io_last;
 };
 
 /*
@@ -30,5 +34,8 @@ struct acpi_config {
  * bytes; the rest of the buffer is zeroed.
  */
 err_t acpi_build(const struct acpi_config *c, gpa_t at, u8 *buf, size_t size, gpa_t *rsdp) must_check;
+
+/* The PCI root bridge in AML, at p; returns its end.  For acpi_build. */
+u8 *acpi_put_pci(u8 *p, const struct acpi_config *c);
 
 #endif

@@ -41,12 +41,19 @@ static const struct port_range ports[] = {
 	RANGE(0x60, 0x60, i8042),
 	RANGE(0x64, 0x64, i8042),
 	RANGE(0x92, 0x92, i8042),
-	RANGE(0x4d0, 0x4d1, pic),
+	RANGE(PIC_ELCR_PORT, PIC_ELCR_PORT + 1, pic),
 	RANGE(ACPIPM_PM1_EVT, ACPIPM_PM_TMR + 3, acpipm),
 	RANGE(ACPIPM_SMI_CMD, ACPIPM_SMI_CMD + 1, acpipm),
 	RANGE(ACPIPM_RESET, ACPIPM_RESET, acpipm),
 	RANGE(0xf4, 0xf4, debugexit),
+	/* From here on only where there is a PCI bus.  CF9h, between, is the reset register's. */
+	{ PCI_CONFIG_ADDRESS, PCI_CONFIG_ADDRESS, &pci_ops, offsetof(struct board, pci.bus) },
+	{ PCI_CONFIG_ADDRESS + 2, PCI_CONFIG_DATA + 3, &pci_ops, offsetof(struct board, pci.bus) },
 };
+#define NPCI_RANGES 2
+
+/* Of the bus's two lines. */
+static const u8 pci_irqs[PCI_NLINES] = { 10, 11 };
 
 static void set_isa_line(void *ctx, unsigned irq, bool level)
 {
@@ -73,9 +80,14 @@ static void route(struct vm *vm, int source, const struct apic_message *m)
 	lapic_route(lapics, vm->config.ncpus, source, m);
 }
 
+void board_send_message(struct vm *vm, const struct apic_message *m)
+{
+	route(vm, -1, m);
+}
+
 static void ioapic_send(void *ctx, const struct apic_message *m)
 {
-	route(ctx, -1, m);
+	board_send_message(ctx, m);
 }
 
 static void lapic_send(void *ctx, const struct apic_message *m)
@@ -133,14 +145,37 @@ static struct irq_line isa_line(struct board *b, unsigned irq)
 	return (struct irq_line){ .set = set_isa_line, .ctx = b, .pin = irq };
 }
 
+/* The ranges of the table from `first` to before `end`. */
+static void claim_ports(struct board *b, unsigned first, unsigned end)
+{
+	for (unsigned i = first; i < end; i++)
+		memset(&b->port_range[ports[i].first], (int)i + 1, (size_t)(ports[i].last - ports[i].first) + 1);
+}
+
+/*
+ * A bus only where there is something on it.  Its lines are levels, which
+ * firmware would tell the 8259s by ELCR.
+ */
+static void init_pci(struct vm *vm, struct machine_control control)
+{
+	struct board *b = &vm->board;
+	const struct irq_line lines[PCI_NLINES] = { isa_line(b, pci_irqs[0]), isa_line(b, pci_irqs[1]) };
+	const struct virtio_env env = { .pci = &b->pci.bus, .clock = &vm->clock, .mem = &vm->mem, .room = &b->pci.room, .control = control };
+
+	if (!vm->config.ndisks && !vm->config.nnics)
+		return;
+	claim_ports(b, ARRAY_SIZE(ports) - NPCI_RANGES, ARRAY_SIZE(ports));
+	pic_ops.write(&b->pic, IO_PORT, PIC_ELCR_PORT + 1, 1, BIT(pci_irqs[0] - 8) | BIT(pci_irqs[1] - 8));
+	board_pci_init(vm, &env, lines, pci_irqs);
+}
+
 void board_init(struct vm *vm)
 {
 	struct board *b = &vm->board;
 	struct vclock *c = &vm->clock;
 	struct machine_control control = { .request = machine_request, .ctx = vm };
 
-	for (unsigned i = 0; i < ARRAY_SIZE(ports); i++)
-		memset(&b->port_range[ports[i].first], (int)i + 1, (size_t)(ports[i].last - ports[i].first) + 1);
+	claim_ports(b, 0, ARRAY_SIZE(ports) - NPCI_RANGES);
 	pic_init(&b->pic, c, (struct irq_line){ .set = pic_output, .ctx = vm });
 	ioapic_init(&b->ioapic, c, 0, ioapic_send, vm);
 	pit_init(&b->pit, c, isa_line(b, 0));
@@ -149,6 +184,7 @@ void board_init(struct vm *vm)
 	i8042_init(&b->i8042, c, isa_line(b, 1), isa_line(b, 12), control);
 	acpipm_init(&b->acpipm, c, isa_line(b, 9), control);
 	debugexit_init(&b->debugexit, c, control);
+	init_pci(vm, control);
 }
 
 void board_wire_vcpu(struct vm *vm, struct vcpu *v)
@@ -168,7 +204,15 @@ struct acpi_config board_acpi(const struct vm *vm)
 		.pm_tmr = ACPIPM_PM_TMR, .smi_cmd = ACPIPM_SMI_CMD, .acpi_enable = ACPIPM_CMD_ENABLE,
 		.acpi_disable = ACPIPM_CMD_DISABLE, .reset_port = ACPIPM_RESET, .reset_value = ACPIPM_RESET_VALUE,
 		.com1_port = COM1_BASE, .com1_irq = 4,
+		.pci = vm->board.pci.present, .pci_irq = { pci_irqs[0], pci_irqs[1] },
+		.pci_mem_first = PCI_MEM_BASE, .pci_mem_last = PCI_MEM_END - 1,
+		.pci_io_first = PCI_IO_FIRST, .pci_io_last = PCI_IO_END - 1,
 	};
+}
+
+static void *find_on_bus(struct vm *vm, enum io_space space, u64 addr, const struct device_ops **ops)
+{
+	return vm->board.pci.present ? pci_find(&vm->board.pci.bus, space, addr, ops) : NULL;
 }
 
 /* The memory window that holds addr: its device, or NULL. */
@@ -182,7 +226,7 @@ static void *find_window(struct vcpu *v, u64 addr, const struct device_ops **ops
 		*ops = &ioapic_ops;
 		return &v->vm->board.ioapic;
 	}
-	return NULL;
+	return find_on_bus(v->vm, IO_MEMORY, addr, ops);
 }
 
 static void *find_device(struct vcpu *v, enum io_space space, u64 addr, const struct device_ops **ops)
@@ -193,7 +237,7 @@ static void *find_device(struct vcpu *v, enum io_space space, u64 addr, const st
 	if (space == IO_MEMORY)
 		return find_window(v, addr, ops);
 	if (addr >= BOARD_NPORTS || !b->port_range[addr])
-		return NULL;
+		return find_on_bus(v->vm, space, addr, ops);
 	r = &ports[b->port_range[addr] - 1];
 	*ops = r->ops;
 	return (u8 *)b + r->offset;
@@ -218,13 +262,18 @@ void board_write(struct vcpu *v, enum io_space space, u64 addr, unsigned size_by
 
 struct input_room board_input_room(const struct board *b)
 {
-	return (struct input_room){ .console = uart_input_room(&b->com1) };
+	struct input_room room = { .console = uart_input_room(&b->com1) };
+
+	board_pci_input_room(&b->pci, &room);
+	return room;
 }
 
 void board_input(struct board *b, const struct input *in)
 {
 	if (in->kind == INPUT_CONSOLE)
 		uart_ops.input(&b->com1, in->data, in->size);
+	else
+		board_pci_input(&b->pci, in);
 }
 
 static void walk_device(const struct device_ops *ops, void *dev, struct state_walk *w)
@@ -237,6 +286,7 @@ void board_state_walk(struct board *b, struct state_walk *w)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(devices); i++)
 		walk_device(devices[i].ops, (u8 *)b + devices[i].offset, w);
+	board_pci_state_walk(&b->pci, w);
 }
 
 void board_vcpu_state_walk(struct vcpu *v, struct state_walk *w)

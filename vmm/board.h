@@ -8,6 +8,7 @@
 #define VMM_BOARD_H
 
 #include "vmm/acpi.h"
+#include "vmm/board_pci.h"
 #include "vmm/boundary.h"
 #include "vmm/dev/acpipm.h"
 #include "vmm/dev/debugexit.h"
@@ -25,7 +26,7 @@ struct vcpu;
 
 #define COM1_BASE 0x3f8
 
-#define BOARD_NPORTS 0x1000 /* no device answers above */
+#define BOARD_NPORTS 0x1000 /* above, PCI devices answer, or nobody */
 
 struct board {
 	u8 port_range[BOARD_NPORTS]; /* index + 1 of the range that answers, 0: none */
@@ -37,6 +38,7 @@ struct board {
 	struct i8042 i8042;
 	struct acpipm acpipm;
 	struct debugexit debugexit;
+	struct board_pci pci;
 };
 
 void board_init(struct vm *vm);
@@ -49,6 +51,9 @@ void board_write(struct vcpu *v, enum io_space space, u64 addr, unsigned size_by
 /* What the machine can take now; the rest is held outside. */
 struct input_room board_input_room(const struct board *b);
 void board_input(struct board *b, const struct input *in);
+
+/* A message to local APICs, of nobody among them. */
+void board_send_message(struct vm *vm, const struct apic_message *m);
 
 /* What the ACPI tables must say of this board. */
 struct acpi_config board_acpi(const struct vm *vm);

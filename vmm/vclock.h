@@ -17,7 +17,7 @@
 #include "vmm/state.h"
 
 #define VTIMER_NEVER (~0UL)
-#define VCLOCK_MAX_TIMERS 32
+#define VCLOCK_MAX_TIMERS 48
 
 struct vclock;
 

@@ -12,7 +12,8 @@ err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops 
 	err_t err;
 
 	memset(vm, 0, sizeof(*vm));
-	if (!c->ncpus || c->ncpus > VM_MAX_VCPUS || !c->ns_per_insn || !c->poll_insns || !c->epoch_insns)
+	if (!c->ncpus || c->ncpus > VM_MAX_VCPUS || !c->ns_per_insn || !c->poll_insns || !c->epoch_insns ||
+	    c->ndisks > VM_MAX_DISKS || c->nnics > VM_MAX_NICS)
 		return ERR_INVALID;
 	vm->config = *c;
 	vm->virt = virt;
@@ -27,6 +28,8 @@ err_t vm_create(struct vm *vm, const struct vm_config *c, const struct virt_ops 
 	err = vm->paging.ops->init(vm);
 	if (err)
 		return err;
+	for (unsigned i = 0; i < c->ndisks; i++)
+		vm_add_disk(vm, c->disk[i]);
 	board_init(vm);
 	for (unsigned i = 0; i < c->ncpus; i++) {
 		struct vcpu *v = &vm->vcpu[i];

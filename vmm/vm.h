@@ -22,7 +22,6 @@
 #include "vmm/virt.h"
 
 #define VM_MAX_VCPUS 8
-#define VM_MAX_DISKS 8
 #define NO_STOP (~0UL)
 
 /* What a VM is made of: the recording's HEAD holds the same. */
@@ -37,6 +36,11 @@ struct vm_config {
 	u64 limit_insns;      /* NO_STOP: none */
 	u64 limit_vtime_ns;
 	bool digest_all_flags; /* as recordings before digest_version=2 [docs/RECORDING.md 4] */
+
+	/* What is on the PCI bus; nothing of it, and there is no bus. */
+	unsigned ndisks, nnics;
+	struct disk *disk[VM_MAX_DISKS];
+	u8 mac[VM_MAX_NICS][6];
 };
 
 /* An exception waiting to be delivered to a vCPU. */
@@ -91,7 +95,7 @@ struct vm {
 	u64 idle_ns;             /* sum of idle jumps: vtime = count * ns_per_insn + idle_ns */
 	struct vclock clock;
 	struct guest_memory mem;
-	struct disk *disk[VM_MAX_DISKS]; /* whoever made the VM gave them, before its run */
+	struct disk *disk[VM_MAX_DISKS]; /* the configuration's first */
 	unsigned ndisks;
 	struct paging paging;
 	struct board board;

@@ -141,10 +141,10 @@ static err_t write_data(struct virtio_blk *b, const struct request *r)
 static u32 put_id(const struct virtio_blk *b, const struct request *r)
 {
 	struct virtq_cursor at = virtq_writer(r->c);
-	char id[BLK_ID_SIZE] = "reprise-disk";
+	char id[DISK_ID_SIZE] = "reprise-disk";
 
 	id[strlen(id)] = (char)('0' + b->index);
-	return virtq_put(&at, id, MIN(BLK_ID_SIZE, r->c->write_bytes - STATUS_SIZE));
+	return virtq_put(&at, id, MIN(DISK_ID_SIZE, r->c->write_bytes - STATUS_SIZE));
 }
 
 /* Does what is asked.  *written: bytes of data. */

@@ -30,7 +30,7 @@
 #define BLK_QUEUE_SIZE 128U
 #define BLK_SEG_MAX 126U            /* data segments of a request: two descriptors are header and status */
 #define BLK_SIZE_MAX MIB(1)         /* of a segment */
-#define BLK_ID_SIZE 20U
+#define DISK_ID_SIZE 20U
 
 /* What the guest is to see of what the host's storage did, OK or ERR_IO. */
 struct blk_answer {

@@ -1,0 +1,104 @@
+/*
+ * board_pci.c - wiring the PCI bus: which devices there are, what their
+ * messages and frames become, and whom their disks' failures concern.
+ *
+ * Reads the machine's configuration; changes the bus and its devices, and by
+ * them all that a guest can reach.  Never: the ISA side [board.c].
+ */
+#include "vmm/vm.h"
+
+/*
+ * A message as the local APICs take it [SDM3 10.11 Message Signalled
+ * Interrupts].  The destination mode counts whatever the redirection hint says,
+ * as processors do.
+ */
+static void send_message(void *ctx, u64 addr, u32 data)
+{
+	struct apic_message m = {
+		.dest = apic_dest8((u8)(addr >> 12)),
+		.dest_mode = addr >> 2 & 1,
+		.delivery_mode = data >> 8 & 7,
+		.vector = (u8)data,
+		.trigger = data >> 15 & 1 ? APIC_LEVEL : APIC_EDGE,
+		.level = 1,
+		.shorthand = APIC_TO_DEST,
+	};
+
+	board_send_message(ctx, &m);
+}
+
+/* Where the boundary says that nothing was wrong and something was, the guest cannot go on. */
+static err_t answer_disk(void *ctx, unsigned disk, err_t host)
+{
+	struct vm *vm = ctx;
+	err_t seen = vm->boundary->ops->answer(vm->boundary, &vm->now, INPUT_DISK, (u16)disk, host);
+
+	if (host && !seen)
+		vm_stop(vm, VM_HOST_FAILED, "disk %u: the host's storage failed", disk);
+	return seen;
+}
+
+static void frame_out(void *ctx, const void *data, size_t size)
+{
+	const struct nic_wire *wire = ctx;
+	const struct output out = { .kind = OUTPUT_FRAME, .instance = wire->index, .data = data, .size = (u32)size };
+	struct vm *vm = wire->vm;
+
+	vm->stats.output_bytes += size;
+	vm->boundary->ops->output(vm->boundary, &vm->now, &out);
+}
+
+void board_pci_init(struct vm *vm, const struct virtio_env *env, const struct irq_line line[PCI_NLINES],
+		    const u8 irq[PCI_NLINES])
+{
+	struct board_pci *b = &vm->board.pci;
+	struct pci_env bus = { .msi = send_message, .ctx = vm };
+
+	memcpy(bus.line, line, sizeof(bus.line));
+	memcpy(bus.irq, irq, sizeof(bus.irq));
+	b->present = true;
+	b->ndisks = vm->config.ndisks;
+	b->nnics = vm->config.nnics;
+	pci_init(&b->bus, &bus);
+	for (unsigned i = 0; i < b->ndisks; i++)
+		virtio_blk_init(&b->disk[i], env, SLOT_DISK + i, i, vm->config.disk[i], (struct blk_answer){ answer_disk, vm });
+	for (unsigned i = 0; i < b->nnics; i++) {
+		b->wire[i] = (struct nic_wire){ vm, (u16)i };
+		virtio_net_init(&b->nic[i], env, SLOT_NIC + i, vm->config.mac[i], (struct outlet){ frame_out, &b->wire[i] });
+	}
+}
+
+void board_pci_input_room(const struct board_pci *b, struct input_room *room)
+{
+	for (unsigned i = 0; i < b->nnics; i++) {
+		room->nics |= (u32)virtio_net_can_receive(&b->nic[i]) << i;
+		room->deaf |= (u32)virtio_net_deaf(&b->nic[i]) << i;
+	}
+}
+
+void board_pci_input(struct board_pci *b, const struct input *in)
+{
+	if (in->kind == INPUT_FRAME && in->instance < b->nnics)
+		virtio_net_ops.input(&b->nic[in->instance], in->data, in->size);
+}
+
+static void walk(struct state_walk *w, const char *name, const struct device_ops *ops, void *dev)
+{
+	state_section(w, name, ops->version);
+	ops->state(dev, w);
+}
+
+/* Each device has a name of its own: one disk's state is not another's. */
+void board_pci_state_walk(struct board_pci *b, struct state_walk *w)
+{
+	static const char *const disk_names[VM_MAX_DISKS] = { "disk0", "disk1", "disk2", "disk3", "disk4", "disk5", "disk6", "disk7" };
+	static const char *const nic_names[VM_MAX_NICS] = { "nic0", "nic1", "nic2", "nic3" };
+
+	if (!b->present)
+		return;
+	walk(w, "pci", &pci_ops, &b->bus);
+	for (unsigned i = 0; i < b->ndisks; i++)
+		walk(w, disk_names[i], &virtio_blk_ops, &b->disk[i]);
+	for (unsigned i = 0; i < b->nnics; i++)
+		walk(w, nic_names[i], &virtio_net_ops, &b->nic[i]);
+}
