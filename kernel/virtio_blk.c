@@ -5,7 +5,7 @@
 #include "kernel/virtio.h"
 #include "kernel/virtio_blk.h"
 
-#define BLK_MAX 16
+#define BLK_MAX 24
 #define QUEUE_SIZE 64
 #define MAX_SECTORS 2048U /* a request: 1 MiB */
 

@@ -13,6 +13,7 @@
 #include "gdbstub/gdbstub.h"
 #include "kernel/console.h"
 #include "kernel/kconf.h"
+#include "kernel/kfmt.h"
 #include "kernel/mm.h"
 #include "kernel/panic.h"
 #include "kernel/serial.h"
@@ -271,6 +272,26 @@ static void load_stored(struct debugger *d)
 	d->timeline.end_digest = c->digest;
 }
 
+/*
+ * Not before: a way back reads what the disks' images held before the run.  The
+ * machine may stand anywhere.
+ */
+static void commit(struct debugger *d)
+{
+	struct session *s = d->s;
+
+	if (!session_commits(s) || s->end.outcome == VM_HOST_FAILED)
+		return;
+	if (!d->timeline.at_frontier)
+		timeline_goto_end(&d->timeline);
+	if (d->timeline.at_frontier || timeline_at_end(&d->timeline)) {
+		session_commit_disks(s);
+		return;
+	}
+	s->end.outcome = VM_HOST_FAILED;
+	ksnprintf(s->end.reason, sizeof(s->end.reason), "its disks were not written: the debugger was left on its way; the recording is complete");
+}
+
 noreturn_fn void session_debug(struct session *s)
 {
 	struct debugger *d = session_memory(sizeof(*d));
@@ -300,11 +321,14 @@ noreturn_fn void session_debug(struct session *s)
 			s->end = (struct rec_end){ .outcome = VM_HOST_FAILED, .insns = s->vm->now.count };
 	}
 	session_flush_output(s);
-	if (d->live)
+	if (d->live) {
+		commit(d);
+		session_report_disks(s);
 		session_say_end(&s->end);
-	else
+	} else {
 		control_printf("end outcome=quit guest_exit=0 insns=%lu vtime_ns=%lu exits=0 inputs=0 input_bytes=0 "
 			       "digest=0 reason=\"the debugger left\"\n", s->vm->now.count, s->vm->now.vtime_ns);
+	}
 	console_flush();
 	machine_exit(0);
 }

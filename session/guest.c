@@ -81,6 +81,11 @@ static void *pages_of_host(void *ctx unused_arg, size_t n)
 	return page_zalloc(n);
 }
 
+struct chunk_source session_chunks(void)
+{
+	return (struct chunk_source){ chunk_of_host, pages_of_host, NULL };
+}
+
 static err_t load_write(void *ctx, gpa_t at, const void *data, size_t n)
 {
 	struct vm *vm = ctx;
@@ -165,7 +170,7 @@ void session_clear_guest(struct session *s)
 void session_make_vm(struct session *s, struct boundary *boundary)
 {
 	struct vm_config c = machine_config(s);
-	struct chunk_source source = { chunk_of_host, pages_of_host, NULL };
+	struct chunk_source source = session_chunks();
 	err_t err;
 
 	s->vm = page_zalloc((sizeof(struct vm) + PAGE_SIZE - 1) / PAGE_SIZE);
@@ -183,6 +188,7 @@ void session_make_vm(struct session *s, struct boundary *boundary)
 	s->vm->paging.coherent_code = !s->quirks.stale_code;
 	s->vm->host_keeps_shadow = !s->quirks.shadow_lost;
 	s->vm->host_counter = rdtsc;
+	session_plug_disks(s);
 	load_guest(s);
 	inspect_start(&s->inspect, s->vm, s->session.data, s->session.size, control_printf);
 	perturb_start(&s->perturb, s->vm, s->session.data, s->session.size);

@@ -319,6 +319,9 @@ static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
 	if (broken(s->end.outcome))
 		inspect_print_state(s->vm, control_printf);
 	report_stats(s->vm, host_insns);
+	if (s->writer)
+		session_commit_disks(s);
+	session_report_disks(s);
 	session_say_end(&s->end);
 }
 

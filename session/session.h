@@ -11,6 +11,7 @@
  *   debug.c     the mode debug, and record under a debugger
  *   fork.c      the mode fork
  *   guest.c     from configuration and images to a VM
+ *   disk.c      its disks
  *   frames.c    a replay's frames, for the host command
  *   port.c      the host port: console, control channel, waiting
  *   net.c       the host port: the wires of the guest's NICs
@@ -105,10 +106,27 @@ struct text session_text(const struct session *s, const char *name);
 u64 session_number(struct text t, const char *key, u64 fallback);
 /* Zeroed, for the whole session; without memory it fails. */
 void *session_memory(size_t size);
-/* The VM, with its guest loaded, in s->vm. */
+/* Where the memories of the VM come from. */
+struct chunk_source session_chunks(void);
+/* The VM, with its disks and its guest loaded, in s->vm. */
 void session_make_vm(struct session *s, struct boundary *boundary);
 /* Its memories are all zeros again: nothing was loaded, nothing written to its disks. */
 void session_clear_guest(struct session *s);
+
+/* ---- disk.c ---- */
+
+/* Gives s->vm the disks that machine.conf names; without the host's it fails. */
+void session_plug_disks(struct session *s);
+/* Says of each disk what the guest had no room for. */
+void session_report_disks(struct session *s);
+/*
+ * After a recorded run, of which s->end says how it ended: what was written to
+ * disks that are rw goes to the host's.  A failure is in s->end.  The VM
+ * stands at the run's end.
+ */
+void session_commit_disks(struct session *s);
+/* Whether there is any such disk. */
+bool session_commits(const struct session *s);
 
 /* ---- session.c ---- */
 

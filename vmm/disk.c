@@ -213,8 +213,10 @@ err_t disk_write(struct disk *d, u64 sector, const void *buf, u32 nsectors)
 		return ERR_UNSUPPORTED;
 	if (d->config.mode == DISK_THROUGH)
 		return nsectors ? b->write(b->ctx, sector, buf, nsectors) : OK;
-	if (!has_room(d, sector, nsectors))
+	if (!has_room(d, sector, nsectors)) {
+		d->refused++;
 		return ERR_TOO_BIG;
+	}
 	while (nsectors && !err) {
 		u32 n = MIN(nsectors, (u32)(DISK_REGION_SECTORS - sector % DISK_REGION_SECTORS));
 

@@ -60,6 +60,7 @@ struct disk_config {
 struct disk {
 	struct disk_config config;
 	struct guest_memory overlay; /* of no bytes, but for COW */
+	u64 refused;                 /* for reports: writes that had no room.  Never saved */
 };
 
 /* ERR_INVALID: no sectors, no room, or half a chunk of it.  ERR_TOO_BIG: more of either than an overlay can have. */
