@@ -1,6 +1,6 @@
 # The host command.
 host-y += tools/main.c tools/util.c tools/options.c tools/console.c \
-	tools/cpio.c tools/machine.c tools/recfile.c tools/operand.c \
+	tools/cpio.c tools/machine.c tools/disks.c tools/recfile.c tools/operand.c \
 	tools/qemu.c tools/session.c tools/control.c tools/close.c \
 	tools/recmake.c tools/line.c tools/cmd_fork.c tools/cmd_run.c tools/cmd_replay.c tools/bisect.c tools/cmd_info.c tools/cmd_log.c tools/cmd_pack.c tools/cmd_doctor.c \
 	tools/cmd_debug.c tools/gdb.c tools/gdbrelay.c tools/elfsym.c tools/symbols.c tools/modules.c \

@@ -448,7 +448,7 @@ const struct command cmd_bt = {
 		"                      --symbols then is another build of the hypervisor\n\n"
 		"  reprise bt a.rpl --symbols vmlinux --at crash\n"
 		"  reprise run -v --kernel bzImage 2>&1 | reprise bt --panic -\n\n"
-		"  --kernel FILE, --initrd FILE, --root DIR   where the images are now\n"
+		HELP_IMAGES
 		HELP_RUN,
 	.run = bt,
 };

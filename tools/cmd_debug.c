@@ -274,7 +274,7 @@ const struct command cmd_debug = {
 		"  where-am-i, inputs  the point; the recorded inputs\n"
 		"  modules             symbols of the Linux modules loaded at this point\n\n"
 		"  reprise debug a.rpl -- -batch -ex reverse-stepi -ex 'info registers rip'\n\n"
-		"  --kernel FILE, --initrd FILE, --root DIR   where the images are now\n"
+		HELP_IMAGES
 		HELP_RUN,
 	.run = debug,
 };

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernel/kconf.h"
 #include "tools/line.h"
 #include "tools/operand.h"
 #include "tools/recmake.h"
@@ -47,7 +48,7 @@ static void describe_child(struct fork *f)
 	struct buf head = { 0 };
 	char *text, *line, *rest;
 
-	buf_printf(&head, "machine=2\n");
+	buf_printf(&head, "machine=%d\n", conf_u64((const char *)f->m.head.data, f->m.head.size, "machine", 1) > 2 ? 4 : 2);
 	buf_add(&f->m.head, "", 1);
 	text = (char *)f->m.head.data;
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
@@ -112,9 +113,10 @@ static enum status run(struct fork *f)
 	u64 bytes = 0;
 
 	*s = (struct session){ .o = &f->o, .recording_fd = f->sum.fd, .recording_readonly = true, .console = f->o.count == 1,
-			       .mem_bytes = f->m.mem_bytes, .recorded_host = &f->sum.host, .on_fork = on_fork, .on_fork_ctx = f,
+			       .mem_bytes = machine_memory(&f->m), .recorded_host = &f->sum.host, .on_fork = on_fork, .on_fork_ctx = f,
 			       .timeline_bytes = f->o.count > 1 ? f->o.timeline_bytes : 0 };
 	line_disks(&f->sum.line, s->disk, &s->ndisks);
+	disks_plug(&f->m.disks, s->disk, &s->ndisks);
 	describe_fork(f, &conf);
 	if (f->o.output)
 		st = recmake_begin(&f->m, &f->o, &child, &conf);
@@ -175,7 +177,13 @@ static enum status prepare(struct fork *f)
 	if (f->o.output && sum->line.n == LINEAGE_MAX - 1)
 		return complain(ST_USAGE, "-o: %s has %d generations behind it, and a fork of it could not be replayed; fork an older one",
 				sum->path, LINEAGE_MAX - 1);
-	return machine_from_recording(&f->m, sum, &f->o);
+	st = machine_from_recording(&f->m, sum, &f->o);
+	if (!st && f->o.output) {
+		st = disks_not(&f->m.disks, f->o.output);
+		if (st)
+			machine_free(&f->m);
+	}
+	return st;
 }
 
 static enum status fork_command(int argc, char **argv)

@@ -6,6 +6,7 @@
 
 #include "kernel/kconf.h"
 #include "kernel/xxh.h"
+#include "tools/disks.h"
 #include "tools/operand.h"
 #include "tools/session.h"
 
@@ -162,6 +163,25 @@ static void put_more(struct printer *p, const struct summary *s)
 		put_from(p, &s->head, texts[i], "none");
 }
 
+/* Nothing of a machine without disks. */
+static void put_disks(struct printer *p, const struct summary *s)
+{
+	char key[32];
+
+	for (unsigned n = 0; disks_described(&s->head, n); n++) {
+		snprintf(key, sizeof(key), "disk%u", n);
+		put_from(p, &s->head, key, "unknown");
+		snprintf(key, sizeof(key), "disk%u_size", n);
+		put_number_from(p, &s->head, key);
+		snprintf(key, sizeof(key), "disk%u_xxh64", n);
+		put_from(p, &s->head, key, "unknown");
+		snprintf(key, sizeof(key), "disk%u_mode", n);
+		put_from(p, &s->head, key, "unknown");
+		snprintf(key, sizeof(key), "disk%u_room_bytes", n);
+		put_number_from(p, &s->head, key);
+	}
+}
+
 static enum status info(int argc, char **argv)
 {
 	struct options o;
@@ -174,6 +194,7 @@ static enum status info(int argc, char **argv)
 	p.json = o.json;
 	put_kept(&p, &s);
 	put_more(&p, &s);
+	put_disks(&p, &s);
 	if (o.json)
 		puts("\n}");
 	return operand_close(&s);

@@ -301,7 +301,7 @@ const struct command cmd_log = {
 		"                      guest sent are not in the recording: it is replayed, and checked,\n"
 		"                      without a network.  Each is commented with its instruction count.\n"
 		"  --force             lose what OUT holds already\n"
-		"  --kernel FILE, --initrd FILE, --root DIR   the images, if they are elsewhere now\n"
+		HELP_IMAGES
 		HELP_RUN,
 	.run = log_events,
 };

@@ -43,6 +43,19 @@ static err_t copy_run(struct rec_writer *w, struct rec_reader *r, const struct s
 	return e;
 }
 
+static void say_packed(const struct summary *s, const char *path, const char *bytes)
+{
+	unsigned ndisks = 0;
+
+	while (disks_described(&s->head, ndisks))
+		ndisks++;
+	if (ndisks)
+		remark("%s: %s, opens on any machine that has its %u disk%s: they are not packed; say where they are with --disk N=FILE", path,
+		       bytes, ndisks, ndisks == 1 ? "" : "s");
+	else
+		remark("%s: %s, opens on any machine", path, bytes);
+}
+
 static enum status write_packed(const struct summary *s, const struct machine *m, int fd, u64 room, const char *path)
 {
 	struct rec_writer *w = need(malloc(sizeof(*w)));
@@ -62,7 +75,7 @@ static enum status write_packed(const struct summary *s, const struct machine *m
 	if (!e && (ftruncate(fd, (off_t)w->end) || fsync(fd)))
 		e = ERR_IO;
 	if (!e)
-		remark("%s: %s, opens on any machine", path, human_bytes(w->end, bytes));
+		say_packed(s, path, human_bytes(w->end, bytes));
 	free(w);
 	free(r);
 	if (!e)
@@ -81,9 +94,12 @@ static enum status pack_summary(const struct summary *s, const struct options *o
 
 	if (conf_get((const char *)s->head.data, s->head.size, "parent", parent, sizeof(parent)))
 		return complain(ST_USAGE, "%s: a fork, its images are those of recording %s, where it began; pack that one", s->path, parent);
+	for (unsigned i = 0; i < MAX_DISKS; i++)
+		if (o->disk_at[i])
+			return complain(ST_USAGE, "--disk %u=%s: disks are not packed; leave it out", i, o->disk_at[i]);
 	if (same_file(s->fd, o->output))
 		return complain(ST_USAGE, "-o %s: the recording itself; give another name", o->output);
-	st = machine_from_recording(&m, s, o);
+	st = machine_images(&m, s, o);
 	if (st)
 		return st;
 	fd = recfile_create(o->output, o->force, &room);
@@ -120,7 +136,8 @@ const struct command cmd_pack = {
 		"Copies a recording and puts the kernel and the initial RAM disk into the copy, so\n"
 		"that it replays anywhere.  Their digests must be the recorded ones.  Stored checkpoints\n"
 		"are left out: they are large, and of use to the build that made them only.  Of a fork,\n"
-		"pack its oldest parent: the images are that one's.\n\n"
+		"pack its oldest parent: the images are that one's.  Disks are not packed: whoever\n"
+		"replays the copy needs their images, as they were.\n\n"
 		"  -o, --output FILE   the packed recording; an existing file is refused\n"
 		"  --force             unless this is given\n"
 		"  --kernel FILE, --initrd FILE, --root DIR   the images are here now\n",

@@ -56,13 +56,14 @@ bool replay_pass(struct session *s, const struct machine *m, const struct summar
 	bool good;
 
 	s->o = o;
-	s->mem_bytes = m->mem_bytes;
+	s->mem_bytes = machine_memory(m);
 	s->recording_fd = sum->fd;
 	s->recording_readonly = true;
 	s->recorded_host = &sum->host;
 	if (!s->total_insns)
 		s->total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count;
 	line_disks(&sum->line, s->disk, &s->ndisks);
+	disks_plug(&m->disks, s->disk, &s->ndisks);
 	line_describe(&sum->line, sum, &conf);
 	describe_pass(&conf, s->relay ? "debug" : "replay", sum, o);
 	if (disturbed)
@@ -168,8 +169,9 @@ const struct command cmd_replay = {
 		"  --plant N:ADDRESS   flip a bit of memory after N instructions, to see it found\n"
 		"  --bisect            on a divergence, find the first instruction that differs\n"
 		"Images are taken from the recording if it is packed, else from where they were when\n"
-		"it was made, or from beside it; their digests must be the recorded ones.\n"
-		"  --kernel FILE, --initrd FILE, --root DIR   they are here now\n"
+		"it was made, or from beside it; their digests must be the recorded ones.  Disks\n"
+		"likewise; they are only read.\n"
+		HELP_IMAGES
 		HELP_RUN,
 	.run = replay,
 };

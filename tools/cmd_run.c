@@ -60,7 +60,7 @@ static bool scratch_recording(struct options *o, char path[4096])
 
 static enum status run_machine(const struct options *o, const struct machine *m, bool recording, bool kept_file)
 {
-	struct session s = { .o = o, .recording_fd = -1, .console = true, .mem_bytes = m->mem_bytes };
+	struct session s = { .o = o, .recording_fd = -1, .console = true, .mem_bytes = machine_memory(m) };
 	struct buf conf = { 0 };
 	enum status st = ST_OK, kept = ST_OK;
 	struct gdbrelay relay;
@@ -75,6 +75,7 @@ static enum status run_machine(const struct options *o, const struct machine *m,
 		buf_free(&conf);
 		return st;
 	}
+	disks_plug(&m->disks, s.disk, &s.ndisks);
 	s.bundle_fd = machine_bundle(m, &conf, &s.bundle_bytes);
 	buf_free(&conf);
 	if (s.bundle_fd < 0 || !session_run(&s))
@@ -123,6 +124,20 @@ static enum status write_bundle(const struct options *o, const struct machine *m
 	return st;
 }
 
+/* What may be lost by it, or with it. */
+static enum status prepare_recording(const struct options *o, const struct machine *m)
+{
+	enum status st = disks_not(&m->disks, o->output);
+
+	for (unsigned i = 0; i < m->disks.n && !st && !o->quiet; i++) {
+		if (m->disks.disk[i].written)
+			remark("%s: will be written when the run is over; a replay needs it as it is now: keep a copy", m->disks.disk[i].path);
+		if (o->pack)
+			remark("%s: disks are not packed; a replay needs it as it is now", m->disks.disk[i].path);
+	}
+	return st;
+}
+
 static enum status command(int argc, char **argv, bool recording)
 {
 	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | OPT_LIVE_GDB | (recording ? OPT_RECORD | OPT_OUTPUT : OPT_BUNDLE);
@@ -138,10 +153,14 @@ static enum status command(int argc, char **argv, bool recording)
 				o.operands[0], argv[0]);
 	if (recording && !o.output)
 		return complain(ST_USAGE, "-o: missing; say where to keep the recording: -o FILE");
-	st = machine_from_options(&m, &o);
+	st = machine_from_options(&m, &o, recording);
 	if (st)
 		return st;
-	if (o.bundle)
+	if (recording)
+		st = prepare_recording(&o, &m);
+	if (st)
+		; /* it was said */
+	else if (o.bundle)
 		st = write_bundle(&o, &m);
 	else if (recording || !o.live_gdb)
 		st = run_machine(&o, &m, recording, recording);

@@ -99,6 +99,20 @@ static void on_progress(struct control *c, const char *line)
 	c->progress_shown = write_all(STDERR_FILENO, text, (size_t)n);
 }
 
+/* How much of what the guest wrote is in its disk's file. */
+static void on_commit(struct control *c, const char *line)
+{
+	u64 done = number(line, "done", 10), all = number(line, "all", 10);
+	char text[100], bytes[32];
+	int n;
+
+	if (!c->shows_progress)
+		return;
+	n = snprintf(text, sizeof(text), "\r\033[K%3u%%  of %s written to disk %llu", (unsigned)(all ? done * 100 / all : 100),
+		     human_bytes(all * 512, bytes), (unsigned long long)number(line, "disk", 10));
+	c->progress_shown = write_all(STDERR_FILENO, text, (size_t)n);
+}
+
 /*
  * x87 functions are computed by the host's libm, and another counter counts
  * otherwise: a replay on such a host would diverge somewhere, so it does not
@@ -194,6 +208,11 @@ static void on_line(struct control *c, const char *line)
 		on_progress(c, line);
 		return;
 	}
+	if (starts(&line, "commit")) {
+		s->committing = true;
+		on_commit(c, line);
+		return;
+	}
 	clear_progress(c);
 	if (starts(&line, "ready")) {
 		on_ready(s, line);
@@ -219,6 +238,10 @@ static void on_line(struct control *c, const char *line)
 			s->on_state(s->on_state_ctx, line);
 		else
 			fprintf(stderr, "%s\n", line);
+		return;
+	} else if (starts(&line, "remark")) {
+		if (!s->muted)
+			remark("%s", line);
 		return;
 	} else if (starts(&line, "error")) {
 		if (!s->failure[0])

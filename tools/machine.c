@@ -49,14 +49,14 @@ static enum status describe_image(struct machine *m, unsigned i, const char *pat
 	return ST_OK;
 }
 
-enum status machine_from_options(struct machine *m, const struct options *o)
+enum status machine_from_options(struct machine *m, const struct options *o, bool recorded)
 {
 	enum status st;
 
 	*m = (struct machine){ .mem_bytes = o->mem_bytes };
-	buf_printf(&m->head, "machine=1\ndigest_version=2\ncpu_model=1\nmem_bytes=%llu\nncpus=1\nseed=%llu\nrtc_epoch_s=%llu\nns_per_insn=1\n"
+	buf_printf(&m->head, "machine=%d\ndigest_version=2\ncpu_model=1\nmem_bytes=%llu\nncpus=1\nseed=%llu\nrtc_epoch_s=%llu\nns_per_insn=1\n"
 		   "poll_insns=%llu\nepoch_insns=%llu\n",
-		   (unsigned long long)o->mem_bytes, (unsigned long long)o->seed, (unsigned long long)o->rtc_epoch_s,
+		   o->ndisks ? 3 : 1, (unsigned long long)o->mem_bytes, (unsigned long long)o->seed, (unsigned long long)o->rtc_epoch_s,
 		   (unsigned long long)o->poll_insns, (unsigned long long)o->epoch_insns);
 	if (o->limit_insns)
 		buf_printf(&m->head, "limit_insns=%llu\n", (unsigned long long)o->limit_insns);
@@ -66,6 +66,8 @@ enum status machine_from_options(struct machine *m, const struct options *o)
 	st = describe_image(m, 0, o->kernel, false);
 	if (!st && (o->initrd || o->root))
 		st = describe_image(m, 1, o->initrd ? o->initrd : o->root, o->root);
+	if (!st)
+		st = disks_from_options(&m->disks, o, recorded, &m->head);
 	if (!st && m->head.size > REC_PART_MAX)
 		st = complain(ST_USAGE, "--append: too long; a machine's description holds at most 64 KiB");
 	if (st)
@@ -149,7 +151,13 @@ static enum status find_image(struct machine *m, unsigned i, const struct summar
 			given ? given : w.path, image_roles[i], s->path, image_roles[i]);
 }
 
-enum status machine_from_recording(struct machine *m, const struct summary *s, const struct options *o)
+/* Models 1, and 3: the same with a PCI bus and what is on it.  A fork's HEAD says one more. */
+static bool knows_model(u64 version, bool fork)
+{
+	return version == 1 || version == 3 || (fork && (version == 2 || version == 4));
+}
+
+enum status machine_images(struct machine *m, const struct summary *s, const struct options *o)
 {
 	enum status st;
 	u64 version, digest_version;
@@ -162,8 +170,8 @@ enum status machine_from_recording(struct machine *m, const struct summary *s, c
 	if (digest_version > 2)
 		st = complain(ST_USAGE, "%s: its digests are of version %llu, this reprise has 2; replay it with the reprise that recorded it",
 			      s->path, (unsigned long long)digest_version);
-	else if (!version || version > 1 + (s->line.n > 0) || !m->mem_bytes) /* 2: the same machine, as a fork */
-		st = complain(ST_USAGE, "%s: recorded on machine model %llu, this reprise has model 1; replay it with the reprise that recorded it",
+	else if (!knows_model(version, s->line.n) || !m->mem_bytes)
+		st = complain(ST_USAGE, "%s: recorded on machine model %llu, this reprise has models 1 and 3; replay it with the reprise that recorded it",
 			      s->path, (unsigned long long)version);
 	else
 		st = find_image(m, 0, s, o->kernel);
@@ -174,8 +182,26 @@ enum status machine_from_recording(struct machine *m, const struct summary *s, c
 	return st;
 }
 
+enum status machine_from_recording(struct machine *m, const struct summary *s, const struct options *o)
+{
+	enum status st = machine_images(m, s, o);
+
+	if (st)
+		return st;
+	st = disks_from_recording(&m->disks, s, o);
+	if (st)
+		machine_free(m);
+	return st;
+}
+
+u64 machine_memory(const struct machine *m)
+{
+	return m->mem_bytes + disks_memory(&m->disks);
+}
+
 void machine_free(struct machine *m)
 {
+	disks_close(&m->disks);
 	buf_free(&m->head);
 	buf_free(&m->image[0]);
 	buf_free(&m->image[1]);

@@ -1,7 +1,7 @@
 /*
  * machine.h - what a run is made of: the machine's description (HEAD,
- * docs/RECORDING.md 4) and its images, from the command line or from a
- * recording, and the bundle that carries both to the hypervisor.
+ * docs/RECORDING.md 4), its images and its disks, from the command line or from a
+ * recording, and the bundle that carries the first two to the hypervisor.
  *
  * The bundle is a newc cpio archive with the files
  *   machine.conf   HEAD's text, byte for byte
@@ -11,6 +11,7 @@
 #ifndef TOOLS_MACHINE_H
 #define TOOLS_MACHINE_H
 
+#include "tools/disks.h"
 #include "tools/options.h"
 #include "tools/recfile.h"
 
@@ -19,17 +20,25 @@ struct machine {
 	struct buf image[2];  /* as image_roles */
 	bool present[2];
 	u64 mem_bytes;
+	struct machine_disks disks;
 };
 
-/* Loads the images the options name and describes the machine. */
-enum status machine_from_options(struct machine *m, const struct options *o) must_check;
+/* Loads the images and opens the disks the options name and describes the machine.  recorded: a recording will keep that. */
+enum status machine_from_options(struct machine *m, const struct options *o, bool recorded) must_check;
 
 /*
  * The machine of a recording.  Images come from, in this order: the options,
  * the recording itself, where they were when it was made, the recording's
- * own directory; the first whose digest is the recorded one.
+ * own directory; the first whose digest is the recorded one.  Disks likewise,
+ * but for the recording itself.
  */
 enum status machine_from_recording(struct machine *m, const struct summary *s, const struct options *o) must_check;
+
+/* All of it but the disks. */
+enum status machine_images(struct machine *m, const struct summary *s, const struct options *o) must_check;
+
+/* What the hypervisor needs for the machine, but for images and itself. */
+u64 machine_memory(const struct machine *m);
 
 /* The bundle for a run, as an open file without a name; -1 after a complaint. */
 int machine_bundle(const struct machine *m, const struct buf *session_conf, u64 *size);

@@ -7,7 +7,7 @@
 #include "tools/options.h"
 
 enum id {
-	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_BIOS, O_NET,
+	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_DISK_AT, O_BIOS, O_NET,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
 	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC, O_PCAP,
@@ -29,6 +29,7 @@ static const struct {
 	{ OPT_VM, { "poll-insns", required_argument, NULL, O_POLL } },
 	{ OPT_VM, { "epoch-insns", required_argument, NULL, O_EPOCH } },
 	{ OPT_VM, { "disk", required_argument, NULL, O_DISK } },
+	{ OPT_IMAGES, { "disk", required_argument, NULL, O_DISK_AT } },
 	{ OPT_VM, { "bios", no_argument, NULL, O_BIOS } },
 	{ OPT_VM, { "net", required_argument, NULL, O_NET } },
 	{ OPT_LIMITS, { "limit-insns", required_argument, NULL, O_LIMIT_INSNS } },
@@ -143,6 +144,62 @@ static enum status set_timeline(struct options *o, const char *arg)
 	return ST_OK;
 }
 
+static enum status set_room(struct disk_option *d, const char *arg, const char *size)
+{
+	if (!parse_count(size, 1024, &d->room_bytes) || !d->room_bytes)
+		return bad("disk", arg, "give a size for what is written: room=512M");
+	d->room_bytes = ALIGN_UP(d->room_bytes, MIB(2));
+	if (d->room_bytes > GIB(3) - MIB(2))
+		return complain(ST_USAGE, "--disk %s: more room than a disk can have; at most 3070M", arg);
+	return ST_OK;
+}
+
+/* FILE[,ro|cow|rw][,room=SIZE]: what is not one of these words is part of the name. */
+static enum status set_disk(struct options *o, const char *arg)
+{
+	static const char *const modes[] = { "ro", "cow", "rw" };
+	struct disk_option *d = &o->disk[o->ndisks];
+	enum status st = ST_OK;
+	char *comma;
+
+	if (o->ndisks == MAX_DISKS)
+		return complain(ST_USAGE, "--disk %s: a machine has at most %d disks; leave some out", arg, MAX_DISKS);
+	if (snprintf(d->path, sizeof(d->path), "%s", arg) >= (int)sizeof(d->path))
+		return bad("disk", arg, "give a shorter name");
+	while (!st && (comma = strrchr(d->path, ','))) {
+		const char *mode = NULL;
+
+		for (unsigned i = 0; i < ARRAY_SIZE(modes); i++)
+			if (!strcmp(comma + 1, modes[i]))
+				mode = modes[i];
+		if (mode && d->mode)
+			st = complain(ST_USAGE, "--disk %s: %s and %s; choose", arg, mode, d->mode);
+		else if (mode)
+			d->mode = mode;
+		else if (!strncmp(comma + 1, "room=", 5))
+			st = set_room(d, arg, comma + 6);
+		else
+			break;
+		*comma = 0;
+	}
+	d->mode = d->mode ? d->mode : "cow";
+	if (!st && !d->path[0])
+		st = bad("disk", arg, "give a disk image: --disk FILE[,ro|cow|rw][,room=SIZE]");
+	if (!st && d->room_bytes && !strcmp(d->mode, "ro"))
+		st = complain(ST_USAGE, "--disk %s: nothing is written to a read-only disk; leave room= out", arg);
+	o->ndisks++;
+	return st;
+}
+
+/* N=FILE */
+static enum status set_disk_at(struct options *o, const char *arg)
+{
+	if (arg[0] < '0' || arg[0] >= '0' + MAX_DISKS || arg[1] != '=' || !arg[2])
+		return bad("disk", arg, "say where a disk of the recording is now: --disk 0=FILE");
+	o->disk_at[arg[0] - '0'] = arg + 2;
+	return ST_OK;
+}
+
 /* One option of the table; name is its long name, for messages. */
 static enum status set(struct options *o, int id, const char *name, const char *arg)
 {
@@ -169,7 +226,8 @@ static enum status set(struct options *o, int id, const char *name, const char *
 		break;
 	case O_POLL: return set_count(name, arg, &o->poll_insns);
 	case O_EPOCH: return set_count(name, arg, &o->epoch_insns);
-	case O_DISK:
+	case O_DISK: return set_disk(o, arg);
+	case O_DISK_AT: return set_disk_at(o, arg);
 	case O_NET:
 	case O_BIOS:
 		return complain(ST_USAGE, "--%s: not in this version; boot with --kernel, and --initrd or --root", name);

@@ -27,6 +27,15 @@ enum {
 
 #define CHECKPOINT_EVERY 1000000000UL /* instructions, unless said otherwise */
 
+#define MAX_DISKS 8
+
+/* --disk FILE[,MODE][,room=SIZE] */
+struct disk_option {
+	char path[4096];
+	const char *mode;       /* "ro", "cow", "rw" */
+	u64 room_bytes;         /* 0: not given */
+};
+
 struct options {
 	const char *live_gdb;   /* listen there for a debugger; NULL: none */
 	bool gdb_wait;
@@ -35,6 +44,9 @@ struct options {
 	/* VM */
 	const char *kernel, *initrd, *root, *append;
 	u64 mem_bytes, seed, rtc_epoch_s, poll_insns, epoch_insns;
+	struct disk_option disk[MAX_DISKS];
+	unsigned ndisks;
+	const char *disk_at[MAX_DISKS]; /* of a recording's machine: where they are now; NULL: not given */
 	/* limits; 0: none */
 	u64 limit_insns, limit_vtime_ns, timeout_ms;
 	/* recording */
@@ -75,12 +87,20 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	"                      without times and owners, so that it is the same every time\n" \
 	"  --append STRING     the kernel's command line\n" \
 	"  --mem SIZE          memory, a multiple of 2M (default 256M)\n" \
+	"  --disk FILE[,ro|cow|rw][,room=SIZE]\n" \
+	"                      a disk, raw; up to 8.  ro: not to be written; cow (the default):\n" \
+	"                      what is written is kept apart, and gone with the machine; rw:\n" \
+	"                      FILE is written, by 'record' when the run is over.  room: for what\n" \
+	"                      is kept apart, 2M a touched region of 2M (default: the disk's size,\n" \
+	"                      at most 1G); the guest sees errors when it is used up\n" \
 	"  --smp N             vCPUs; 1 in this version\n" \
 	"  --seed N            the machine's randomness (default 1)\n" \
 	"  --rtc DATE|now      its clock at power-on, UTC: 2025-01-01, 2025-01-01T12:30:00Z,\n" \
 	"                      @SECONDS (default 2025-01-01T00:00:00Z)\n" \
 	"  --poll-insns N      instructions between two looks at the outside (default 1M)\n" \
 	"  --epoch-insns N     instructions between two digests (default 200M)\n"
+#define HELP_IMAGES \
+	"  --kernel FILE, --initrd FILE, --root DIR, --disk N=FILE   its images are here now\n"
 #define HELP_LIVE_GDB \
 	"A debugger for the running machine:\n" \
 	"  --gdb ADDRESS       let gdb connect ('target remote ADDRESS') and go backwards at once\n" \

@@ -124,8 +124,8 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 	for (unsigned i = 0; i < c->ndisks; i++) {
 		const struct qemu_disk *d = &c->disk[i];
 
-		snprintf(drives[i], sizeof(drives[i]), "file=/proc/self/fd/%d,format=raw,if=none,id=disk%u,cache=unsafe%s", d->fd, i,
-			 d->readonly ? ",readonly=on" : "");
+		snprintf(drives[i], sizeof(drives[i]), "file=/proc/self/fd/%d,format=raw,if=none,id=disk%u,cache=%s%s", d->fd, i,
+			 d->durable ? "writeback" : "unsafe", d->readonly ? ",readonly=on" : "");
 		snprintf(devices[i], sizeof(devices[i]), "virtio-blk-pci,drive=disk%u,serial=%s,werror=report,rerror=report", i, d->serial);
 		ARG("-drive"), ARG(drives[i]);
 		ARG("-device"), ARG(devices[i]);

@@ -19,9 +19,10 @@ struct qemu {
 struct qemu_disk {
 	int fd;
 	bool readonly;
+	bool durable;          /* a flush by the hypervisor reaches it */
 	char serial[16];
 };
-#define QEMU_MAX_DISKS 9
+#define QEMU_MAX_DISKS 17  /* the guest's, a fork's parents, its own recording, frames */
 
 struct qemu_config {
 	const struct qemu_disk *disk;

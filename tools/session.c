@@ -31,6 +31,7 @@
 
 #define QUIT_GRACE_MS 3000   /* for the hypervisor to end the recording after "quit" */
 #define EXIT_GRACE_MS 5000   /* for QEMU to go after "end" */
+#define COMMIT_GRACE_MS 120000 /* for a piece of what is written to a disk: its host may be slow */
 #define DRAIN_POLL_MS 5
 #define PIECE 4096           /* at most PIPE_BUF: a pipe that polls writable takes it without blocking */
 
@@ -98,8 +99,8 @@ static void end_child(struct loop *l)
 static void quit(struct loop *l)
 {
 	end_child(l);
-	if (l->exited)
-		return;
+	if (l->exited || l->s->committing)
+		return; /* a disk half written is no disk; it is over soon */
 	if (l->s->quit) {
 		kill_qemu(l); /* asked twice */
 		return;
@@ -314,6 +315,8 @@ static void on_control(struct loop *l)
 		stdin_begin(l);
 	if (l->s->relay)
 		on_debugger_lines(l, was_debugging);
+	if (l->s->committing)
+		l->kill_at_ms = host_ms() + COMMIT_GRACE_MS; /* from each sign of life on */
 	if (l->s->ended)
 		set_deadline(l, EXIT_GRACE_MS);
 }
@@ -337,7 +340,7 @@ static int next_wait_ms(const struct loop *l, int most_ms)
 	u64 now = host_ms(), at = sooner(l->exited ? 0 : l->kill_at_ms, l->s->child > 0 ? l->kill_child_at_ms : 0);
 	u64 wait;
 
-	if (l->s->o->timeout_ms && !l->s->timed_out)
+	if (l->s->o->timeout_ms && !l->s->timed_out && !l->s->committing)
 		at = sooner(at, l->started_ms + l->s->o->timeout_ms);
 	if (most_ms >= 0)
 		at = sooner(at, now + (u64)most_ms);
@@ -351,7 +354,7 @@ static void on_time(struct loop *l)
 {
 	u64 now = host_ms(), timeout_ms = l->s->o->timeout_ms;
 
-	if (timeout_ms && !l->s->timed_out && (!l->s->ended || l->s->child > 0) && now >= l->started_ms + timeout_ms) {
+	if (timeout_ms && !l->s->timed_out && !l->s->committing && (!l->s->ended || l->s->child > 0) && now >= l->started_ms + timeout_ms) {
 		l->s->timed_out = true;
 		if (!l->s->quit)
 			quit(l);
@@ -409,6 +412,9 @@ static void explain(struct loop *l)
 	struct session *s = l->s;
 	char *text, *last;
 
+	if (s->committing && !s->ended && !s->failure[0])
+		snprintf(s->failure, sizeof(s->failure), "%s: gone while what the guest wrote was put into its disk, which is half done; put the image back from a copy",
+			 qemu_program());
 	if (s->ended || s->failure[0] || (s->quit && s->ready))
 		return;
 	buf_add(&l->errors, "", 1);

@@ -44,6 +44,9 @@
  *                      fork, many: the n-th has run
  *     state TEXT       a line of a stopped machine's state
  *     error TEXT       the host side failed; becomes our own complaint
+ *     commit disk=N done=N all=N   the run is over, and sectors that the guest wrote are
+ *                      written to disk N; killed meanwhile that is half done
+ *     remark TEXT      something the user should know
  *     debugging insns=N vtime_ns=N rip=0xHEX cr3=0xHEX lstar=0xHEX bits=N end=0|1
  *                      it is where it was to go, and a debugger may speak
  *     detached         the debugger that has gone is forgotten, another may come
@@ -101,6 +104,7 @@ struct session {
 	u64 diverged_epoch, diverged_insns; /* when diverged */
 	bool mid_line;            /* the guest's last output was no newline */
 	char ready_line[512];
+	bool committing;          /* a line `commit` came: only the end is still to come */
 	bool debugging, forgotten; /* the lines `debugging` and `detached` came, the latter not yet acted on */
 	char debugging_line[512];
 	char divergence[600];     /* when diverged: the remark on it */

@@ -17,6 +17,9 @@
  *   diverge=N  replay: a wrong digest at the Nth epoch; debug: on the way
  *   probe    another host probe than recordings have
  *   early=N    replay: ends after N bytes
+ *   commit=N   record: writes to disk 0 when the run is over, in N pieces of 60 ms
+ *   half     record: SIGKILL itself in the middle of that
+ *   remark   has something to say at the end
  * In debug mode it speaks enough of GDB's remote protocol for gdb: "bs" and
  * "s" move its instruction pointer, "bc" goes to 0x1000, "monitor goto N" to
  * N in hex, "c" runs until it is interrupted.  More of $FAKE there:
@@ -168,7 +171,7 @@ static void arguments(int argc, char **argv)
 			control = number_behind(value, "fd=");
 		} else if (!strcmp(argv[i], "-chardev") && strstr(value, "id=gdb")) {
 			gdb = number_behind(value, "fd=");
-		} else if (!strcmp(argv[i], "-drive")) {
+		} else if (!strcmp(argv[i], "-drive") && strstr(value, ",id=rec")) {
 			snprintf(path, sizeof(path), "%s", value + strlen("file="));
 			path[strcspn(path, ",")] = 0;
 			disk = open(path, strstr(value, "readonly=on") ? O_RDONLY : O_RDWR);
@@ -199,6 +202,14 @@ static noreturn_fn void finish(const char *outcome, u32 guest_exit, const char *
 	snprintf(end.reason, sizeof(end.reason), "%s", reason);
 	if (recording && rec_put_end(&writer, &end, 1))
 		die("recording");
+	for (unsigned long i = 0; recording && (is("commit") || is("half")) && i <= MAX(fault_n, 1UL); i++) {
+		say("commit disk=0 done=%lu all=%lu\n", i * 8, MAX(fault_n, 1UL) * 8);
+		if (is("half"))
+			raise(SIGKILL);
+		usleep(60000);
+	}
+	if (is("remark"))
+		say("remark disk 0: 7 writes failed\n");
 	say("stat exits.total 1234\n");
 	say("end outcome=%s guest_exit=%u insns=%lu vtime_ns=%lu exits=1234 inputs=%lu input_bytes=%lu digest=%016lx "
 	    "reason=\"%s\"\n", outcome, guest_exit, now.count, now.vtime_ns, inputs, input_bytes, digest, reason);

@@ -69,7 +69,7 @@ is 0 '# fake talk'; ok '--verbose'
 # ---- usage ----
 for c in 'frobnicate|no such command' 'run --frobnicate|no option of' 'run|--kernel: missing' 'run --kernel|needs a value' \
 	"run $VM extra|not an option" 'run --kernel nothing-here|No such file' "run $VM --mem 255M|multiple of 2M" \
-	"run $VM --mem lots|not understood" "run $VM --smp 2|one vCPU" "run $VM --disk d|not in this version" \
+	"run $VM --mem lots|not understood" "run $VM --smp 2|one vCPU" "run $VM --net d|not in this version" \
 	"run $VM --limit-insns 0|not understood" "run $VM --rtc tomorrow|not understood" "record $VM|-o: missing" \
 	"run $VM --root .|choose" "run $VM --poll-insns 3|multiple" 'info|no recording named' 'info a b|one at a time' \
 	'info nothing-here|No such file' "run --kernel kernel --root kernel|not a directory" 'pack x|No such file'; do
@@ -233,6 +233,92 @@ run "$reprise" replay d.rpl; is 0 identical; ok 'a directory as initramfs replay
 echo changed > root/bin/sh; run "$reprise" replay d.rpl; is 2 'a directory changed since'; ok 'a changed directory is refused'
 head -c 300000 big > kernel && run "$reprise" record --pack --sync -o big.rpl --kernel kernel < text && rm kernel
 run "$reprise" replay big.rpl; is 0 && cmp -s -n 300000 dump/kernel big; ok 'an image in many parts'
+
+# ---- disks ----
+echo 'a kernel' > kernel; echo 'an initrd' > initrd
+head -c 1048576 big > one.img; head -c 3072 big > two.img; truncate -s 3000 odd.img; : > empty.img; mkdir sub
+printf 'QFI\373' > qcow.img; truncate -s 4096 qcow.img
+rm -f dump/pid
+for c in 'odd.img|3000 bytes are no whole number of sectors of 512; round it up: truncate -s 3072' 'empty.img|empty; make it' \
+	'gone.img|No such file' 'gone.img,rx|gone.img,rx: No such file' 'sub|neither a file nor' 'qcow.img|a qcow2 image; make a raw one' \
+	'one.img,ro,cow|ro and cow; choose' 'one.img,room=x|not understood' 'one.img,room=0|not understood' 'one.img,ro,room=2M|leave room= out' \
+	'one.img,room=3G|at most 3070M' ',ro|give a disk image'; do
+	run "$reprise" run $VM --disk "${c%%|*}" < /dev/null; is 2 "${c#*|}" && one_line && [ ! -e dump/pid ]; ok "usage: --disk ${c%%|*}"
+done
+d='--disk two.img'; run "$reprise" run $VM $d $d $d $d $d $d $d $d $d < /dev/null; is 2 'at most 8 disks' && one_line; ok 'usage: nine disks'
+truncate -s 129G huge.img; run "$reprise" run $VM --disk huge.img < /dev/null; is 2 'more than 128 GiB' && one_line; ok 'usage: too large to be written to'
+run "$reprise" run $VM --disk huge.img,ro < /dev/null; is 0; ok 'but not to be read'
+rm huge.img
+if [ "$(id -u)" != 0 ]; then
+	chmod 400 two.img; run "$reprise" run $VM --disk two.img,rw < /dev/null; is 2 'can be written' && one_line; ok 'usage: rw of what cannot be written'
+	chmod 600 two.img
+fi
+
+digest() { # FILE: taken of it as an initrd, all at once
+	"$reprise" record --force -q -o digest.rpl --kernel kernel --initrd "$1" < /dev/null && "$reprise" info digest.rpl | sed -n 's/^initrd_xxh64: //p'
+}
+one=$(digest one.img) two=$(digest two.img)
+run "$reprise" run $VM < /dev/null; plain=$(sed -n '/^-m$/{n;s/M//;p}' dump/argv)
+run "$reprise" record -o disks.rpl $VM --disk one.img --disk two.img,rw,room=5M --disk sub/../two.img,ro < text
+is 2 'in use, another run may write it' && one_line; ok 'one disk twice, and written'
+cp two.img sub/three.img
+run "$reprise" record -o disks.rpl $VM --disk one.img --disk two.img,rw,room=5M --disk sub/three.img,ro < text
+is 0 'two.img: will be written when the run is over' && [ "$(wc -l < err)" = 2 ]; ok 'record with disks'
+{
+	printf 'disk0=%s\ndisk0_size=1048576\ndisk0_xxh64=%s\ndisk0_mode=cow\ndisk0_room_bytes=2097152\n' "$tmp/one.img" "$one"
+	printf 'disk1=%s\ndisk1_size=3072\ndisk1_xxh64=%s\ndisk1_mode=rw\ndisk1_room_bytes=6291456\n' "$tmp/two.img" "$two"
+	printf 'disk2=%s\ndisk2_size=3072\ndisk2_xxh64=%s\ndisk2_mode=ro\n' "$tmp/sub/three.img" "$two"
+} > want
+grep '^disk' dump/machine.conf | cmp -s - want && grep -qx machine=3 dump/machine.conf; ok 'HEAD describes them, by their digests'
+grep 'id=disk0' dump/argv | grep -q 'cache=unsafe,readonly=on' && grep 'id=disk1' dump/argv | grep -q 'cache=writeback$' &&
+	grep 'id=disk2' dump/argv | grep -q readonly=on && grep -q 'serial=disk2' dump/argv; ok "QEMU's arguments for them"
+[ "$(sed -n '/^-m$/{n;s/M//;p}' dump/argv)" = $((plain + 2 + 2 + 6 + 2)) ]; ok 'the hypervisor has memory for what is written'
+"$reprise" info disks.rpl > info; grep '^disk' info > list; sed 's/=/: /' want > want2; echo 'disk2_room_bytes: none' >> want2
+cmp -s list want2; ok 'info lists them'
+"$reprise" info --json disks.rpl | tr -d '\n' | grep -q '"disk1_size": 3072,.*"disk2_room_bytes": null}$'; ok 'info --json, too'
+run "$reprise" run $VM --disk one.img,ro < /dev/null; ! grep -q xxh64=.*disk dump/machine.conf && ! grep -q '^disk0_xxh64' dump/machine.conf; ok 'no digest of what nobody records'
+run "$reprise" replay disks.rpl; is 0 identical && [ "$(grep -c 'id=disk.*readonly=on' dump/argv)" = 3 ]; ok 'replay: all disks are only read'
+
+# where they are, and whether they are the right ones
+cp two.img before.img; printf X | dd of=two.img bs=1 seek=2000 conv=notrunc status=none
+other=$(digest two.img); rm -f dump/pid; run "$reprise" replay disks.rpl
+is 2 "two.img: digest $other, but disks.rpl was recorded with disk 1 $two; give that one with --disk 1=FILE (a copy from before" &&
+	one_line && [ ! -e dump/pid ]; ok 'another image is refused'
+run "$reprise" replay --disk 1=before.img disks.rpl; is 0 identical && grep -q serial=disk1 dump/argv; ok 'replay --disk N=FILE'
+run "$reprise" replay --disk 1=one.img disks.rpl; is 2 '1048576 bytes, but disks.rpl was recorded with a disk 1 of 3072' && one_line; ok 'one of another size'
+run "$reprise" replay --disk 1=gone.img disks.rpl; is 2 'gone.img: disk 1 of disks.rpl is not there' && one_line; ok 'one that is not there'
+run "$reprise" replay --disk 3=one.img disks.rpl; is 2 'recorded without a disk 3' && one_line; ok 'one too many'
+for c in 9=x x=y one.img 0=; do run "$reprise" replay --disk $c disks.rpl; is 2 'not understood' && one_line; ok "usage: replay --disk $c"; done
+mkdir far; cp disks.rpl far; mv one.img before.img sub/three.img far; mv far/before.img far/two.img
+run "$reprise" replay far/disks.rpl; is 0 identical; ok 'disks beside the recording'
+mv far/one.img .; run "$reprise" info disks.rpl; is 0; run "$reprise" verify disks.rpl; is 0; ok 'info and verify need none'
+run "$reprise" pack disks.rpl -o pd.rpl; is 0 'that has its 3 disks: they are not packed' && one_line; ok 'pack says what it leaves out'
+run "$reprise" pack disks.rpl --disk 0=one.img -o pd2.rpl; is 2 'leave it out' && one_line; ok 'and takes none'
+run "$reprise" record --pack -o pd3.rpl $VM --disk one.img < text; is 0 'one.img: disks are not packed'; ok 'record --pack says so, too'
+mv far/two.img far/three.img .
+
+# nobody loses one
+cp one.img keep.img; run "$reprise" record --force -o one.img $VM --disk one.img < text
+is 2 '-o one.img: disk 0 of the machine' && one_line && cmp -s one.img keep.img; ok 'a recording does not overwrite a disk'
+FAKE=wait "$reprise" run $VM --disk one.img,rw <&9 > out 2> err & pid=$!
+sleep 0.5
+for m in rw cow ro; do run "$reprise" run $VM --disk one.img,$m < /dev/null; is 2 'one.img: in use' && one_line; ok "one writer, no other: $m"; done
+kill -TERM $pid; wait $pid
+FAKE=wait "$reprise" run $VM --disk one.img <&9 > out 2> err & pid=$!
+sleep 0.5
+run "$reprise" run $VM --disk one.img,rw < /dev/null; is 2 'in use, another run has it' && one_line; ok 'readers, no writer'
+run "$reprise" run $VM --disk one.img < /dev/null; is 0; ok 'many readers'
+kill -TERM $pid; wait $pid
+
+# a commit is not interrupted; when it is, that is said
+(sleep 0.5; kill -TERM "$(cat toolpid)"; sleep 0.2; kill -TERM "$(cat toolpid)") &
+FAKE=commit=15 run sh -c "echo \$\$ > toolpid; exec '$reprise' record -o c1.rpl $VM --disk one.img,rw" < /dev/null
+is 0 'powered off'; ok 'SIGTERM waits until a disk is written'
+wait
+FAKE=commit=50 run "$reprise" record --timeout 2500ms -o c2.rpl $VM --disk one.img,rw < /dev/null; is 0 'powered off'; ok 'so does --timeout'
+FAKE=half run "$reprise" record -o c3.rpl $VM --disk one.img,rw < /dev/null
+is 1 'which is half done; put the image back from a copy' && run "$reprise" verify c3.rpl && is 0; ok 'killed in the middle: said, the recording is complete'
+FAKE=remark run "$reprise" record -o c4.rpl $VM --disk one.img < /dev/null; is 0 '^reprise: disk 0: 7 writes failed'; ok "the hypervisor's remarks are shown"
 
 # ---- doctor ----
 echo k > kernel

@@ -106,6 +106,48 @@ Test(conf_tool, options_refused, .init = cr_redirect_stderr)
 	cr_assert_eq(PARSE(&o, OPT_VM, "--kernel"), ST_USAGE);
 }
 
+static struct options disk_options;
+
+static enum status disk(const char *arg)
+{
+	return PARSE(&disk_options, OPT_VM, "--kernel", "k", "--disk", arg);
+}
+
+static bool disk_is(const char *path, const char *mode, u64 room_bytes)
+{
+	const struct disk_option *d = &disk_options.disk[0];
+
+	return disk_options.ndisks == 1 && !strcmp(d->path, path) && !strcmp(d->mode, mode) && d->room_bytes == room_bytes;
+}
+
+/* What stands behind a comma is an option if it is one of the words, and part of the name if not. */
+Test(conf_tool, disks)
+{
+	cr_assert(!disk("d.img") && disk_is("d.img", "cow", 0));
+	cr_assert(!disk("d.img,ro") && disk_is("d.img", "ro", 0));
+	cr_assert(!disk("/a/d.img,cow,room=64M") && disk_is("/a/d.img", "cow", MIB(64)));
+	cr_assert(!disk("d,room=1,rw") && disk_is("d", "rw", MIB(2)));
+	cr_assert(!disk("d,room=2097153") && disk_is("d", "cow", MIB(4)));
+	cr_assert(!disk("d,room=3070M") && disk_is("d", "cow", GIB(3) - MIB(2)));
+	cr_assert(!disk("a,b.img") && disk_is("a,b.img", "cow", 0));
+	cr_assert(!disk("a,ro,b,rw") && disk_is("a,ro,b", "rw", 0));
+	cr_assert(!disk("room=2M") && disk_is("room=2M", "cow", 0));
+	cr_assert(!PARSE(&disk_options, OPT_IMAGES, "--disk", "0=a=b", "--disk", "7=c", "--disk", "0=d", "f"));
+	cr_assert(!strcmp(disk_options.disk_at[0], "d") && !strcmp(disk_options.disk_at[7], "c") && !disk_options.disk_at[1]);
+}
+
+Test(conf_tool, disks_refused, .init = cr_redirect_stderr)
+{
+	static const char *const bad[] = { "", ",ro", "d,ro,rw", "d,cow,cow", "d,room=", "d,room=0", "d,room=x", "d,room=3071M",
+					   "d,ro,room=2M", "d,room=-1" };
+	static const char *const bad_at[] = { "", "0", "0=", "8=x", "x", "00=x", "=x" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		cr_assert_eq(disk(bad[i]), ST_USAGE, "%s", bad[i]);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad_at); i++)
+		cr_assert_eq(PARSE(&disk_options, OPT_IMAGES, "--disk", bad_at[i]), ST_USAGE, "%s", bad_at[i]);
+}
+
 /* ---- archives: what the tool writes the kernel reads ---- */
 
 Test(conf_tool, bundle_round_trip)

@@ -1,0 +1,49 @@
+/*
+ * disks.h - the guest's disks as files of the host: from the command line or from
+ * a recording, opened, locked and known by their digests [docs/RECORDING.md 4].
+ */
+#ifndef TOOLS_DISKS_H
+#define TOOLS_DISKS_H
+
+#include "tools/options.h"
+#include "tools/qemu.h"
+#include "tools/recfile.h"
+
+/* An open disk of a machine. */
+struct machine_disk {
+	const char *path;      /* for messages */
+	int fd;
+	bool written;          /* rw, and not a replay's: somebody will write it */
+	u64 size, room_bytes;
+};
+
+struct machine_disks {
+	struct machine_disk disk[MAX_DISKS];
+	unsigned n;
+};
+
+/*
+ * Opens and locks what the options name and describes it in head.  digests: for
+ * a recording, which is to know them; reading a large file takes a while.
+ */
+enum status disks_from_options(struct machine_disks *d, const struct options *o, bool digests, struct buf *head) must_check;
+
+/*
+ * The disks of a recording: from the options, where they were when it was made,
+ * or beside it; only what has the recorded digest.  They are only read.
+ */
+enum status disks_from_recording(struct machine_disks *d, const struct summary *s, const struct options *o) must_check;
+
+/* Whether HEAD has disk n. */
+bool disks_described(const struct buf *head, unsigned n);
+
+/* A complaint if path, where something is to be written, is one of them. */
+enum status disks_not(const struct machine_disks *d, const char *path) must_check;
+
+/* As disks of the hypervisor's; and the memory it needs for what is written to them. */
+void disks_plug(const struct machine_disks *d, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);
+u64 disks_memory(const struct machine_disks *d);
+
+void disks_close(struct machine_disks *d);
+
+#endif
