@@ -94,7 +94,7 @@ static struct disk_base base_of(const struct session *s, unsigned n, enum disk_m
 	return (struct disk_base){ base_read, base_write, base_flush, b };
 }
 
-static void plug(struct session *s, unsigned n)
+static struct disk *make_disk(struct session *s, unsigned n)
 {
 	struct disk *d = session_memory(sizeof(*d));
 	const struct chunk_source chunks = session_chunks();
@@ -108,15 +108,15 @@ static void plug(struct session *s, unsigned n)
 		fail(n, "too big to be written to: at most 128 GiB, with 3 GiB less 2 MiB of room");
 	if (err)
 		fail(n, "machine.conf has no room for what is written to it, or half a chunk of 2 MiB");
-	vm_add_disk(s->vm, d);
+	return d;
 }
 
-void session_plug_disks(struct session *s)
+void session_plug_disks(struct session *s, struct vm_config *c)
 {
 	char size[32];
 
 	for (unsigned n = 0; n < VM_MAX_DISKS && get(s, n, "size", size, sizeof(size)); n++)
-		plug(s, n);
+		c->disk[c->ndisks++] = make_disk(s, n);
 }
 
 /* --- when the run is over --------------------------------------------------------------- */

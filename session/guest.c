@@ -173,6 +173,8 @@ void session_make_vm(struct session *s, struct boundary *boundary)
 	struct chunk_source source = session_chunks();
 	err_t err;
 
+	session_plug_disks(s, &c);
+	session_plug_nics(s, &c);
 	s->vm = page_zalloc((sizeof(struct vm) + PAGE_SIZE - 1) / PAGE_SIZE);
 	if (!s->vm)
 		session_fail("out of memory; start QEMU with more (-m)");
@@ -188,7 +190,6 @@ void session_make_vm(struct session *s, struct boundary *boundary)
 	s->vm->paging.coherent_code = !s->quirks.stale_code;
 	s->vm->host_keeps_shadow = !s->quirks.shadow_lost;
 	s->vm->host_counter = rdtsc;
-	session_plug_disks(s);
 	load_guest(s);
 	inspect_start(&s->inspect, s->vm, s->session.data, s->session.size, control_printf);
 	perturb_start(&s->perturb, s->vm, s->session.data, s->session.size);

@@ -114,24 +114,37 @@ bool session_has_net(const struct session *s)
 	return false;
 }
 
+/* The address of the guest's NIC number n; false: the machine has no more. */
+static bool address(const struct session *s, unsigned n, u8 mac[6])
+{
+	char key[16], value[32];
+
+	ksnprintf(key, sizeof(key), "nic%u_mac", n);
+	if (!conf_get(s->machine.data, s->machine.size, key, value, sizeof(value)))
+		return false;
+	if (!parse_mac(value, mac))
+		session_fail("machine.conf: a nicN_mac is no address (52:54:00:12:34:56, in small letters)");
+	return true;
+}
+
+void session_plug_nics(const struct session *s, struct vm_config *c)
+{
+	while (c->nnics < VM_MAX_NICS && address(s, c->nnics, c->mac[c->nnics]))
+		c->nnics++;
+}
+
 void session_net_init(struct session *s)
 {
 	u64 echo = session_number(s->session, "nic_echo", 0);
-	char key[16], value[32];
 	u8 mac[6];
 
-	for (unsigned i = 0; i < ARRAY_SIZE(s->wire); i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(s->wire) && address(s, i, mac); i++) {
 		struct session_wire *w = &s->wire[i];
 
-		ksnprintf(key, sizeof(key), "nic%u_mac", i);
-		if (!conf_get(s->machine.data, s->machine.size, key, value, sizeof(value)))
-			continue;
-		if (!parse_mac(value, mac))
-			session_fail("machine.conf: a nicN_mac is no address (52:54:00:12:34:56, in small letters)");
 		w->nic = nic_find(mac, NIC_FRAME);
 		w->echoes = echo >> i & 1;
 		if (!w->nic)
-			kprintf("NIC %u, %s: this machine has no such network device; its cable is out\n", i, value);
+			kprintf("NIC %u: this machine has no network device of its address; its cable is out\n", i);
 	}
 	if (!session_has_net(s))
 		return;

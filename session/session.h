@@ -55,7 +55,7 @@ struct session {
 	struct text session, machine;
 	char mode[16];
 	struct host_port port;
-	struct session_wire wire[4];
+	struct session_wire wire[VM_MAX_NICS];
 	bool console_ended, quit;
 	bool detached;          /* the debugger has gone, said the host command */
 	char command[64];
@@ -97,6 +97,8 @@ void session_flush_output(struct session *s);
 
 /* Connects the guest's NICs, where the host has devices with their addresses; after session_port_init. */
 void session_net_init(struct session *s);
+/* The NICs that machine.conf names, for the VM that will be made; with a wire or not. */
+void session_plug_nics(const struct session *s, struct vm_config *c);
 bool session_has_net(const struct session *s);
 
 /* ---- guest.c ---- */
@@ -115,8 +117,8 @@ void session_clear_guest(struct session *s);
 
 /* ---- disk.c ---- */
 
-/* Gives s->vm the disks that machine.conf names; without the host's it fails. */
-void session_plug_disks(struct session *s);
+/* The disks that machine.conf names, for the VM that will be made; without the host's it fails. */
+void session_plug_disks(struct session *s, struct vm_config *c);
 /* Says of each disk what the guest had no room for. */
 void session_report_disks(struct session *s);
 /*
