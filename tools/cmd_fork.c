@@ -48,7 +48,9 @@ static void describe_child(struct fork *f)
 	struct buf head = { 0 };
 	char *text, *line, *rest;
 
-	buf_printf(&head, "machine=%d\n", conf_u64((const char *)f->m.head.data, f->m.head.size, "machine", 1) > 2 ? 4 : 2);
+	/* 1 becomes 2, 3 becomes 4; a fork's stays. */
+	buf_printf(&head, "machine=%llu\n",
+		   (unsigned long long)(conf_u64((const char *)f->m.head.data, f->m.head.size, "machine", 1) + 1) / 2 * 2);
 	buf_add(&f->m.head, "", 1);
 	text = (char *)f->m.head.data;
 	for (line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))

@@ -8,6 +8,7 @@
 #include "kernel/xxh.h"
 #include "tools/disks.h"
 #include "tools/operand.h"
+#include "tools/qemu.h"
 #include "tools/session.h"
 
 /* ---- info ---- */
@@ -161,6 +162,13 @@ static void put_more(struct printer *p, const struct summary *s)
 		put_number_from(p, &s->head, numbers[i]);
 	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++)
 		put_from(p, &s->head, texts[i], "none");
+	for (unsigned i = 0; i < QEMU_MAX_NICS; i++) {
+		char key[16], value[32];
+
+		snprintf(key, sizeof(key), "nic%u_mac", i);
+		if (head_value(&s->head, key, value, sizeof(value)))
+			put_text(p, key, value);
+	}
 }
 
 /* Nothing of a machine without disks. */

@@ -71,6 +71,8 @@ static enum status run_machine(const struct options *o, const struct machine *m,
 		st = ST_USAGE;
 	if (recording && !st)
 		st = recmake_begin(m, o, &s.recording_fd, &conf);
+	if (!st)
+		st = net_open(&o->net, s.nic, &s.nnics, &conf);
 	if (st) {
 		buf_free(&conf);
 		return st;

@@ -226,9 +226,9 @@ static enum status set(struct options *o, int id, const char *name, const char *
 		break;
 	case O_POLL: return set_count(name, arg, &o->poll_insns);
 	case O_EPOCH: return set_count(name, arg, &o->epoch_insns);
+	case O_NET: return net_parse(&o->net, arg);
 	case O_DISK: return set_disk(o, arg);
 	case O_DISK_AT: return set_disk_at(o, arg);
-	case O_NET:
 	case O_BIOS:
 		return complain(ST_USAGE, "--%s: not in this version; boot with --kernel, and --initrd or --root", name);
 	case O_LIMIT_INSNS: return set_count(name, arg, &o->limit_insns);
@@ -271,7 +271,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	return st;
 }
 
-static enum status check(const struct options *o, unsigned groups)
+static enum status check(struct options *o, unsigned groups)
 {
 	if (o->initrd && o->root)
 		return complain(ST_USAGE, "--root: given together with --initrd; a guest has one initial RAM disk, choose");
@@ -296,7 +296,7 @@ static enum status check(const struct options *o, unsigned groups)
 	if (o->epoch_insns % o->poll_insns)
 		return complain(ST_USAGE, "--epoch-insns %llu: not a multiple of --poll-insns %llu; make it one",
 				(unsigned long long)o->epoch_insns, (unsigned long long)o->poll_insns);
-	return ST_OK;
+	return net_settle(&o->net);
 }
 
 enum status options_parse(struct options *o, unsigned groups, int argc, char **argv)

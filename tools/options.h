@@ -4,6 +4,7 @@
 #ifndef TOOLS_OPTIONS_H
 #define TOOLS_OPTIONS_H
 
+#include "tools/net.h"
 #include "tools/tool.h"
 
 /* Which options a command takes: groups, or-ed. */
@@ -43,6 +44,7 @@ struct options {
 	bool has_seed, has_jitter;
 	/* VM */
 	const char *kernel, *initrd, *root, *append;
+	struct net net;
 	u64 mem_bytes, seed, rtc_epoch_s, poll_insns, epoch_insns;
 	struct disk_option disk[MAX_DISKS];
 	unsigned ndisks;
@@ -97,6 +99,13 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	"  --seed N            the machine's randomness (default 1)\n" \
 	"  --rtc DATE|now      its clock at power-on, UTC: 2025-01-01, 2025-01-01T12:30:00Z,\n" \
 	"                      @SECONDS (default 2025-01-01T00:00:00Z)\n" \
+	"  --net KIND[,mac=MAC]   a network device, up to four; KIND is one of\n" \
+	"    user              out through this host, without rights; the guest gets 10.0.2.15 by\n" \
+	"                      DHCP, this host is 10.0.2.2.  user,hostfwd=tcp:127.0.0.1:8080-:80\n" \
+	"                      lets connections in; udp, too, and several\n" \
+	"    tap=NAME          a tap device of this host\n" \
+	"    switch=NAME       a network of all your machines that name it\n" \
+	"    none              no network (default)\n" \
 	"  --poll-insns N      instructions between two looks at the outside (default 1M)\n" \
 	"  --epoch-insns N     instructions between two digests (default 200M)\n"
 #define HELP_IMAGES \

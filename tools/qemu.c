@@ -86,7 +86,7 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 {
 	char mem[32], bundle[64], first[64], second[64], third[64], drive[128];
 	char drives[QEMU_MAX_DISKS][128], devices[QEMU_MAX_DISKS][128];
-	const char *argv[48 + 4 * QEMU_MAX_DISKS];
+	const char *argv[48 + 4 * QEMU_MAX_DISKS + 4 * QEMU_MAX_NICS];
 	unsigned n = 0;
 
 #define ARG(a) (argv[n++] = (a))
@@ -130,6 +130,10 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 		ARG("-drive"), ARG(drives[i]);
 		ARG("-device"), ARG(devices[i]);
 	}
+	for (unsigned i = 0; i < c->nnics; i++) {
+		ARG("-netdev"), ARG(c->nic[i].netdev);
+		ARG("-device"), ARG(c->nic[i].device);
+	}
 	ARG(NULL);
 #undef ARG
 	execvp(argv[0], (char **)(uintptr_t)argv);
@@ -141,10 +145,13 @@ static bool hand_over(int fd)
 	return fd < 0 || !fcntl(fd, F_SETFD, 0);
 }
 
-static bool hand_over_disks(const struct qemu_config *c)
+static bool hand_over_devices(const struct qemu_config *c)
 {
 	for (unsigned i = 0; i < c->ndisks; i++)
 		if (!hand_over(c->disk[i].fd))
+			return false;
+	for (unsigned i = 0; i < c->nnics; i++)
+		if (!hand_over(c->nic[i].fd))
 			return false;
 	return true;
 }
@@ -163,7 +170,7 @@ static noreturn_fn void child(const struct qemu_config *c, const char *hyperviso
 	sigprocmask(SIG_SETMASK, signals, NULL);
 	if (dup2(null, STDIN_FILENO) >= 0 && dup2(g->errors, STDOUT_FILENO) >= 0 &&
 	    dup2(g->errors, STDERR_FILENO) >= 0 && hand_over(g->console) && hand_over(g->control) && hand_over(g->gdb) &&
-	    hand_over(c->bundle_fd) && hand_over(c->recording_fd) && hand_over_disks(c) && hand_over(g->steady)) {
+	    hand_over(c->bundle_fd) && hand_over(c->recording_fd) && hand_over_devices(c) && hand_over(g->steady)) {
 		preload(g->steady);
 		exec_qemu(c, hypervisor, g);
 	}

@@ -24,9 +24,18 @@ struct qemu_disk {
 };
 #define QEMU_MAX_DISKS 17  /* the guest's, a fork's parents, its own recording, frames */
 
+/* A network device: values of -netdev and -device [net.c]. */
+struct qemu_nic {
+	char netdev[1024], device[96];
+	int fd;                /* that netdev names; -1: none */
+};
+#define QEMU_MAX_NICS 4
+
 struct qemu_config {
 	const struct qemu_disk *disk;
 	unsigned ndisks;
+	const struct qemu_nic *nic;
+	unsigned nnics;
 	int bundle_fd;
 	u64 mem_mib;
 	int recording_fd;      /* -1: no disk */

@@ -26,6 +26,7 @@
 #include "tools/console.h"
 #include "tools/control.h"
 #include "tools/gdbrelay.h"
+#include "tools/net.h"
 #include "tools/qemu.h"
 #include "tools/session.h"
 
@@ -433,7 +434,7 @@ static void explain(struct loop *l)
 		snprintf(s->failure, sizeof(s->failure), "%s: killed by signal %d (%s)%s", qemu_program(),
 			 WTERMSIG(s->qemu_status), strsignal(WTERMSIG(s->qemu_status)),
 			 WTERMSIG(s->qemu_status) == SIGKILL ? "; was the host short of memory?" : "");
-	else
+	else if (!net_explain(last, s->failure, sizeof(s->failure)))
 		snprintf(s->failure, sizeof(s->failure), "%s: ended %s: %s; see more with --verbose", qemu_program(),
 			 s->ready ? "in the middle of the run" : "before the guest started", *last ? last : "no reason given");
 }
@@ -460,6 +461,8 @@ bool session_run(struct session *s)
 		.recording_readonly = s->recording_readonly,
 		.disk = s->disk,
 		.ndisks = s->ndisks,
+		.nic = s->nic,
+		.nnics = s->nnics,
 		.durable = s->o->sync,
 		.gdb = s->relay,
 	};

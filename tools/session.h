@@ -78,6 +78,8 @@ struct session {
 	bool recording_readonly;
 	struct qemu_disk disk[QEMU_MAX_DISKS]; /* further ones: a fork's parents, its own recording */
 	unsigned ndisks;
+	struct qemu_nic nic[QEMU_MAX_NICS]; /* the guest's, with their networks */
+	unsigned nnics;
 	void (*on_fork)(void *ctx, const char *line); /* takes lines that begin with `fork` */
 	void *on_fork_ctx;
 	bool console;             /* standard input is the guest's console */

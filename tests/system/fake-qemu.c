@@ -9,6 +9,7 @@
  *   (unset) powers off at end of input      exit=N    debug exit
  *   reset triple stuck unhandled limit      end that way at end of input
  *   die      fails before ready             kill=N    SIGKILL itself after N bytes
+ *   port     fails before ready: a port of --net user is in use
  *   gone     exits after ready, no "end"    hang      never gets ready
  *   mute     ready, then answers nothing and never ends
  *   wait     ignores end of input; leaves at "quit"
@@ -40,6 +41,7 @@
 #include <stdlib.h>
 #include <sys/time.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kernel/bundle.h"
@@ -569,6 +571,7 @@ static void open_recording(void)
 int main(int argc, char **argv)
 {
 	struct timeval now;
+	struct tm tm;
 	char word[64];
 	static char named[64];
 
@@ -583,10 +586,17 @@ int main(int argc, char **argv)
 	arguments(argc, argv);
 	gettimeofday(&now, NULL); /* tools/steady.c's, if it was loaded: it begins in 1970 */
 	dump("clock", now.tv_sec < 1000 ? "steady" : "host", now.tv_sec < 1000 ? 6 : 4);
+	gmtime_r(&now.tv_sec, &tm);
+	dump("rtc", tm.tm_wday == 98 ? "milliseconds" : "seconds", tm.tm_wday == 98 ? 12 : 7);
 	snprintf(word, sizeof(word), "%d", (int)getpid());
 	dump("pid", word, strlen(word));
 	if (is("die")) {
 		fprintf(stderr, "qemu-system-x86_64: some warning\nqemu-system-x86_64: could not set up something\n");
+		return 1;
+	}
+	if (is("port")) {
+		fprintf(stderr, "qemu-system-x86_64: -netdev user,id=net0,hostfwd=tcp::8080-:80: Could not set up host "
+				"forwarding rule 'tcp::8080-:80'\n");
 		return 1;
 	}
 	/* Never found out by reading it from stdin: that is not ours. */

@@ -69,7 +69,12 @@ is 0 '# fake talk'; ok '--verbose'
 # ---- usage ----
 for c in 'frobnicate|no such command' 'run --frobnicate|no option of' 'run|--kernel: missing' 'run --kernel|needs a value' \
 	"run $VM extra|not an option" 'run --kernel nothing-here|No such file' "run $VM --mem 255M|multiple of 2M" \
-	"run $VM --mem lots|not understood" "run $VM --smp 2|one vCPU" "run $VM --net d|not in this version" \
+	"run $VM --net bogus|not understood" "run $VM --net user,hostfwd=tcp::80|not understood" \
+	"run $VM --net user,restrict=on|not understood" "run $VM --net switch=a,hostfwd=tcp::80-:80|is for --net user only" \
+	"run $VM --net user,mac=01:00:00:00:00:01|mac=" "run $VM --net user --net none|choose" "run $VM --net tap=nothere|no such device" \
+	"run $VM --net user,mac=52:54:00:12:34:60 --net user,mac=52:54:00:12:34:60|two devices" \
+	"run $VM --net user --net user --net user --net user --net user|one more than" \
+	"run $VM --mem lots|not understood" "run $VM --smp 2|one vCPU" \
 	"run $VM --limit-insns 0|not understood" "run $VM --rtc tomorrow|not understood" "record $VM|-o: missing" \
 	"run $VM --root .|choose" "run $VM --poll-insns 3|multiple" 'info|no recording named' 'info a b|one at a time' \
 	'info nothing-here|No such file' "run --kernel kernel --root kernel|not a directory" 'pack x|No such file'; do
@@ -110,7 +115,53 @@ grep -qx -- '-icount' dump/argv && grep -qx 'shift=0,sleep=on' dump/argv && ! gr
 run "$reprise" run $VM --bundle b.cpio < /dev/null
 is 0 && [ "$(cpio -it --quiet < b.cpio | tr '\n' ' ')" = 'machine.conf session.conf kernel initrd ' ]; ok '--bundle writes it for a boot loader'
 run "$reprise" run $VM --bundle /nowhere/b.cpio < /dev/null; is 2 'nowhere' && one_line; ok '--bundle where nothing can be written'
-[ "$(cat dump/clock)" = steady ]; ok "QEMU's time of day is ours"
+[ "$(cat dump/clock)" = steady ] && [ "$(cat dump/rtc)" = milliseconds ]; ok "QEMU's times of day are ours"
+
+# ---- networks ----
+switch=test-$$
+run "$reprise" record -o net.rpl $VM --net user,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp::53-10.0.2.15:5353 \
+	--net user,mac=52:54:00:AA:BB:CC --net switch=$switch < /dev/null
+printf '%s\n' machine=3 nic0_mac=52:54:00:12:34:56 nic1_mac=52:54:00:aa:bb:cc nic2_mac=52:54:00:12:34:58 > want
+is 0 && grep -E '^(machine|nic)' dump/machine.conf | cmp -s - want && grep -qx nic_echo=4 dump/session.conf
+ok '--net: the machine has these NICs'
+sed -n '/^-netdev$/,$p' dump/argv > argv
+cat > want <<'END'
+-netdev
+user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp::53-10.0.2.15:5353
+-device
+virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=
+-netdev
+user,id=net1
+-device
+virtio-net-pci,netdev=net1,mac=52:54:00:aa:bb:cc,romfile=
+-netdev
+socket,id=net2,mcast=239.255.
+-device
+virtio-net-pci,netdev=net2,mac=52:54:00:12:34:58,romfile=
+END
+sed 's/\(mcast=239\.255\.\)[0-9.]*:[0-9]*,localaddr=127\.0\.0\.1$/\1/' argv | cmp -s - want; ok "--net: QEMU's arguments"
+group() { # USER'S SWITCH: where it is
+	"$reprise" run $VM --net "switch=$1" < /dev/null 2> err && sed -n 's/.*mcast=\([^,]*\),.*/\1/p' dump/argv
+}
+[ -n "$(group "$switch")" ] && [ "$(group "$switch")" = "$(group "$switch")" ] && [ "$(group "$switch")" != "$(group "$switch-2")" ]
+ok '--net switch: a name is a place, another name another'
+mkfifo held
+FAKE=wait "$reprise" run $VM --net switch=$switch < held 2> /dev/null &
+pid=$!
+exec 9> held
+until [ "$(sed -n 's/^nic0_mac=//p' dump/machine.conf)" = 52:54:00:12:34:56 ] && [ "$(cat dump/session.conf)" != mode=replay ] &&
+	[ -s dump/pid ] && kill -0 "$(cat dump/pid)" 2> /dev/null; do sleep 0.1; done
+run "$reprise" run $VM --net switch=$switch < /dev/null
+is 0 && grep -qx nic0_mac=52:54:00:12:34:5a dump/machine.conf; ok '--net switch: the second machine has another address'
+run "$reprise" run $VM --net switch=$switch,mac=52:54:00:12:34:56 < /dev/null
+is 2 'another machine on it has the address' && one_line; ok '--net switch: an address that is taken is refused'
+exec 9>&-
+kill $pid; wait $pid
+run "$reprise" run $VM --net switch=$switch,mac=52:54:00:12:34:56 < /dev/null; is 0; ok '--net switch: and is free when that machine has gone'
+FAKE=port run "$reprise" run $VM --net user,hostfwd=tcp::8080-:80 < /dev/null
+is 1 'hostfwd=tcp::8080-:80: QEMU cannot listen' && one_line; ok '--net user: a port in use'
+run "$reprise" replay net.rpl < /dev/null
+is 0 'identical to its end' && ! grep -q netdev dump/argv; ok 'a replay needs no network'
 mkdir root root/bin && echo hello > root/bin/sh && chmod 755 root/bin/sh && ln -s sh root/bin/ls && mkfifo root/pipe
 run "$reprise" run --kernel kernel --root root < /dev/null && cp dump/initrd one
 cp -r root root2 && touch -d 2001-01-01 root2 root2/bin/sh && run "$reprise" run --kernel kernel --root root2 < /dev/null

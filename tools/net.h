@@ -1,0 +1,59 @@
+/*
+ * net.h - the guest's network devices: --net, and what QEMU is told about them.
+ *
+ *   user[,hostfwd=[tcp|udp]:[address]:PORT-[address]:PORT]...   QEMU's network in user space
+ *   tap=NAME      a tap device of this host
+ *   switch=NAME   a bus of all machines of this user that name it: UDP to a multicast
+ *                 group on the loopback device, both hashed from user and name; no
+ *                 program runs it.  Whatever runs on this host can listen in and speak.
+ *   none          no network
+ *
+ * each with ,mac=ADDRESS if wished.  A NIC of the guest is known by its address to all
+ * sides: HEAD's nicN_mac, QEMU's device, the hypervisor's [session/net.c].
+ */
+#ifndef TOOLS_NET_H
+#define TOOLS_NET_H
+
+#include "tools/qemu.h"
+#include "tools/tool.h"
+
+#define NET_MAX_FORWARDS 16
+
+enum net_kind { NET_USER, NET_TAP, NET_SWITCH };
+
+struct net_forward {
+	bool udp;
+	char host[16], guest[16]; /* IPv4 addresses; empty: any of this host's, the guest's first */
+	u16 host_port, guest_port;
+};
+
+struct net_nic {
+	enum net_kind kind;
+	char name[33];            /* of the tap device or switch */
+	u8 mac[6];                /* all zeros: not settled yet */
+	struct net_forward forward[NET_MAX_FORWARDS];
+	unsigned nforwards;
+};
+
+struct net {
+	bool none;
+	unsigned n;
+	struct net_nic nic[QEMU_MAX_NICS];
+};
+
+/* One --net option. */
+enum status net_parse(struct net *net, const char *arg) must_check;
+
+/* All options are there: each NIC gets an address of its own, on a switch among all that are on it. */
+enum status net_settle(struct net *net) must_check;
+
+/* HEAD's lines. */
+void net_describe(const struct net *net, struct buf *head);
+
+/* What QEMU is told, with the tap devices opened; and nic_echo of session.conf. */
+enum status net_open(const struct net *net, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf) must_check;
+
+/* What QEMU's last line means if it is about a network: false if it is not. */
+bool net_explain(const char *line, char *text, size_t size);
+
+#endif
