@@ -14,7 +14,7 @@
 #include "vmm/vm.h"
 
 #define MAX_CHECKPOINTS 192
-#define CHECKPOINT_STATE_MAX 32768  /* a state walk, of all vCPUs */
+#define CHECKPOINT_STATE_MAX 49152  /* a state walk, of all vCPUs */
 
 struct checkpoint {
 	struct execpoint at;

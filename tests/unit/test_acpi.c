@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
+#include "kernel/xxh.h"
 #include "vmm/acpi.h"
 
 #define AT 0x7ff0000UL
@@ -185,6 +186,86 @@ Test(acpi, dsdt_aml)
 	cr_assert_eq(14 + want[14], sizeof(want));
 	cr_assert_eq(22 + want[22], sizeof(want));
 	cr_assert_eq(49 + want[49], sizeof(want));
+}
+
+/* A machine without a bus is described as it was before there were any, to the byte: recordings rest on it. */
+Test(acpi, nothing_changes_without_a_bus)
+{
+	static const struct { unsigned ncpus; u64 digest; } were[] = { { 1, 0xa4ff6ef45d0c26d3 }, { 64, 0x6a78c4cd41eb08ab } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(were); i++) {
+		struct acpi_config c = config(were[i].ncpus);
+		u8 buf[ACPI_TABLES_MAX];
+		gpa_t at;
+
+		cr_assert_eq(acpi_build(&c, GPA(AT), buf, sizeof(buf), &at), OK);
+		cr_assert_eq(XXH64(buf, sizeof(buf), 0), were[i].digest);
+	}
+}
+
+/* Length of the package at p, which ends there. */
+static u64 package(const u8 *p)
+{
+	return p[0] >> 6 ? (p[0] & 15U) | (u64)p[1] << 4 : p[0];
+}
+
+static const u8 *find(const u8 *p, const u8 *end, const char *name)
+{
+	while (p < end && memcmp(p, name, 4))
+		p++;
+	cr_assert_lt(p, end, "%s", name);
+	return p + 4;
+}
+
+/* iasl disassembles it to the source in vmm/acpi_pci.c. */
+Test(acpi, a_bus_in_the_dsdt)
+{
+	struct acpi_config c = config(ACPI_MAX_CPUS);
+	struct tables t;
+	u8 buf[ACPI_TABLES_MAX], plain[0x300];
+	const u8 *end, *p, *crs;
+	gpa_t at;
+
+	cr_assert_eq(acpi_build(&c, GPA(AT), plain, 0x300, &at), ERR_TOO_BIG);
+	build(&t, ACPI_MAX_CPUS);
+	c.pci = true;
+	c.pci_irq[0] = 10;
+	c.pci_irq[1] = 11;
+	c.pci_mem_first = 0xc0000000;
+	c.pci_mem_last = 0xfebfffff;
+	c.pci_io_first = 0x1000;
+	c.pci_io_last = 0xffff;
+	cr_assert_eq(acpi_build(&c, GPA(AT), buf, 0x9ff, &at), ERR_TOO_BIG);
+	cr_assert_eq(acpi_build(&c, GPA(AT), buf, 0xa00, &at), OK);
+	cr_assert_eq(le(buf + 0x100 + 40, 4), AT + 0x600);
+	cr_assert_eq(le(buf + 0x100 + 140, 8), AT + 0x600);
+	p = table(buf, AT + 0x600, "DSDT");
+	table(buf, AT + 0x300, "APIC");
+	end = p + le(p + 4, 4);
+	cr_assert_arr_eq(p + 36, t.dsdt + 36, le(t.dsdt + 4, 4) - 36, "what was there comes first");
+	p += le(t.dsdt + 4, 4);
+	cr_assert_eq(p[0], 0x10);
+	cr_assert_eq(p + 1 + package(p + 1), end, "Scope");
+	cr_assert_arr_eq(p + 3, "\\_SB_\x5b\x82", 7);
+	cr_assert_eq(p + 10 + package(p + 10), end, "Device");
+	cr_assert_eq(le(find(p, end, "_HID"), 5), 0x030ad0410cUL);
+	crs = find(p, end, "_CRS");
+	cr_assert_eq(crs[0], 0x11);
+	cr_assert_eq(crs[1 + 2 + 1] + 5U, package(crs + 1) + 1, "the buffer is as large as it says");
+	cr_assert_arr_eq(crs + 1 + package(crs + 1) - 2, "\x79\0\x08_PRT", 7);
+	p = find(p, end, "_PRT");
+	cr_assert_eq(p + 1 + package(p + 1), end);
+	cr_assert_eq(p[3], 15);
+	p += 4;
+	for (unsigned slot = 1; slot < 16; slot++, p += 12) {
+		cr_assert_arr_eq(p, "\x12\x0b\x04\x0c", 4);
+		cr_assert_eq(le(p + 4, 4), slot << 16 | 0xffff);
+		cr_assert_arr_eq(p + 8, "\0\0\x0a", 3);
+		cr_assert_eq(p[11], slot & 1 ? 11 : 10);
+	}
+	cr_assert_eq(p, end);
+	for (p = end; p < buf + 0xa00; p++)
+		cr_assert_eq(*p, 0);
 }
 
 Test(acpi, refuses)
