@@ -31,6 +31,8 @@ struct live_boundary {
 	unsigned taken_nic; /* ... or this NIC's frame; ~0: none */
 };
 void live_boundary_init(struct live_boundary *l, const struct host_port *host);
+/* Something is there that next_input would hand out now: for a boundary that idles in its own way. */
+bool live_has_input(struct live_boundary *l, const struct input_room *room);
 
 struct record_boundary {
 	struct boundary b;

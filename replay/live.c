@@ -61,6 +61,13 @@ static bool have_input(struct live_boundary *l, const struct input_room *room, s
 	return have_console(l, room, in) || have_frame(l, room, in);
 }
 
+bool live_has_input(struct live_boundary *l, const struct input_room *room)
+{
+	struct input in;
+
+	return have_input(l, room, &in);
+}
+
 static bool live_next_input(struct boundary *b, const struct execpoint *now unused_arg, const struct input_room *room,
 			    struct input *in)
 {
