@@ -1,0 +1,310 @@
+/*
+ * boundary.c - what the VM's loop calls on a host of a pair.
+ *
+ *   1  inputs     2  idling     3  outputs     4  answers, digests, stops
+ *
+ * Each hook asks in its turn: is there a log to execute (I4)?  If not, or if all
+ * of it is executed and this host is live (I12), the host's own world answers, and
+ * what it says goes into the log before the guest sees it (I2).  A hook may wait;
+ * the role may change meanwhile, so it looks again.
+ */
+#include "ft/pair.h"
+
+/* Where the machine is; nothing enters before (I3). */
+static void arrive(struct ft_pair *p, const struct execpoint *now)
+{
+	p->now = *now;
+	if (!ft_follows(p))
+		ft_close(p, now->count, now->vtime_ns);
+}
+
+/*
+ * The log says nothing about this point.  A live host goes on by itself from here
+ * (I12); another waits.
+ */
+static void at_frontier(struct ft_pair *p)
+{
+	if (p->tail && ft_log_is_over(p)) {
+		p->tail = false;
+		p->follow.own = false;
+		if (p->w && p->w->error == OK && rec_put_mark(p->w, 0, &p->now, "takeover"))
+			return; /* sticks in the writer: poll reports it */
+		return;
+	}
+	ft_wait(p, FT_LONG);
+}
+
+/* --- recording: what this host executes -------------------------------------------- */
+
+static void record_input(struct ft_pair *p, const struct execpoint *now, const struct input *in)
+{
+	p->commit_due = true;
+	if (p->w && rec_put_input(p->w, 0, now, in))
+		return; /* sticks in the writer: poll reports it */
+}
+
+static void record_digest(struct ft_pair *p, const struct execpoint *now, u64 digest)
+{
+	p->commit_due = true;
+	if (p->w && rec_put_digest(p->w, 0, now, digest))
+		return; /* the same */
+}
+
+static void commit(struct ft_pair *p)
+{
+	if (!p->w || !p->commit_due)
+		return;
+	p->commit_due = false;
+	if (rec_commit(p->w, false))
+		return; /* the same */
+}
+
+static bool recording_failed(const struct ft_pair *p)
+{
+	return p->w && p->w->error;
+}
+
+/* --- 1  inputs ------------------------------------------------------------------------ */
+
+/* The host's own input at this point, written down before the guest sees it. */
+static bool own_input(struct ft_pair *p, const struct execpoint *now, const struct input_room *room, struct input *in)
+{
+	const struct rec_event none = { .kind = REC_INPUT };
+	struct rec_event ev = none;
+
+	if (ft_closed(p, now->count, now->vtime_ns))
+		return false;
+	if ((ft_holds_back(p->role) && !ft_log_has_room(&p->ship.log, FT_LIVE_INPUT_MAX + FT_LOG_RESERVE)) ||
+	    !p->live.b.ops->next_input(&p->live.b, now, room, in)) {
+		ft_close(p, now->count, now->vtime_ns + 1);
+		return false;
+	}
+	ev.at = *now;
+	ev.input = *in;
+	record_input(p, now, in);
+	ft_ship_event(p, &ev);
+	return true;
+}
+
+static bool pair_next_input(struct boundary *b, const struct execpoint *now, const struct input_room *room,
+			    struct input *in)
+{
+	struct ft_pair *p = ft_pair_of(b);
+
+	arrive(p, now);
+	while (ft_follows(p)) {
+		enum ft_answer a = ft_follow_input(p, now, in);
+
+		if (a == FT_SOMETHING)
+			record_input(p, now, in);
+		if (a != FT_NOT_KNOWN)
+			return a == FT_SOMETHING;
+		if (p->env->host->quit(p->env->host->ctx))
+			return false; /* poll says so */
+		at_frontier(p);
+	}
+	return p->role != FT_STOPPED && own_input(p, now, room, in);
+}
+
+/* --- 2  idling -------------------------------------------------------------------------- */
+
+/* As live.c idles, and the link is served meanwhile. */
+static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct input_room *room, u64 deadline_ns)
+{
+	const struct host_port *host = p->env->host;
+	u64 at = now->vtime_ns, left, waited;
+
+	/* A host that has just taken over goes on from its frontier, not from where it halted. */
+	if (p->open.count == now->count && p->open.vtime_ns > at)
+		at = MIN(p->open.vtime_ns - 1, deadline_ns);
+	while (ft_is_live(p->role)) {
+		bool closed = ft_closed(p, now->count, at);
+
+		left = deadline_ns - at;
+		if (live_has_input(&p->live, room))
+			return closed ? MIN(at + 1, deadline_ns) : at;
+		if (host->quit(host->ctx))
+			break;
+		if (host->pause && host->pause(host->ctx))
+			return at;
+		if (host->ended(host->ctx))
+			return deadline_ns;
+		if (!left)
+			return at;
+		if (ft_beat_due(p, ft_now(p)))
+			ft_close(p, now->count, at + 1);
+		ft_pump(p);
+		ft_copy_step(p);
+		ft_copy_stand(p, &(struct execpoint){ now->count, now->vtime_ns, now->sequence });
+		waited = ft_wait(p, MIN(left, FT_LONG));
+		at += MIN(waited, left);
+	}
+	return VTIMER_NEVER;
+}
+
+static u64 pair_idle(struct boundary *b, const struct execpoint *now, const struct input_room *room, u64 deadline_ns)
+{
+	struct ft_pair *p = ft_pair_of(b);
+	u64 to;
+
+	arrive(p, now);
+	commit(p);
+	while (ft_follows(p) && !recording_failed(p) && !p->env->host->quit(p->env->host->ctx)) {
+		if (ft_follow_idle(p, now, deadline_ns, &to) != FT_NOT_KNOWN)
+			return to;
+		at_frontier(p);
+	}
+	if (ft_follows(p) || recording_failed(p) || p->role == FT_STOPPED)
+		return VTIMER_NEVER;
+	return own_idle(p, now, room, deadline_ns);
+}
+
+/* --- 3  outputs -------------------------------------------------------------------------- */
+
+/*
+ * Withheld, held, or gone, as the role has it at that moment: one that has to wait
+ * for room looks again.  What a secondary makes may have left the primary already.
+ */
+static void put_out(struct ft_pair *p, struct output out)
+{
+	u32 units = ft_units(&out);
+	u64 unit = p->made;
+	bool done = false;
+
+	while (!done && p->role != FT_STOPPED) {
+		if (ft_follows(p) && !ft_rest_of_output(p, &out, &unit))
+			break;
+		if (ft_holds_back(p->role)) {
+			done = ft_held_put(&p->held, &out);
+		} else if (ft_is_live(p->role)) {
+			host_port_output(p->env->host, &out);
+			done = true;
+		} else {
+			done = ft_withhold(p, &out);
+		}
+		if (!done)
+			ft_wait(p, FT_LONG);
+	}
+	p->made += units;
+	if (ft_holds_back(p->role))
+		ft_ship_send(p, ft_now(p)); /* its mark, at once if few are under way */
+}
+
+static void pair_output(struct boundary *b, const struct execpoint *now, const struct output *out)
+{
+	struct ft_pair *p = ft_pair_of(b);
+	struct output part = *out, piece;
+
+	arrive(p, now);
+	for (; out->kind == OUTPUT_CONSOLE && part.size > FT_OUTPUT_MAX / 2; part.size -= FT_OUTPUT_MAX / 2) {
+		piece = part;
+		piece.size = FT_OUTPUT_MAX / 2;
+		put_out(p, piece);
+		part.data = (const u8 *)part.data + piece.size;
+	}
+	put_out(p, part);
+}
+
+/* --- 4  answers, digests, stops ------------------------------------------------------------ */
+
+static err_t own_answer(struct ft_pair *p, const struct execpoint *now, enum input_kind kind, u16 instance, err_t host)
+{
+	err_t seen = p->live.b.ops->answer(&p->live.b, now, kind, instance, host);
+	const struct input in = { .kind = kind, .instance = instance, .data = p->live.buf };
+	const struct rec_event ev = { .kind = REC_INPUT, .at = *now, .input = in };
+
+	if (!seen) {
+		p->ship.asked_any = true;
+		p->ship.asked_at = ft_point_of(now);
+		return OK;
+	}
+	record_input(p, now, &in);
+	ft_ship_event(p, &ev);
+	return seen;
+}
+
+static err_t pair_answer(struct boundary *b, const struct execpoint *now, enum input_kind kind, u16 instance, err_t host)
+{
+	struct ft_pair *p = ft_pair_of(b);
+
+	arrive(p, now);
+	p->asked++;
+	while (ft_follows(p)) {
+		enum ft_answer a = ft_follow_answer(p, now, kind, instance);
+
+		if (a == FT_SOMETHING)
+			record_input(p, now, &(struct input){ .kind = kind, .instance = instance, .data = p->live.buf });
+		if (a != FT_NOT_KNOWN)
+			return a == FT_SOMETHING ? ERR_IO : OK;
+		if (p->env->host->quit(p->env->host->ctx))
+			return OK;
+		at_frontier(p);
+	}
+	return p->role == FT_STOPPED ? OK : own_answer(p, now, kind, instance, host);
+}
+
+static enum vm_outcome outcome(struct ft_pair *p, const struct execpoint *now)
+{
+	if (p->role == FT_STOPPED)
+		return p->s.outcome;
+	if (recording_failed(p))
+		return VM_HOST_FAILED;
+	if (ft_follows(p) && ft_follow_left(p, now))
+		return VM_QUIT;
+	return p->env->host->quit(p->env->host->ctx) ? VM_QUIT : VM_RUNNING;
+}
+
+/* A decision to leave waits for the next poll: a replay leaves only there [replay.c]. */
+static enum vm_outcome pair_epoch(struct boundary *b, const struct execpoint *now, u64 digest)
+{
+	struct ft_pair *p = ft_pair_of(b);
+	const struct rec_event ev = { .kind = REC_DIGEST, .at = *now, .digest = digest };
+	enum vm_outcome o;
+
+	arrive(p, now);
+	p->epochs++;
+	record_digest(p, now, digest);
+	commit(p);
+	if (ft_follows(p))
+		ft_follow_epoch(p, now, digest);
+	else
+		ft_ship_event(p, &ev);
+	ft_copy_stand(p, now);
+	o = outcome(p, now);
+	return o == VM_QUIT ? VM_RUNNING : o;
+}
+
+/* Only here is the machine between two instructions; the loop asks at other times, too [vmm/run.c]. */
+static bool at_poll_point(const struct ft_pair *p, const struct execpoint *now)
+{
+	return now->count % p->c.poll_insns == 0;
+}
+
+static enum vm_outcome pair_poll(struct boundary *b, const struct execpoint *now)
+{
+	struct ft_pair *p = ft_pair_of(b);
+
+	arrive(p, now);
+	commit(p);
+	p->env->host->progress(p->env->host->ctx, now);
+	ft_pump(p);
+	ft_copy_step(p);
+	while (ft_must_wait(p) && outcome(p, now) == VM_RUNNING)
+		ft_wait_for_other(p);
+	p->ship.waited_for = false;
+	/* At an epoch's end its digest comes first: pair_epoch is called at this same point. */
+	if (at_poll_point(p, now) && now->count % p->c.epoch_insns)
+		ft_copy_stand(p, now);
+	return outcome(p, now);
+}
+
+const struct boundary_ops ft_boundary_ops = {
+	.name = "ft",
+	.wants_digests = true,
+	.next_input = pair_next_input,
+	.idle = pair_idle,
+	.output = pair_output,
+	.answer = pair_answer,
+	.epoch = pair_epoch,
+	.poll = pair_poll,
+};
