@@ -1,0 +1,241 @@
+/*
+ * check.c - the invariants, seen from outside.
+ *
+ * The machine numbers its outputs.  Whatever number leaves a host is remembered
+ * with its contents: no number ever has two, none is left out, and a host that is
+ * live, or that makes that output later, has the same.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "kernel/xxh.h"
+#include "tests/sim/sim.h"
+
+#define MAX_OUTPUTS 8192
+
+static struct {
+	u64 hash[MAX_OUTPUTS];     /* of what left, 0: nothing yet */
+	u64 n;                     /* numbers below this have left */
+	struct host *live;         /* went live last */
+	u64 live_life;
+	u64 calm_ns, answered[NCLIENTS];
+} seen;
+
+void check_reset(void)
+{
+	memset(seen.hash, 0, sizeof(seen.hash[0]) * MIN(seen.n + 64, (u64)MAX_OUTPUTS));
+	memset((u8 *)&seen + sizeof(seen.hash), 0, sizeof(seen) - sizeof(seen.hash));
+}
+
+void check_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (sim.failed || sim.over)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(sim.why, sizeof(sim.why), fmt, ap);
+	va_end(ap);
+	sim.failed = true;
+	TRACE("check", 0, "FAILS: %s", sim.why);
+}
+
+static u64 hash_of(const void *data, u32 size)
+{
+	u64 h = XXH64(data, size, 1);
+
+	return h ? h : 1;
+}
+
+/* I4, I12: what a host makes is what has left, where something has. */
+void check_made(struct host *h, const void *data, u32 size)
+{
+	const struct stamp *s = data;
+
+	bool out_of_date = ft_is_live(h->pair.role) && h != seen.live; /* and does not know it yet: it runs on, and lets nothing out */
+
+	if (h->spoilt || h->pair.role == FT_STOPPED || out_of_date || s->number >= MAX_OUTPUTS)
+		return;
+	if (s->number < seen.n && seen.hash[s->number] != hash_of(data, size))
+		check_fail("I5: host %u makes another output %u than the one that left", h->id, s->number);
+}
+
+/* I5 to I8, I10 */
+void check_release(struct host *h, const void *data, u32 size)
+{
+	const struct stamp *s = data;
+	u64 hash = hash_of(data, size);
+
+	if (size < sizeof(*s)) {
+		check_fail("I7: host %u lets go of a part of an output", h->id);
+		return;
+	}
+	TRACE("host", h->id, "output %u leaves", s->number);
+	if (h != seen.live || h->lives != seen.live_life)
+		check_fail("I6, I10: output %u leaves host %u, but host %u is live", s->number, h->id,
+			   seen.live ? seen.live->id : 99);
+	else if (s->number > seen.n)
+		check_fail("I7, I8: output %u leaves host %u, but %lu has not left", s->number, h->id, seen.n);
+	if (s->number >= MAX_OUTPUTS)
+		return;
+	if (s->number < seen.n && seen.hash[s->number] != hash)
+		check_fail("I5: two outputs %u", s->number);
+	seen.hash[s->number] = hash;
+	seen.n = MAX(seen.n, s->number + 1UL);
+}
+
+/* I9, I10, I14 */
+void check_live(struct host *h)
+{
+	struct ft_word w;
+
+	store_word(&w);
+	if (w.owner != h->pair.me)
+		check_fail("I9: host %u goes live, and the store says otherwise", h->id);
+	if (h->spoilt && h->pair.epochs > h->spoilt_epoch && !h->pair.follow.own)
+		check_fail("I14: host %u goes live with a spoilt machine", h->id);
+	else if (h->spoilt)
+		sim.over = true; /* nobody could know yet: from here on there is nothing to hold it to */
+	seen.live = h;
+	seen.live_life = h->lives;
+}
+
+/* I5, I13, I15 */
+void check_host(struct host *h)
+{
+	struct ft_pair *p = &h->pair;
+	bool ahead = host_live(h) && !p->tail && h->life.began;
+
+	/* A live host behind the tail has made all that ever left. */
+	if (ahead && h == seen.live && h->machine.s.outputs < seen.n)
+		check_fail("I5: host %u is live and has made %lu outputs, but %lu have left", h->id, h->machine.s.outputs,
+			   seen.n);
+	if (p->held.cost > p->held.bound)
+		check_fail("I15: host %u holds %u, its bound is %u", h->id, p->held.cost, p->held.bound);
+	if (ft_holds_back(p->role) && p->now.count > p->ship.executed + p->c.max_lag_insns + MACHINE_POLL)
+		check_fail("I15: host %u is %lu instructions ahead", h->id, p->now.count - p->ship.executed);
+	if (p->role == FT_PRIMARY && p->other_at < NHOSTS) {
+		const struct host *o = &sim.host[p->other_at];
+
+		if (o->state == HOST_UP && o->pair.me == p->other && o->pair.role == FT_LOADING)
+			check_fail("I13: host %u is protected by host %u, whose copy is not whole", h->id, o->id);
+	}
+}
+
+/* ---- recordings -------------------------------------------------------------------- */
+
+static struct rec_reader reader;
+static struct replay_boundary replay;
+static struct machine again;
+
+static err_t med_read(void *ctx, u64 offset, void *buf, size_t n)
+{
+	const struct host *h = ctx;
+
+	memcpy(buf, h->recording + offset, n);
+	return OK;
+}
+
+static size_t no_console(void *ctx unused_arg, void *buf unused_arg, size_t n unused_arg)
+{
+	return 0;
+}
+
+static void no_output(void *ctx unused_arg, const void *data unused_arg, size_t n unused_arg)
+{
+}
+
+static bool no(void *ctx unused_arg)
+{
+	return false;
+}
+
+static void no_progress(void *ctx unused_arg, const struct execpoint *now unused_arg)
+{
+}
+
+static u64 no_wait(void *ctx unused_arg, u64 max_ns)
+{
+	return max_ns;
+}
+
+/* I2: from the same beginning, the recording's inputs lead to the same digests and the same end. */
+void check_life(struct host *h)
+{
+	const struct host_port port = { .console_read = no_console, .console_write = no_output, .ended = no, .quit = no,
+					.wait = no_wait, .progress = no_progress };
+	const struct rec_medium m = { .read = med_read, .ctx = h, .size = h->life.recording_bytes };
+	struct execpoint now;
+	enum vm_outcome o;
+	err_t e;
+
+	if (!h->life.written || h->spoilt || sim.failed)
+		return;
+	h->life.written = false;
+	e = rec_reader_open(&reader, &m);
+	if (e) {
+		check_fail("I2: host %u: its recording does not open: %d", h->id, e);
+		return;
+	}
+	replay_boundary_init(&replay, &port, &reader);
+	again = h->life.start;
+	again.host = NULL;
+	again.replay_until = machine_now(&h->machine).vtime_ns + 1000 * MS;
+	again.boundary = &replay.b;
+	o = machine_run(&again);
+	now = machine_now(&again);
+	replay_check_end(&replay, o, 0, &now, machine_digest(&again));
+	if (replay.diverged.found || o == VM_DIVERGED)
+		check_fail("I2: host %u: its recording replays otherwise: %s, at %lu", h->id,
+			   replay.diverged.what ? replay.diverged.what : "?", replay.diverged.at.count);
+}
+
+/* ---- progress ---------------------------------------------------------------------- */
+
+void check_calm_begins(void)
+{
+	seen.calm_ns = sim.now;
+	for (unsigned i = 0; i < NCLIENTS; i++)
+		seen.answered[i] = sim.client[i].done;
+}
+
+/* A host that has the machine, whether it runs or not, and that the word names. */
+static bool somebody_has_it(void)
+{
+	struct ft_word w;
+
+	store_word(&w);
+	for (unsigned i = 0; i < NHOSTS; i++) {
+		const struct host *h = &sim.host[i];
+
+		if (h->state == HOST_UP && ft_named(&w, h->pair.me) && h->life.began)
+			return true;
+	}
+	return false;
+}
+
+#define CALM_ENOUGH (4000 * MS)
+#define REPLIES_ENOUGH 3
+
+/* I17: with nothing in the way, clients are served and the machine is protected before long. */
+bool check_progress(void)
+{
+	bool served = true, protected = false;
+	unsigned up = 0;
+
+	for (unsigned i = 0; i < sim.sc.nclients; i++)
+		served = served && sim.client[i].done >= seen.answered[i] + REPLIES_ENOUGH;
+	for (unsigned i = 0; i < NHOSTS; i++) {
+		protected |= sim.host[i].pair.role == FT_PRIMARY && sim.host[i].state == HOST_UP;
+		up += sim.host[i].state == HOST_UP;
+	}
+	if (served && (protected || up < 2))
+		return true;
+	if (!somebody_has_it()) {
+		sim.losses++; /* all that had the machine are gone: nothing can be asked any more */
+		return true;
+	}
+	if (sim.now > seen.calm_ns + CALM_ENOUGH)
+		check_fail("I17: %s", served ? "not protected, though a second host is there" : "clients are not served");
+	return false;
+}
