@@ -2,8 +2,9 @@
  * net.c - the wires of the guest's NICs: the host's network devices with the same
  * addresses.  See session.h.
  *
- * Reads: nicN_mac of machine.conf, nic_echo of session.conf.  A replay has no
- * wires: what came over them is in the recording.
+ * Reads: nicN_mac of machine.conf, nic_echo of session.conf.  A replay has the
+ * devices, so that its host side begins as the recording's did, but no wires: what
+ * came over them is in the recording.
  */
 #include "kernel/console.h"
 #include "kernel/kconf.h"
@@ -133,17 +134,18 @@ void session_plug_nics(const struct session *s, struct vm_config *c)
 		c->nnics++;
 }
 
-void session_net_init(struct session *s)
+void session_net_init(struct session *s, bool connect)
 {
 	u64 echo = session_number(s->session, "nic_echo", 0);
 	u8 mac[6];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(s->wire) && address(s, i, mac); i++) {
-		struct session_wire *w = &s->wire[i];
+		struct nic *nic = nic_find(mac, NIC_FRAME);
 
-		w->nic = nic_find(mac, NIC_FRAME);
-		w->echoes = echo >> i & 1;
-		if (!w->nic)
+		if (!connect)
+			continue;
+		s->wire[i] = (struct session_wire){ .nic = nic, .echoes = echo >> i & 1 };
+		if (!nic)
 			kprintf("NIC %u: this machine has no network device of its address; its cable is out\n", i);
 	}
 	if (!session_has_net(s))

@@ -356,8 +356,7 @@ void hypervisor_main(const struct boot_info *bi)
 		session_fail("the bundle has no session.conf with a mode; start the hypervisor with the reprise command");
 	prepare_host(s);
 	session_port_init(s);
-	if (!strcmp(s->mode, "run") || !strcmp(s->mode, "record"))
-		session_net_init(s);
+	session_net_init(s, !strcmp(s->mode, "run") || !strcmp(s->mode, "record"));
 	control_printf("ready boot_insns=%lu selftest=ok counter=%s entry_cost=%lu stop_cost=%lu tsc_lead=%lu "
 		       "shadow_lost=%d stale_code=%d host_probe=%016lx build=%016lx\n",
 		       rdtsc() - bi->entry_tsc, host_counter()->kind, host_counter()->entry_cost,

@@ -95,8 +95,11 @@ void session_flush_output(struct session *s);
 
 /* ---- net.c ---- */
 
-/* Connects the guest's NICs, where the host has devices with their addresses; after session_port_init. */
-void session_net_init(struct session *s);
+/*
+ * Opens the host's devices that have the addresses of the guest's NICs, and with
+ * connect has the host port use them; after session_port_init.
+ */
+void session_net_init(struct session *s, bool connect);
 /* The NICs that machine.conf names, for the VM that will be made; with a wire or not. */
 void session_plug_nics(const struct session *s, struct vm_config *c);
 bool session_has_net(const struct session *s);

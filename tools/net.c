@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "kernel/kconf.h"
 #include "kernel/xxh.h"
 #include "tools/net.h"
 
@@ -298,6 +299,22 @@ enum status net_open(const struct net *net, struct qemu_nic nics[QEMU_MAX_NICS],
 	if (echo)
 		buf_printf(conf, "nic_echo=%u\n", echo);
 	return st;
+}
+
+void net_unplugged(const struct buf *head, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n)
+{
+	char key[16], value[MAC_SIZE];
+	u8 mac[6];
+
+	for (*n = 0; *n < QEMU_MAX_NICS; (*n)++) {
+		struct qemu_nic *q = &nics[*n];
+
+		snprintf(key, sizeof(key), "nic%u_mac", *n);
+		if (!conf_get((const char *)head->data, head->size, key, value, sizeof(value)) || !parse_mac(value, mac))
+			return;
+		*q = (struct qemu_nic){ .fd = -1 };
+		snprintf(q->device, sizeof(q->device), "virtio-net-pci,mac=" MAC_FMT ",romfile=", MAC_ARGS(mac));
+	}
 }
 
 bool net_explain(const char *line, char *text, size_t size)

@@ -53,6 +53,12 @@ void net_describe(const struct net *net, struct buf *head);
 /* What QEMU is told, with the tap devices opened; and nic_echo of session.conf. */
 enum status net_open(const struct net *net, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf) must_check;
 
+/*
+ * The devices of a recording's machine, connected to nothing: what the hypervisor does before
+ * the guest starts is then the same to the last TLB flush [steady.c].
+ */
+void net_unplugged(const struct buf *head, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n);
+
 /* What QEMU's last line means if it is about a network: false if it is not. */
 bool net_explain(const char *line, char *text, size_t size);
 

@@ -131,7 +131,8 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 		ARG("-device"), ARG(devices[i]);
 	}
 	for (unsigned i = 0; i < c->nnics; i++) {
-		ARG("-netdev"), ARG(c->nic[i].netdev);
+		if (c->nic[i].netdev[0])
+			ARG("-netdev"), ARG(c->nic[i].netdev);
 		ARG("-device"), ARG(c->nic[i].device);
 	}
 	ARG(NULL);

@@ -26,7 +26,8 @@ struct qemu_disk {
 
 /* A network device: values of -netdev and -device [net.c]. */
 struct qemu_nic {
-	char netdev[1024], device[96];
+	char netdev[1024];     /* empty: its cable is out */
+	char device[96];
 	int fd;                /* that netdev names; -1: none */
 };
 #define QEMU_MAX_NICS 4

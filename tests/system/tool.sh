@@ -161,7 +161,9 @@ run "$reprise" run $VM --net switch=$switch,mac=52:54:00:12:34:56 < /dev/null; i
 FAKE=port run "$reprise" run $VM --net user,hostfwd=tcp::8080-:80 < /dev/null
 is 1 'hostfwd=tcp::8080-:80: QEMU cannot listen' && one_line; ok '--net user: a port in use'
 run "$reprise" replay net.rpl < /dev/null
-is 0 'identical to its end' && ! grep -q netdev dump/argv; ok 'a replay needs no network'
+is 0 'identical to its end' && ! grep -q netdev dump/argv &&
+	[ "$(grep -A1 -x -- -device dump/argv | sed -n 's/^virtio-net-pci,\(.*\),romfile=$/\1/p' | tr '\n' ' ')" = \
+	'mac=52:54:00:12:34:56 mac=52:54:00:aa:bb:cc mac=52:54:00:12:34:58 ' ]; ok 'a replay has the devices, and no network'
 mkdir root root/bin && echo hello > root/bin/sh && chmod 755 root/bin/sh && ln -s sh root/bin/ls && mkfifo root/pipe
 run "$reprise" run --kernel kernel --root root < /dev/null && cp dump/initrd one
 cp -r root root2 && touch -d 2001-01-01 root2 root2/bin/sh && run "$reprise" run --kernel kernel --root root2 < /dev/null

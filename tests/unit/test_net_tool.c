@@ -120,6 +120,26 @@ Test(net_tool, on_a_switch, .init = cr_redirect_stderr)
 	buf_free(&conf);
 }
 
+Test(net_tool, a_recordings_devices)
+{
+	static const char text[] = "machine=3\nnic0_mac=52:54:00:12:34:56\nnic1_mac=52:54:00:aa:bb:cc\nnic3_mac=52:54:00:12:34:59\n";
+	static const char evil[] = "nic0_mac=52:54:00:12:34:56,netdev=x\nnic1_mac=52:54:00:12:34:57\n";
+	struct buf head = { 0 };
+	struct qemu_nic nics[QEMU_MAX_NICS];
+	unsigned n;
+
+	buf_add(&head, text, sizeof(text) - 1);
+	net_unplugged(&head, nics, &n);
+	cr_assert_eq(n, 2);
+	cr_assert_str_eq(nics[1].device, "virtio-net-pci,mac=52:54:00:aa:bb:cc,romfile=");
+	cr_assert(!nics[1].netdev[0] && nics[1].fd == -1);
+	head.size = 0;
+	buf_add(&head, evil, sizeof(evil) - 1);
+	net_unplugged(&head, nics, &n);
+	cr_assert_eq(n, 0);
+	buf_free(&head);
+}
+
 Test(net_tool, words_of_qemu)
 {
 	char text[200];
