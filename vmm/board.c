@@ -162,11 +162,11 @@ static void init_pci(struct vm *vm, struct machine_control control)
 	const struct irq_line lines[PCI_NLINES] = { isa_line(b, pci_irqs[0]), isa_line(b, pci_irqs[1]) };
 	const struct virtio_env env = { .pci = &b->pci.bus, .clock = &vm->clock, .mem = &vm->mem, .room = &b->pci.room, .control = control };
 
-	if (!vm->config.ndisks && !vm->config.nnics)
+	if (!board_pci_wanted(&vm->config))
 		return;
 	claim_ports(b, ARRAY_SIZE(ports) - NPCI_RANGES, ARRAY_SIZE(ports));
 	pic_ops.write(&b->pic, IO_PORT, PIC_ELCR_PORT + 1, 1, BIT(pci_irqs[0] - 8) | BIT(pci_irqs[1] - 8));
-	board_pci_init(vm, &env, lines, pci_irqs);
+	board_pci_init(vm, &env, lines, pci_irqs, (struct outlet){ .put = console_out, .ctx = vm });
 }
 
 void board_init(struct vm *vm)
@@ -270,7 +270,7 @@ struct input_room board_input_room(const struct board *b)
 
 void board_input(struct board *b, const struct input *in)
 {
-	if (in->kind == INPUT_CONSOLE)
+	if (in->kind == INPUT_CONSOLE && !b->pci.has_console)
 		uart_ops.input(&b->com1, in->data, in->size);
 	else
 		board_pci_input(&b->pci, in);

@@ -48,8 +48,13 @@ static void frame_out(void *ctx, const void *data, size_t size)
 	vm->boundary->ops->output(vm->boundary, &vm->now, &out);
 }
 
+bool board_pci_wanted(const struct vm_config *c)
+{
+	return c->ndisks || c->nnics || c->virtio_console || c->rng;
+}
+
 void board_pci_init(struct vm *vm, const struct virtio_env *env, const struct irq_line line[PCI_NLINES],
-		    const u8 irq[PCI_NLINES])
+		    const u8 irq[PCI_NLINES], struct outlet console)
 {
 	struct board_pci *b = &vm->board.pci;
 	struct pci_env bus = { .msi = send_message, .ctx = vm };
@@ -59,6 +64,8 @@ void board_pci_init(struct vm *vm, const struct virtio_env *env, const struct ir
 	b->present = true;
 	b->ndisks = vm->config.ndisks;
 	b->nnics = vm->config.nnics;
+	b->has_console = vm->config.virtio_console;
+	b->has_rng = vm->config.rng;
 	pci_init(&b->bus, &bus);
 	for (unsigned i = 0; i < b->ndisks; i++)
 		virtio_blk_init(&b->disk[i], env, SLOT_DISK + i, i, vm->config.disk[i], (struct blk_answer){ answer_disk, vm });
@@ -66,20 +73,29 @@ void board_pci_init(struct vm *vm, const struct virtio_env *env, const struct ir
 		b->wire[i] = (struct nic_wire){ vm, (u16)i };
 		virtio_net_init(&b->nic[i], env, SLOT_NIC + i, vm->config.mac[i], (struct outlet){ frame_out, &b->wire[i] });
 	}
+	if (b->has_console)
+		virtio_console_init(&b->console, env, SLOT_CONSOLE, console);
+	if (b->has_rng)
+		virtio_rng_init(&b->rng, env, SLOT_RNG, vm->config.seed);
 }
 
+/* What is typed goes to one console: to this one, where there is one. */
 void board_pci_input_room(const struct board_pci *b, struct input_room *room)
 {
 	for (unsigned i = 0; i < b->nnics; i++) {
 		room->nics |= (u32)virtio_net_can_receive(&b->nic[i]) << i;
 		room->deaf |= (u32)virtio_net_deaf(&b->nic[i]) << i;
 	}
+	if (b->has_console)
+		room->console = virtio_console_input_room(&b->console);
 }
 
 void board_pci_input(struct board_pci *b, const struct input *in)
 {
 	if (in->kind == INPUT_FRAME && in->instance < b->nnics)
 		virtio_net_ops.input(&b->nic[in->instance], in->data, in->size);
+	else if (in->kind == INPUT_CONSOLE && b->has_console)
+		virtio_console_ops.input(&b->console, in->data, in->size);
 }
 
 static void walk(struct state_walk *w, const char *name, const struct device_ops *ops, void *dev)
@@ -101,4 +117,8 @@ void board_pci_state_walk(struct board_pci *b, struct state_walk *w)
 		walk(w, disk_names[i], &virtio_blk_ops, &b->disk[i]);
 	for (unsigned i = 0; i < b->nnics; i++)
 		walk(w, nic_names[i], &virtio_net_ops, &b->nic[i]);
+	if (b->has_console)
+		walk(w, "virtio-console", &virtio_console_ops, &b->console);
+	if (b->has_rng)
+		walk(w, "rng", &virtio_rng_ops, &b->rng);
 }

@@ -41,6 +41,7 @@ struct vm_config {
 	unsigned ndisks, nnics;
 	struct disk *disk[VM_MAX_DISKS];
 	u8 mac[VM_MAX_NICS][6];
+	bool virtio_console, rng;
 };
 
 /* An exception waiting to be delivered to a vCPU. */

@@ -52,6 +52,7 @@ static void make(unsigned ndisks, unsigned nnics)
 	plan.ndisks = 0;
 	plan.config.ndisks = ndisks;
 	plan.config.nnics = nnics;
+	plan.config.virtio_console = plan.config.rng = false;
 	for (unsigned i = 0; i < ndisks; i++)
 		plan.config.disk[i] = &disk;
 	for (unsigned i = 0; i < nnics; i++)
@@ -127,7 +128,8 @@ static void start(unsigned slot)
 {
 	u64 p = ports(slot);
 
-	put(RINGS + 16 * BLK_QUEUE_SIZE + 2, 0, 2); /* nothing is left of another device's */
+	for (u64 n = 8; n <= BLK_QUEUE_SIZE; n *= 2)
+		put(RINGS + 16 * n + 2, 0, 2); /* nothing is left of another device's */
 	for (u64 q = RINGS; q <= RINGS + 0x10000; q += 0x10000)
 		put(q + 16 * NET_QUEUE_SIZE + 2, 0, 2);
 	out(p + 18, 1, 0);
@@ -240,12 +242,13 @@ Test(board_pci, all_there_can_be)
 	plan.config.nnics = VM_MAX_NICS;
 	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
 		plan.config.disk[i] = &disk;
+	plan.config.virtio_console = plan.config.rng = true;
 	world_live(&full, &plan);
 	for (unsigned i = 0; i < VM_MAX_DISKS; i++)
 		full.vm->board.pci.disk[i].nwaiting = BLK_QUEUE_SIZE;
 	vm_state_walk(full.vm, &w);
 	cr_assert_eq(w.error, OK);
-	cr_assert_leq(w.pos + 7 * 2048 + 2 * UART_QUEUE, CHECKPOINT_STATE_MAX, "with seven vCPUs more and typed text waiting, too: %zu",
+	cr_assert_leq(w.pos + 7 * 2048 + UART_QUEUE + VCONSOLE_QUEUE, CHECKPOINT_STATE_MAX, "with seven vCPUs more and typed text waiting, too: %zu",
 		      w.pos);
 	world_free(&full);
 }
@@ -366,6 +369,56 @@ Test(board_pci, what_can_be_received_is_said)
 	cr_assert_eq(board_input_room(&vm->board).nics, 2);
 	receive(1);
 	cr_assert_eq(board_input_room(&vm->board).nics, 0);
+}
+
+Test(board_pci, what_is_typed_goes_to_one_console)
+{
+	const struct input typed = { .kind = INPUT_CONSOLE, .data = (const u8 *)"ls", .size = 2 };
+
+	teardown();
+	make(0, 0);
+	cr_assert_eq(config(SLOT_CONSOLE, 0), 0xffffffff);
+	teardown();
+	plan.config.virtio_console = true;
+	world_live(&world, &plan);
+	vm = world.vm;
+	v = &vm->vcpu[0];
+	cr_assert_eq(config(SLOT_CONSOLE, 0), 0x10031af4);
+	cr_assert_eq(board_input_room(&vm->board).console, VCONSOLE_QUEUE);
+	board_input(&vm->board, &typed);
+	cr_assert_eq(board_input_room(&vm->board).console, VCONSOLE_QUEUE - 2);
+	cr_assert_eq(uart_input_room(&vm->board.com1), UART_QUEUE);
+	start(SLOT_CONSOLE);
+	put(DATA, 'a', 1);
+	offer(1, 64, 0, DATA, 1, false);
+	out(ports(SLOT_CONSOLE) + 16, 2, 1);
+	out(0x3f8, 1, 'b');
+	cr_assert(world.host.output_size == 2 && !memcmp(world.host.output, "ab", 2));
+}
+
+Test(board_pci, random_numbers_come_from_the_seed)
+{
+	u64 first;
+
+	teardown();
+	make(0, 0);
+	teardown();
+	plan.config.rng = true;
+	for (unsigned i = 0; i < 3; i++) {
+		plan.config.seed = 7 + i % 2;
+		world_live(&world, &plan);
+		vm = world.vm;
+		v = &vm->vcpu[0];
+		cr_assert_eq(config(SLOT_RNG, 0), 0x10051af4);
+		start(SLOT_RNG);
+		offer(0, 8, 0, DATA, 8, true);
+		out(ports(SLOT_RNG) + 16, 2, 0);
+		if (!i)
+			first = *(const u64 *)(const void *)guestmem_peek(&vm->mem, GPA(DATA));
+		cr_assert_eq(*(const u64 *)(const void *)guestmem_peek(&vm->mem, GPA(DATA)) == first, i != 1);
+		if (i < 2)
+			world_free(&world);
+	}
 }
 
 /* A request of one descriptor a piece, the legacy way. */

@@ -203,13 +203,14 @@ void virtio_signal(struct virtio *v, unsigned queue)
 {
 	bool wanted;
 
-	if (good(v, virtq_signal(&v->queue[queue], &wanted)) && wanted)
+	if (virtio_working(v) && good(v, virtq_signal(&v->queue[queue], &wanted)) && wanted)
 		interrupt(v, v->queue_vector[queue], VIRTIO_ISR_QUEUE);
 }
 
 void virtio_want_kicks(struct virtio *v, unsigned queue, bool wanted)
 {
-	(void)good(v, virtq_want_kicks(&v->queue[queue], wanted));
+	if (virtio_working(v))
+		(void)good(v, virtq_want_kicks(&v->queue[queue], wanted));
 }
 
 /* --- 5  making, state ---------------------------------------------------------------- */

@@ -112,7 +112,8 @@ void virtio_config_changed(struct virtio *v);
 
 /*
  * Queues, as in virtq.h, with their errors dealt with: where one answers false
- * there is nothing to do, or the device is broken, or the machine stops.
+ * there is nothing to do, or the device is broken, or the machine stops.  A device
+ * that does not work, as it may have been broken just now, tells its driver nothing.
  */
 u16 virtio_count(struct virtio *v, unsigned queue);
 bool virtio_look(struct virtio *v, unsigned queue, u16 nth, struct virtq_chain **c);

@@ -73,8 +73,7 @@ static u16 send_all(struct virtio_net *n)
 
 static void poll_later(struct virtio_net *n, bool yes)
 {
-	if (!virtio_working(&n->v))
-		return; /* what was sent has broken it */
+	yes &= virtio_working(&n->v); /* what was sent may have broken it */
 	vtimer_arm(&n->poll, yes ? now_ns(n) + NET_POLL_NS : VTIMER_NEVER);
 	virtio_want_kicks(&n->v, NET_TX, !yes);
 }
