@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "tools/cmd_run.h"
 #include "tools/gdbrelay.h"
 #include "tools/recmake.h"
 #include "tools/session.h"
@@ -56,44 +57,54 @@ static bool scratch_recording(struct options *o, char path[4096])
 	return true;
 }
 
-/* ---- both commands ---- */
+/* ---- all that run a machine ---- */
 
-static enum status run_machine(const struct options *o, const struct machine *m, bool recording, bool kept_file)
+enum status run_machine(struct session *s, const struct machine *m, struct buf *conf, bool recording, bool kept_file)
 {
-	struct session s = { .o = o, .recording_fd = -1, .console = true, .mem_bytes = machine_memory(m) };
-	struct buf conf = { 0 };
+	const struct options *o = s->o;
 	enum status st = ST_OK, kept = ST_OK;
 	struct gdbrelay relay;
 	u64 bytes = 0;
 
-	buf_printf(&conf, "mode=%s\n", recording ? "record" : "run");
-	if (o->live_gdb && !prepare_gdb(&s, &relay, o, &conf))
+	s->recording_fd = -1;
+	s->console = true;
+	s->mem_bytes = machine_memory(m);
+	if (o->live_gdb && !prepare_gdb(s, &relay, o, conf))
 		st = ST_USAGE;
 	if (recording && !st)
-		st = recmake_begin(m, o, &s.recording_fd, &conf);
+		st = recmake_begin(m, o, &s->recording_fd, conf);
 	if (!st)
-		st = net_open(&o->net, s.nic, &s.nnics, &conf);
-	if (st) {
-		buf_free(&conf);
+		st = net_open(&o->net, s->nic, &s->nnics, conf);
+	if (st)
 		return st;
-	}
-	disks_plug(&m->disks, s.disk, &s.ndisks);
-	s.bundle_fd = machine_bundle(m, &conf, &s.bundle_bytes);
-	buf_free(&conf);
-	if (s.bundle_fd < 0 || !session_run(&s))
+	disks_plug(&m->disks, s->disk, &s->ndisks);
+	s->bundle_fd = machine_bundle(m, conf, &s->bundle_bytes);
+	if (s->bundle_fd < 0 || !session_run(s))
 		st = ST_HOST;
 	if (recording) {
-		kept = recmake_finish(o, s.recording_fd, &s, &bytes);
-		close(s.recording_fd);
+		kept = recmake_finish(o, s->recording_fd, s, &bytes);
+		close(s->recording_fd);
 	}
-	if (s.bundle_fd >= 0)
-		close(s.bundle_fd);
-	if (s.relay)
+	if (s->bundle_fd >= 0)
+		close(s->bundle_fd);
+	if (s->relay)
 		gdbrelay_close(&relay);
 	if (st)
 		return st;
-	st = session_close(&s, kept_file && bytes ? o->output : NULL, bytes);
+	st = session_close(s, kept_file && bytes ? o->output : NULL, bytes);
 	return kept ? kept : st;
+}
+
+static enum status run_plainly(const struct options *o, const struct machine *m, bool recording, bool kept_file)
+{
+	struct session s = { .o = o };
+	struct buf conf = { 0 };
+	enum status st;
+
+	buf_printf(&conf, "mode=%s\n", recording ? "record" : "run");
+	st = run_machine(&s, m, &conf, recording, kept_file);
+	buf_free(&conf);
+	return st;
 }
 
 /* For a boot loader: the machine in one file, to be the hypervisor's module. */
@@ -165,11 +176,11 @@ static enum status command(int argc, char **argv, bool recording)
 	else if (o.bundle)
 		st = write_bundle(&o, &m);
 	else if (recording || !o.live_gdb)
-		st = run_machine(&o, &m, recording, recording);
+		st = run_plainly(&o, &m, recording, recording);
 	else if (!scratch_recording(&o, scratch))
 		st = ST_HOST;
 	else
-		st = run_machine(&o, &m, true, false);
+		st = run_plainly(&o, &m, true, false);
 	if (scratch[0])
 		unlink(scratch);
 	machine_free(&m);

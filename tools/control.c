@@ -65,6 +65,25 @@ bool control_get(const char *line, const char *key, char *value, size_t size)
 	return false;
 }
 
+bool control_next(const char **at, char *key, size_t key_size, char *value, size_t value_size)
+{
+	size_t n;
+	const char *p = *at;
+
+	while (*p == ' ')
+		p++;
+	n = strcspn(p, "= \"");
+	if (!n || p[n] != '=' || n >= key_size)
+		return false;
+	memcpy(key, p, n);
+	key[n] = 0;
+	control_get(p, key, value, value_size);
+	for (bool quoted = false; *p && (quoted || *p != ' '); p++)
+		quoted ^= *p == '"';
+	*at = p;
+	return true;
+}
+
 static u64 number(const char *line, const char *key, int base)
 {
 	char value[64];
@@ -226,6 +245,8 @@ static void on_line(struct control *c, const char *line)
 	} else if (starts(&line, "diverged")) {
 		on_diverged(s, line);
 		return;
+	} else if (s->side && s->side->line(s->side_ctx, whole, &c->answers)) {
+		;
 	} else if (!strncmp(line, "fork", 4)) {
 		if (s->on_fork)
 			s->on_fork(s->on_fork_ctx, whole);
@@ -305,4 +326,5 @@ void control_finish(struct control *c)
 void control_free(struct control *c)
 {
 	buf_free(&c->stats);
+	buf_free(&c->answers);
 }

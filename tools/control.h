@@ -14,6 +14,7 @@ struct control {
 	bool shows_progress;
 	bool progress_shown;   /* a progress line stands on the terminal */
 	struct buf stats;      /* printed at the end */
+	struct buf answers;    /* lines for the hypervisor, to be sent and emptied by who received */
 };
 
 void control_init(struct control *c, struct session *s);

@@ -8,14 +8,14 @@
 
 static const struct command *const commands[] = {
 	&cmd_run, &cmd_record, &cmd_replay, &cmd_debug, &cmd_bt, &cmd_fork,
-	&cmd_info, &cmd_log, &cmd_verify, &cmd_pack, &cmd_doctor,
+	&cmd_info, &cmd_log, &cmd_verify, &cmd_pack, &cmd_doctor, &cmd_ft, NULL,
 };
 
-static const struct command *find(const char *name)
+static const struct command *find(const struct command *const *among, const char *name)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
-		if (!strcmp(commands[i]->name, name))
-			return commands[i];
+	for (; among && *among && name; among++)
+		if (!strcmp((*among)->name, name))
+			return *among;
 	return NULL;
 }
 
@@ -23,7 +23,7 @@ static void overview(FILE *f)
 {
 	fputs("reprise - run a virtual machine so exactly that the run can be replayed\n\n"
 	      "  reprise COMMAND [OPTIONS] ...\n\n", f);
-	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+	for (unsigned i = 0; commands[i]; i++)
 		fprintf(f, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
 	fputs("  help     help COMMAND says more about one of them\n\n"
 	      "  reprise record -o a.rpl --kernel vmlinuz --initrd initrd.img --append console=ttyS0\n"
@@ -49,9 +49,11 @@ static enum status help(int argc, char **argv)
 		overview(stdout);
 		return ST_OK;
 	}
-	c = find(argv[1]);
+	c = find(commands, argv[1]);
 	if (!c)
 		return unknown(argv[1]);
+	if (find(c->parts, argv[2]))
+		c = find(c->parts, argv[2]);
 	fputs(c->help, stdout);
 	return ST_OK;
 }
@@ -78,9 +80,15 @@ static enum status dispatch(int argc, char **argv)
 		printf("reprise %s (recording format %d)\n", REPRISE_RELEASE, 1);
 		return ST_OK;
 	}
-	c = find(argv[1]);
+	c = find(commands, argv[1]);
 	if (!c)
 		return unknown(argv[1]);
+	if (find(c->parts, argv[2])) {
+		c = find(c->parts, argv[2]);
+		argc--;
+		argv++;
+		argv[1] = (char *)(uintptr_t)c->title; /* what its complaints call it */
+	}
 	if (asks_for_help(argc - 1, argv + 1)) {
 		fputs(c->help, stdout);
 		return ST_OK;

@@ -11,6 +11,7 @@ enum id {
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
 	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC, O_PCAP,
+	O_PEER, O_LINK_LISTEN, O_ARBITER, O_HEARTBEAT, O_DETECT, O_STATUS, O_PAIR, O_MISMATCH, O_SIDE, O_FOLLOW,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -64,6 +65,16 @@ static const struct {
 	{ OPT_DEBUG, { "console", no_argument, NULL, O_CONSOLE } },
 	{ OPT_BT, { "panic", required_argument, NULL, O_PANIC } },
 	{ OPT_PCAP, { "pcap", required_argument, NULL, O_PCAP } },
+	{ OPT_PAIR, { "peer", required_argument, NULL, O_PEER } },
+	{ OPT_PAIR, { "listen", required_argument, NULL, O_LINK_LISTEN } },
+	{ OPT_PAIR, { "arbiter", required_argument, NULL, O_ARBITER } },
+	{ OPT_PAIR, { "heartbeat", required_argument, NULL, O_HEARTBEAT } },
+	{ OPT_PAIR, { "detect", required_argument, NULL, O_DETECT } },
+	{ OPT_PAIR, { "status", required_argument, NULL, O_STATUS } },
+	{ OPT_PAIR, { "pair", required_argument, NULL, O_PAIR } },
+	{ OPT_PAIR, { "on-mismatch", required_argument, NULL, O_MISMATCH } },
+	{ OPT_PAIR, { "side", required_argument, NULL, O_SIDE } },
+	{ OPT_STATUS, { "follow", no_argument, NULL, O_FOLLOW } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
 
@@ -200,6 +211,36 @@ static enum status set_disk_at(struct options *o, const char *arg)
 	return ST_OK;
 }
 
+/* A time of whole milliseconds, at most a minute. */
+static enum status set_ms(const char *name, const char *arg, u64 *ms)
+{
+	u64 ns;
+
+	if (!parse_duration(arg, &ns) || ns < 1000000 || ns > 60000000000UL || ns % 1000000)
+		return bad(name, arg, "give whole milliseconds, at most a minute: 50ms, 150ms, 1s");
+	*ms = ns / 1000000;
+	return ST_OK;
+}
+
+/* One of words, up to NULL. */
+static enum status set_word(const char *name, const char *arg, const char *const *words, const char *mend, const char **v)
+{
+	for (; *words; words++)
+		if (!strcmp(arg, *words)) {
+			*v = *words;
+			return ST_OK;
+		}
+	return bad(name, arg, mend);
+}
+
+static enum status set_side(struct options *o, const char *arg)
+{
+	if ((arg[0] != 'a' && arg[0] != 'b') || arg[1])
+		return bad("side", arg, "give a for one host and b for the other");
+	o->side = arg[0];
+	return ST_OK;
+}
+
 /* One option of the table; name is its long name, for messages. */
 static enum status set(struct options *o, int id, const char *name, const char *arg)
 {
@@ -221,6 +262,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 		return complain(ST_USAGE, "--smp %s: this version runs one vCPU; give --smp 1, or leave it out", arg);
 	case O_SEED: o->has_seed = true; return set_number(name, arg, &o->seed);
 	case O_RTC:
+		o->rtc_now = !strcmp(arg, "now");
 		if (!parse_date(arg, &o->rtc_epoch_s))
 			return bad(name, arg, "give now, 2025-01-01, 2025-01-01T12:30:00Z or @SECONDS");
 		break;
@@ -267,6 +309,17 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_CONSOLE: o->console = true; break;
 	case O_PANIC: o->panic = arg; break;
 	case O_PCAP: o->pcap = arg; break;
+	case O_PEER: o->peer = arg; break;
+	case O_LINK_LISTEN: o->link_listen = arg; break;
+	case O_ARBITER: o->arbiter = arg; break;
+	case O_HEARTBEAT: return set_ms(name, arg, &o->heartbeat_ms);
+	case O_DETECT: return set_ms(name, arg, &o->detect_ms);
+	case O_STATUS: o->status = arg; break;
+	case O_PAIR: o->pair = arg; break;
+	case O_MISMATCH:
+		return set_word(name, arg, (const char *const[]){ "reprotect", "stop", NULL }, "give reprotect or stop", &o->on_mismatch);
+	case O_SIDE: return set_side(o, arg);
+	case O_FOLLOW: o->follow = true; break;
 	}
 	return st;
 }
@@ -283,6 +336,17 @@ static enum status check(struct options *o, unsigned groups)
 		return complain(ST_USAGE, "--modules: given without --symbols; the kernel's own say which modules there are");
 	if (o->listen && o->gdb)
 		return complain(ST_USAGE, "--gdb: given together with --listen, which starts none; choose");
+	if (groups & OPT_PAIR && !o->peer)
+		return complain(ST_USAGE, "--peer: missing; say where the other host is: --peer HOST:PORT");
+	if (groups & OPT_PAIR && !o->arbiter)
+		return complain(ST_USAGE, "--arbiter: missing; name the store both hosts reach: iscsi://HOST/TARGET/LUN, file:PATH, or none");
+	if (groups & OPT_PAIR && o->detect_ms < 2 * o->heartbeat_ms)
+		return complain(ST_USAGE, "--detect %llums: less than two heartbeats of %llums, one lost would be a death; give more",
+				(unsigned long long)o->detect_ms, (unsigned long long)o->heartbeat_ms);
+	if (groups & OPT_PAIR && o->checkpoint_every)
+		return complain(ST_USAGE, "--checkpoints: not for a pair; leave it out");
+	if (groups & OPT_PAIR && o->rtc_now)
+		return complain(ST_USAGE, "--rtc now: is another moment on the other host; give both the same date");
 	if (!(groups & OPT_VM))
 		return ST_OK;
 	if (!o->kernel)
@@ -309,7 +373,7 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	*o = (struct options){
 		.mem_bytes = MIB(256), .seed = 1, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
 		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "", .at = "end", .timeline_bytes = MIB(768),
-		.count = 1,
+		.count = 1, .heartbeat_ms = 50, .detect_ms = 150, .on_mismatch = "reprotect",
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].groups & groups)

@@ -24,6 +24,8 @@ enum {
 	OPT_DEBUG = 1024, /* a debugger, and where it begins */
 	OPT_BT = 8192,    /* a point to look at */
 	OPT_PCAP = 16384, /* --pcap, --force */
+	OPT_PAIR = 32768, /* a host of a pair */
+	OPT_STATUS = 131072, /* ft status */
 };
 
 #define CHECKPOINT_EVERY 1000000000UL /* instructions, unless said otherwise */
@@ -67,6 +69,12 @@ struct options {
 	bool console;
 	const char *pcap;         /* log: where its frames go; NULL: its events are shown */
 	const char *panic;        /* bt: a file with the hypervisor's words */
+	/* ft primary, secondary */
+	const char *peer, *link_listen, *arbiter, *status, *pair, *on_mismatch;
+	u64 heartbeat_ms, detect_ms;
+	bool rtc_now;
+	char side;                /* 'a' or 'b'; 0: not given */
+	bool follow;              /* ft status */
 	/* the rest */
 	bool no_eof_char, verbose, quiet, stats, json;
 
@@ -126,6 +134,21 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	"  --stats             counters at the end\n" \
 	"  -v, --verbose       what QEMU and the hypervisor say\n" \
 	"  -q, --quiet         no closing line\n"
+#define HELP_PAIR \
+	"The pair:\n" \
+	"  --peer HOST:PORT    where the other host's end of the link is (UDP)\n" \
+	"  --listen [HOST:]PORT   where ours is (default: the peer's port, on every address)\n" \
+	"  --arbiter URL       the store that says who is live, the same for both hosts:\n" \
+	"                      iscsi://HOST[:PORT]/TARGET/LUN, scsi:/dev/sgN, file:PATH (a file\n" \
+	"                      of one machine), or none: a broken link may make two live hosts\n" \
+	"  --heartbeat TIME    a sign of life so often (default 50ms)\n" \
+	"  --detect TIME       without one for so long the other is given up (default 150ms)\n" \
+	"  --pair NAME         tells two pairs with one arbiter or network apart\n" \
+	"  --on-mismatch reprotect|stop   when the two differ: copy the machine anew from the\n" \
+	"                      live host (default), or stop both\n" \
+	"  --status PATH       the socket 'reprise ft status' asks (default in $XDG_RUNTIME_DIR or /tmp)\n" \
+	"  --side a|b          which of the two hosts this is; found out from the addresses,\n" \
+	"                      needed where something between the two changes them\n"
 #define HELP_CONSOLE \
 	"Standard input is the guest's console.  A terminal is put into raw mode: Ctrl-A x\n" \
 	"leaves, Ctrl-A h lists the keys.  A pipe's or file's bytes are typed as fast as the\n" \

@@ -85,8 +85,8 @@ struct given {
 static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const struct given *g)
 {
 	char mem[32], bundle[64], first[64], second[64], third[64], drive[128];
-	char drives[QEMU_MAX_DISKS][128], devices[QEMU_MAX_DISKS][128];
-	const char *argv[48 + 4 * QEMU_MAX_DISKS + 4 * QEMU_MAX_NICS];
+	char drives[QEMU_MAX_DISKS][128], devices[QEMU_MAX_DISKS][128], link[64], nic[96];
+	const char *argv[56 + 4 * QEMU_MAX_DISKS + 4 * QEMU_MAX_NICS];
 	unsigned n = 0;
 
 #define ARG(a) (argv[n++] = (a))
@@ -135,6 +135,16 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 			ARG("-netdev"), ARG(c->nic[i].netdev);
 		ARG("-device"), ARG(c->nic[i].device);
 	}
+	if (c->pair.link_mac) {
+		snprintf(link, sizeof(link), "dgram,id=link,local.type=fd,local.str=%d", c->pair.link_fd);
+		snprintf(nic, sizeof(nic), "virtio-net-pci,netdev=link,mac=%s,romfile=", c->pair.link_mac);
+		ARG("-netdev"), ARG(link), ARG("-device"), ARG(nic);
+	}
+	if (c->pair.scsi_drive) {
+		ARG("-blockdev"), ARG(c->pair.scsi_drive);
+		ARG("-device"), ARG("virtio-scsi-pci,id=arbiter");
+		ARG("-device"), ARG("scsi-generic,drive=arbiter,bus=arbiter.0");
+	}
 	ARG(NULL);
 #undef ARG
 	execvp(argv[0], (char **)(uintptr_t)argv);
@@ -171,7 +181,8 @@ static noreturn_fn void child(const struct qemu_config *c, const char *hyperviso
 	sigprocmask(SIG_SETMASK, signals, NULL);
 	if (dup2(null, STDIN_FILENO) >= 0 && dup2(g->errors, STDOUT_FILENO) >= 0 &&
 	    dup2(g->errors, STDERR_FILENO) >= 0 && hand_over(g->console) && hand_over(g->control) && hand_over(g->gdb) &&
-	    hand_over(c->bundle_fd) && hand_over(c->recording_fd) && hand_over_devices(c) && hand_over(g->steady)) {
+	    hand_over(c->bundle_fd) && hand_over(c->recording_fd) && hand_over_devices(c) && hand_over(g->steady) &&
+	    (!c->pair.link_mac || hand_over(c->pair.link_fd))) {
 		preload(g->steady);
 		exec_qemu(c, hypervisor, g);
 	}

@@ -32,7 +32,15 @@ struct qemu_nic {
 };
 #define QEMU_MAX_NICS 4
 
+/* What a host of a pair has besides [cmd_ft.c]. */
+struct qemu_pair {
+	int link_fd;              /* a connected datagram socket: the link's wire */
+	const char *link_mac;     /* NULL: no pair, and no link */
+	const char *scsi_drive;   /* QEMU's -blockdev of the arbiter's logical unit, node arbiter; NULL: none */
+};
+
 struct qemu_config {
+	struct qemu_pair pair;
 	const struct qemu_disk *disk;
 	unsigned ndisks;
 	const struct qemu_nic *nic;

@@ -310,6 +310,9 @@ static void on_control(struct loop *l)
 		l->control_open = false;
 		break;
 	}
+	if (l->control.answers.size && l->control_open)
+		send(l->q.control, l->control.answers.data, l->control.answers.size, MSG_NOSIGNAL);
+	l->control.answers.size = 0;
 	if (l->s->refused)
 		kill_qemu(l);
 	if (l->s->ready && !was_ready)
@@ -371,7 +374,7 @@ static void turn(struct loop *l)
 	bool typing = l->typed_at < l->typed_size, showing = l->shown_at < l->shown_size;
 	int most_ms = eof_due(l) ? DRAIN_POLL_MS : -1;
 	/* poll passes over negative descriptors */
-	struct pollfd fds[6 + RELAY_NFDS] = {
+	struct pollfd fds[6 + RELAY_NFDS + SIDE_NFDS] = {
 		{ .fd = l->signals, .events = POLLIN },
 		{ .fd = l->console_open && (!showing || typing) ? l->q.console : -1,
 		  .events = (short)((showing ? 0 : POLLIN) | (typing ? POLLOUT : 0)) },
@@ -381,11 +384,13 @@ static void turn(struct loop *l)
 		{ .fd = showing ? console_out(l) : -1, .events = POLLOUT },
 	};
 	enum { SIGNALS, CONSOLE, CONTROL, ERRORS, IN, OUT, RELAY };
-	unsigned nfds = l->s->relay ? RELAY + RELAY_NFDS : RELAY;
+	unsigned side = l->s->relay ? RELAY + RELAY_NFDS : RELAY, nside = 0;
 
 	if (l->s->relay)
 		most_ms = gdbrelay_watch(l->s->relay, fds + RELAY);
-	if (poll(fds, nfds, next_wait_ms(l, most_ms)) < 0)
+	if (l->s->side)
+		nside = l->s->side->watch(l->s->side_ctx, fds + side);
+	if (poll(fds, side + nside, next_wait_ms(l, most_ms)) < 0)
 		return;
 	/* Before the control channel: its `detached` answers what was told in an earlier turn. */
 	if (l->s->relay && gdbrelay_turn(l->s->relay, fds + RELAY))
@@ -404,6 +409,8 @@ static void turn(struct loop *l)
 		on_stdin(l);
 	if (fds[OUT].revents)
 		show_bytes(l);
+	if (nside)
+		l->s->side->turn(l->s->side_ctx, fds + side, nside);
 	on_time(l);
 }
 
@@ -465,6 +472,7 @@ bool session_run(struct session *s)
 		.nnics = s->nnics,
 		.durable = s->o->sync,
 		.gdb = s->relay,
+		.pair = s->pair,
 	};
 	static struct loop loop;
 	struct loop *l = &loop;
@@ -491,6 +499,8 @@ bool session_run(struct session *s)
 	}
 	if (s->relay)
 		s->relay->serial = l->q.gdb;
+	if (s->side)
+		s->side->started(s->side_ctx, l->q.pid);
 	control_init(&l->control, s);
 	while (!drained(l))
 		turn(l);

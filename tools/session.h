@@ -2,7 +2,7 @@
  * session.h - one run of the hypervisor in QEMU, from spawn to exit.
  *
  * What the hypervisor is told (session.conf, lines key=value):
- *   mode            run, record, replay, debug or selftest
+ *   mode            run, record, replay, debug, ft or selftest
  *   append_offset, append_chain   record: where to append (rec_writer_open)
  *   run_offset, run_chain         replay: where to read (rec_reader_open_at)
  *   sync=1          record: flush at each commit
@@ -27,6 +27,13 @@
  *   gdb_arch        debug: x86-64, i386 or i8086; without it, as the CPU's mode then is
  *   lstar_linear, panic_linear    debug: where entry_SYSCALL_64 and panic were linked to;
  *                   with the guest's LSTAR they tell where panic is
+ *   ft_role         ft: primary, secondary: how it begins
+ *   ft_link_mac     of the link's adapter; the other host's ends in 01 if this one ends in 02, and so on
+ *   ft_heartbeat_ms, ft_detect_ms, ft_pair_id (0x and 16 hex digits)
+ *   ft_arbiter      scsi: the disk of the virtio-scsi adapter; file: ask over the control channel
+ *                   [ftarbiter.h]; none
+ *   ft_policy       reprotect, stop: when the two differ
+ *   ft_recording=1  append_offset and append_chain are there, too
  * Numbers are decimal, chains 0x and 16 hex digits.
  *
  * The guest's console is the machine's first serial port.  On the third, if
@@ -50,16 +57,24 @@
  *     debugging insns=N vtime_ns=N rip=0xHEX cr3=0xHEX lstar=0xHEX bits=N end=0|1
  *                      it is where it was to go, and a debugger may speak
  *     detached         the debugger that has gone is forgotten, another may come
+ *     ft role=primary|secondary|solo|joining|waiting|lost state="TEXT" term=N protected=0|1 point=N
+ *         lag_insns=N lag_ns=N held_bytes=N held_outputs=N sent=N received=N heartbeat_age_ms=N
+ *         takeovers=N pause_us=N join_pause_us=N mismatch_epoch=N reason="TEXT"     (one line)
+ *                      ft: at every change of the first four, else five times a second at most.
+ *                      More keys may come; they are shown as they are
+ *     arbiter n=N op=read, arbiter n=N op=swap expected=HEX desired=HEX   ft: asks for an answer
  *     end outcome=NAME guest_exit=N insns=N vtime_ns=N exits=N inputs=N
  *         input_bytes=N digest=HEX reason="TEXT"     (one line)  the last one
  *   to the hypervisor
  *     eof              standard input ended, and all of it is in the serial port
  *     quit             end the run here
  *     detached         the debugger has gone, and all it said is in the serial port
+ *     arbiter n=N result=read|swapped|differs|unreachable|unknown [word=HEX]   ft: the answer
  */
 #ifndef TOOLS_SESSION_H
 #define TOOLS_SESSION_H
 
+#include <poll.h>
 #include <sys/types.h>
 
 #include "replay/recording.h"
@@ -68,6 +83,16 @@
 #include "tools/options.h"
 
 struct gdbrelay;
+
+/* What else goes on in a session, beside its machine: whatever has descriptors of its own. */
+#define SIDE_NFDS 10
+struct session_side {
+	/* A line of the control channel.  True: it was for this side, which may have added lines to answers. */
+	bool (*line)(void *ctx, const char *line, struct buf *answers);
+	unsigned (*watch)(void *ctx, struct pollfd fds[SIDE_NFDS]); /* what it waits for; how many they are */
+	void (*turn)(void *ctx, const struct pollfd *fds, unsigned nfds);
+	void (*started)(void *ctx, pid_t qemu);
+};
 
 struct session {
 	/* what to do */
@@ -82,6 +107,9 @@ struct session {
 	unsigned nnics;
 	void (*on_fork)(void *ctx, const char *line); /* takes lines that begin with `fork` */
 	void *on_fork_ctx;
+	const struct session_side *side; /* NULL: none */
+	void *side_ctx;
+	struct qemu_pair pair;    /* of a host of a pair: its link and its arbiter */
 	bool console;             /* standard input is the guest's console */
 	bool muted;               /* the console, and remarks on a divergence, are not shown */
 	bool console_on_stderr;   /* the console is, but there */
@@ -124,6 +152,8 @@ const char *outcome_name(enum vm_outcome o);
 
 /* The value of key in K=V pairs, quotes taken off; false if it is not there. */
 bool control_get(const char *line, const char *key, char *value, size_t size);
+/* The pair at *at, and *at behind it; false at the end, or at what is no pair. */
+bool control_next(const char **at, char *key, size_t key_size, char *value, size_t value_size) must_check;
 
 /*
  * The exit status a run's end means, and the closing line: what happened,

@@ -24,12 +24,14 @@ enum status {
 
 struct command {
 	const char *name;
+	const char *title;     /* "NAME PART", if it is a part of another */
 	const char *summary;   /* one line of `reprise help` */
 	const char *help;      /* the whole page of `reprise help NAME` */
 	enum status (*run)(int argc, char **argv);
+	const struct command *const *parts; /* `reprise NAME PART`, up to NULL; run is for what is none of them */
 };
 
-extern const struct command cmd_run, cmd_record, cmd_replay, cmd_info, cmd_log, cmd_verify, cmd_pack, cmd_doctor, cmd_debug, cmd_fork, cmd_bt;
+extern const struct command cmd_run, cmd_record, cmd_replay, cmd_info, cmd_log, cmd_verify, cmd_pack, cmd_doctor, cmd_debug, cmd_fork, cmd_bt, cmd_ft;
 
 /* One line on standard error, "reprise: THING: REASON; MEND".  Returns st, so that callers can pass it on. */
 enum status complain(enum status st, const char *fmt, ...) printf_like(2, 3) must_check;

@@ -16,6 +16,7 @@
  *   flood=N  writes N KiB to the console    deaf      never reads the console
  *   error panic                             say so
  *   diverge=N  replay: a wrong digest at the Nth epoch; debug: on the way
+ *   lost     ft: the other host is live
  *   probe    another host probe than recordings have
  *   early=N    replay: ends after N bytes
  *   commit=N   record: writes to disk 0 when the run is over, in N pieces of 60 ms
@@ -30,7 +31,8 @@
  *   travel=N   takes N ms to get there   early=0   ends before it gets there
  * $FAKE_LSTAR: its LSTAR, in hex.
  * $FAKE_DUMP: a directory that gets the bundle's text files, the arguments,
- * and what the debugger said, with the control lines on it between (gdb.log).
+ * what a live machine hears on the control channel, and what the debugger said, with the control
+ * lines on it between (gdb.log).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -280,6 +282,7 @@ static noreturn_fn void live(void)
 				exit(1);
 			fill += (size_t)n;
 			line[fill] = 0;
+			dump("control", line, fill);
 			if (strstr(line, "quit\n"))
 				finish("quit", 0, "");
 			if (strstr(line, "eof\n") && !is("wait"))
@@ -554,6 +557,12 @@ static void open_recording(void)
 	recording = !strcmp(mode, "record");
 	replaying = !strcmp(mode, "replay");
 	debugging = !strcmp(mode, "debug");
+	if (!strcmp(mode, "ft")) {
+		recording = conf("ft_recording");
+		say("ft role=%s state=\"a fake\" term=7 protected=1 held_bytes=0 some_new_key=5 reason=\"%s\"\n",
+		    is("lost") ? "lost" : "solo", is("lost") ? "the other is live" : "");
+		say("arbiter n=1 op=read\n");
+	}
 	if (!recording && !replaying && !debugging)
 		return;
 	medium = fd_medium(&disk, (u64)lseek(disk, 0, SEEK_END));

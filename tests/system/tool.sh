@@ -537,6 +537,73 @@ if command -v gdb > /dev/null; then
 	leave INT
 fi
 
+# ---- a host of a pair ----
+echo 'an initrd' > initrd
+FT='--kernel kernel --initrd initrd --peer 127.0.0.1:42424 --listen 127.0.0.1:42425'
+bad_ft() { # WHAT PATTERN OPTIONS...
+	what=$1 pattern=$2
+	shift 2
+	run "$reprise" ft "$@" < /dev/null
+	is 2 "$pattern" && [ "$(wc -l < err)" = 1 ] && grep -q '^reprise: .*[;,] ' err; ok "ft: $what"
+}
+bad_ft 'nothing more' 'primary, secondary'
+bad_ft 'no such part' 'no such command' tertiary
+bad_ft 'no peer' '^reprise: --peer: missing' primary $VM --arbiter none
+bad_ft 'no arbiter' '^reprise: --arbiter: missing' secondary $FT
+bad_ft 'a peer that is none' 'HOST:PORT' primary $VM --arbiter none --peer here
+bad_ft 'itself as its peer' "own end" primary $VM --arbiter none --peer localhost:42424
+bad_ft 'an arbiter that is none' 'not understood' primary $FT --arbiter ./file
+bad_ft 'an option that is none' "help ft primary" primary $FT --arbiter none --follow
+bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter none --status /no/such/s
+bad_ft 'a status of nobody' 'No such file' status ./nobody
+run "$reprise" help ft secondary; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: help of a part'
+run "$reprise" ft secondary --help; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: the same by --help'
+
+host() { # OPTIONS...: one that waits; sets $pid
+	FAKE=wait "$reprise" ft primary $FT --status ./status "$@" < /dev/null > out 2> err & pid=$!
+	soon grep -q arbiter dump/control
+}
+rm -f dump/control
+XDG_RUNTIME_DIR=$tmp/run && mkdir run && export XDG_RUNTIME_DIR
+host --arbiter file:word
+grep -qx 'mode=ft' dump/session.conf && grep -qx 'ft_role=primary' dump/session.conf && grep -qx 'ft_arbiter=file' dump/session.conf &&
+	grep -qx 'ft_heartbeat_ms=50' dump/session.conf && grep -qx 'ft_detect_ms=150' dump/session.conf &&
+	grep -q '^ft_pair_id=0x[0-9a-f]\{16\}$' dump/session.conf && grep -qx 'ft_policy=reprotect' dump/session.conf &&
+	! grep -q ft_recording dump/session.conf; ok 'ft: what the hypervisor is told'
+grep -qx 'ft_link_mac=52:54:00:ff:00:02' dump/session.conf; ok 'ft: the higher address is host b'
+grep -q '^dgram,id=link,local.type=fd,local.str=[0-9]*$' dump/argv && grep -q '^virtio-net-pci,netdev=link,mac=52:54:00:ff:00:02,romfile=$' dump/argv &&
+	! grep -q scsi dump/argv; ok 'ft: the link is an adapter of QEMU'
+grep -q '^arbiter n=1 result=read word=0\{128\}$' dump/control; ok 'ft: the arbiter answers'
+"$reprise" ft status ./status > st; [ $? = 0 ] && grep -qx 'role: solo' st && grep -qx 'state: a fake' st && grep -qx 'some_new_key: 5' st &&
+	grep -qx "pid: $pid" st && grep -qx 'side: b' st; ok 'ft status'
+"$reprise" ft status --json ./status > st; [ "$(wc -l < st)" = 1 ] && grep -q '^{"socket": "./status", .*"state": "a fake".*"some_new_key": 5.*}$' st; ok 'ft status --json'
+run "$reprise" ft status < /dev/null; is 2 'no host of a pair runs'; ok 'ft status: one with a socket of its own is not found'
+timeout 5 "$reprise" ft status --follow ./status > st & follower=$!
+soon grep -q role st; kill -INT $pid; wait $pid; status=$?; is 0 'left after'; ok 'ft: left'
+wait $follower; [ $? = 0 ] && [ ! -e status ]; ok 'ft status --follow ends with the host'
+first=$(sed -n 's/^ft_pair_id=//p' dump/session.conf)
+
+rm -f dump/control; host --arbiter none --pair other --side a -o ft.rpl; kill -TERM $pid; wait $pid; status=$?
+is 0 'recording ft.rpl' && grep -qx 'ft_recording=1' dump/session.conf && grep -q '^append_offset=' dump/session.conf &&
+	grep -qx 'ft_link_mac=52:54:00:ff:00:01' dump/session.conf; ok 'ft -o, --side'
+[ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" != "$first" ]; ok 'ft --pair: another name, another pair'
+run "$reprise" verify ft.rpl < /dev/null; is 0; ok 'ft: what was recorded is whole'
+cp kernel elsewhere; rm -f dump/control; FT="--kernel elsewhere ${FT#--kernel kernel}"
+host --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1; kill -TERM $pid; wait $pid
+[ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" = "$first" ]; ok 'ft: the same machine elsewhere is the same pair'
+grep -q '^driver=iscsi,node-name=arbiter,.*portal=10.0.0.9:3260,target=iqn.2026-01.lab:store,lun=1,' dump/argv &&
+	grep -qx 'scsi-generic,drive=arbiter,bus=arbiter.0' dump/argv && grep -q 'n=1 result=unreachable' dump/control; ok 'ft: an arbiter that QEMU reaches'
+FAKE=lost run "$reprise" ft secondary $FT --arbiter none < /dev/null; is 1 'this host is out: the other is live'; ok 'ft: a host that has lost'
+FAKE=wait "$reprise" ft primary $FT --arbiter none < /dev/null > /dev/null 2>&1 & pid=$!
+FT='--kernel kernel --peer 127.0.0.1:42426 --listen 127.0.0.1:42427'
+FAKE=wait "$reprise" ft secondary $FT --arbiter none < /dev/null > /dev/null 2>&1 & second=$!
+two() { [ "$("$reprise" ft status 2> /dev/null | grep -c '^role: solo')" = 2 ]; }
+soon two; ok 'ft status: all hosts of this machine'
+kill -9 $second; wait $second 2> /dev/null; "$reprise" ft status > st && [ "$(grep -c '^role' st)" = 1 ] && [ "$(ls run)" = "reprise-ft-$pid" ]
+ok 'ft status: a killed host is not there, nor its socket'
+kill -INT $pid; wait $pid; [ -z "$(ls run)" ]; ok 'ft: its socket goes with it'
+unset XDG_RUNTIME_DIR
+
 # ---- terminal: script(1) gives one ----
 if command -v script > /dev/null; then
 	echo 'an initrd' > initrd

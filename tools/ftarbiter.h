@@ -1,0 +1,46 @@
+/*
+ * ftarbiter.h - the store that says which host of a pair is live, as the command line names it.
+ *
+ * What the store holds is a word of ARBITER_WORD bytes, all zero at first; what it can do is to
+ * compare and swap it at one stroke.  A logical unit (SCSI COMPARE AND WRITE) is the hypervisor's
+ * to ask, through QEMU.  A file is ours: over the control channel come
+ *     arbiter n=N op=read
+ *     arbiter n=N op=swap expected=HEX desired=HEX
+ * with whole words, and the answer to each is one line with its number,
+ *     arbiter n=N result=RESULT [word=HEX]
+ *   read, differs   word is what the file holds
+ *   swapped
+ *   unreachable     certainly not done, nor will it be
+ *   unknown         it may have been done
+ */
+#ifndef TOOLS_FTARBITER_H
+#define TOOLS_FTARBITER_H
+
+#include "tools/tool.h"
+
+#define ARBITER_WORD 64
+
+enum arbiter_kind {
+	ARBITER_NONE,
+	ARBITER_FILE,
+	ARBITER_SCSI,
+};
+
+struct arbiter {
+	enum arbiter_kind kind;
+	const char *path;      /* of the file */
+	char drive[1024];      /* of the logical unit: QEMU's -blockdev */
+};
+
+/*
+ * iscsi://HOST[:PORT]/TARGET/LUN, scsi:DEVICE, file:PATH, none.  A file that is not there is
+ * made.  side, 'a' or 'b', is who asks.
+ */
+enum status arbiter_open(struct arbiter *a, const char *url, char side) must_check;
+
+const char *arbiter_kind_name(const struct arbiter *a);
+
+/* Answers a line that is for it; false: it is not. */
+bool arbiter_line(const struct arbiter *a, const char *line, struct buf *answers);
+
+#endif
