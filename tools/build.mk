@@ -6,8 +6,9 @@ host-y += tools/main.c tools/util.c tools/options.c tools/console.c \
 	tools/cmd_debug.c tools/gdb.c tools/gdbrelay.c tools/elfsym.c tools/symbols.c tools/modules.c \
 	tools/cmd_bt.c tools/rsp.c tools/unwind.c tools/cfi.c tools/functions.c tools/stackprint.c tools/lines.c \
 	tools/panictext.c tools/capture.c tools/pcapng.c
-host-y += tools/cmd_ft.c tools/cmd_ftstatus.c tools/ftarbiter.c tools/ftlink.c tools/ftstatus.c
+host-y += tools/cmd_ft.c tools/cmd_ftstatus.c tools/ftarbiter.c tools/ftlink.c tools/ftstatus.c \
+	tools/ftnet.c tools/ftrelay.c tools/ftwire.c tools/ftclient.c tools/ftverdict.c
 # What of it the unit tests reach.
 unit-y += tools/cpio.c tools/util.c tools/options.c tools/net.c tools/console.c tools/control.c tools/gdbrelay.c tools/elfsym.c \
 	tools/rsp.c tools/unwind.c tools/cfi.c tools/functions.c tools/panictext.c tools/modules.c tools/pcapng.c tools/capture.c
-unit-y += tools/ftarbiter.c tools/ftlink.c tools/ftstatus.c
+unit-y += tools/ftarbiter.c tools/ftlink.c tools/ftstatus.c tools/ftrelay.c tools/ftclient.c tools/ftverdict.c

@@ -12,6 +12,7 @@ enum id {
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
 	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC, O_PCAP,
 	O_PEER, O_LINK_LISTEN, O_ARBITER, O_HEARTBEAT, O_DETECT, O_STATUS, O_PAIR, O_MISMATCH, O_SIDE, O_FOLLOW,
+	O_KILL, O_SECONDS, O_PATIENCE, O_KEEP, O_CLIENT, O_RATE, O_ALONE, O_LOSE, O_DUPLICATE, O_REORDER,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -19,13 +20,13 @@ static const struct {
 	unsigned groups;
 	struct option option;
 } table[] = {
-	{ OPT_VM | OPT_IMAGES, { "kernel", required_argument, NULL, O_KERNEL } },
-	{ OPT_VM | OPT_IMAGES, { "initrd", required_argument, NULL, O_INITRD } },
+	{ OPT_VM | OPT_IMAGES | OPT_DEMO, { "kernel", required_argument, NULL, O_KERNEL } },
+	{ OPT_VM | OPT_IMAGES | OPT_DEMO, { "initrd", required_argument, NULL, O_INITRD } },
 	{ OPT_VM | OPT_IMAGES, { "root", required_argument, NULL, O_ROOT } },
-	{ OPT_VM, { "append", required_argument, NULL, O_APPEND } },
-	{ OPT_VM, { "mem", required_argument, NULL, O_MEM } },
+	{ OPT_VM | OPT_DEMO, { "append", required_argument, NULL, O_APPEND } },
+	{ OPT_VM | OPT_DEMO, { "mem", required_argument, NULL, O_MEM } },
 	{ OPT_VM, { "smp", required_argument, NULL, O_SMP } },
-	{ OPT_VM | OPT_FORK, { "seed", required_argument, NULL, O_SEED } },
+	{ OPT_VM | OPT_FORK | OPT_DEMO, { "seed", required_argument, NULL, O_SEED } },
 	{ OPT_VM, { "rtc", required_argument, NULL, O_RTC } },
 	{ OPT_VM, { "poll-insns", required_argument, NULL, O_POLL } },
 	{ OPT_VM, { "epoch-insns", required_argument, NULL, O_EPOCH } },
@@ -36,8 +37,8 @@ static const struct {
 	{ OPT_LIMITS, { "limit-insns", required_argument, NULL, O_LIMIT_INSNS } },
 	{ OPT_LIMITS, { "limit-vtime", required_argument, NULL, O_LIMIT_VTIME } },
 	{ OPT_RUN, { "timeout", required_argument, NULL, O_TIMEOUT } },
-	{ OPT_RUN, { "verbose", no_argument, NULL, O_VERBOSE } },
-	{ OPT_RUN, { "quiet", no_argument, NULL, O_QUIET } },
+	{ OPT_RUN | OPT_DEMO, { "verbose", no_argument, NULL, O_VERBOSE } },
+	{ OPT_RUN | OPT_DEMO, { "quiet", no_argument, NULL, O_QUIET } },
 	{ OPT_RUN, { "stats", no_argument, NULL, O_STATS } },
 	{ OPT_CONSOLE, { "no-eof-char", no_argument, NULL, O_NO_EOF } },
 	{ OPT_RECORD, { "sync", no_argument, NULL, O_SYNC } },
@@ -55,7 +56,7 @@ static const struct {
 	{ OPT_LIVE_GDB, { "gdb", required_argument, NULL, O_LIVE_GDB } },
 	{ OPT_LIVE_GDB, { "gdb-wait", no_argument, NULL, O_GDB_WAIT } },
 	{ OPT_FORK, { "jitter", required_argument, NULL, O_JITTER } },
-	{ OPT_FORK, { "count", required_argument, NULL, O_COUNT } },
+	{ OPT_FORK | OPT_DEMO, { "count", required_argument, NULL, O_COUNT } },
 	{ OPT_DEBUG | OPT_FORK | OPT_BT, { "at", required_argument, NULL, O_AT } },
 	{ OPT_DEBUG, { "listen", required_argument, NULL, O_LISTEN } },
 	{ OPT_DEBUG, { "gdb", required_argument, NULL, O_GDB } },
@@ -67,13 +68,23 @@ static const struct {
 	{ OPT_PCAP, { "pcap", required_argument, NULL, O_PCAP } },
 	{ OPT_PAIR, { "peer", required_argument, NULL, O_PEER } },
 	{ OPT_PAIR, { "listen", required_argument, NULL, O_LINK_LISTEN } },
-	{ OPT_PAIR, { "arbiter", required_argument, NULL, O_ARBITER } },
-	{ OPT_PAIR, { "heartbeat", required_argument, NULL, O_HEARTBEAT } },
-	{ OPT_PAIR, { "detect", required_argument, NULL, O_DETECT } },
+	{ OPT_PAIR | OPT_DEMO, { "arbiter", required_argument, NULL, O_ARBITER } },
+	{ OPT_PAIR | OPT_DEMO, { "heartbeat", required_argument, NULL, O_HEARTBEAT } },
+	{ OPT_PAIR | OPT_DEMO, { "detect", required_argument, NULL, O_DETECT } },
 	{ OPT_PAIR, { "status", required_argument, NULL, O_STATUS } },
 	{ OPT_PAIR, { "pair", required_argument, NULL, O_PAIR } },
 	{ OPT_PAIR, { "on-mismatch", required_argument, NULL, O_MISMATCH } },
 	{ OPT_PAIR, { "side", required_argument, NULL, O_SIDE } },
+	{ OPT_DEMO, { "kill", required_argument, NULL, O_KILL } },
+	{ OPT_DEMO, { "seconds", required_argument, NULL, O_SECONDS } },
+	{ OPT_DEMO, { "patience", required_argument, NULL, O_PATIENCE } },
+	{ OPT_DEMO, { "keep", required_argument, NULL, O_KEEP } },
+	{ OPT_DEMO, { "client", required_argument, NULL, O_CLIENT } },
+	{ OPT_DEMO, { "rate", required_argument, NULL, O_RATE } },
+	{ OPT_DEMO, { "alone", no_argument, NULL, O_ALONE } },
+	{ OPT_DEMO, { "lose", required_argument, NULL, O_LOSE } },
+	{ OPT_DEMO, { "duplicate", required_argument, NULL, O_DUPLICATE } },
+	{ OPT_DEMO, { "reorder", required_argument, NULL, O_REORDER } },
 	{ OPT_STATUS, { "follow", no_argument, NULL, O_FOLLOW } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
@@ -320,6 +331,21 @@ static enum status set(struct options *o, int id, const char *name, const char *
 		return set_word(name, arg, (const char *const[]){ "reprotect", "stop", NULL }, "give reprotect or stop", &o->on_mismatch);
 	case O_SIDE: return set_side(o, arg);
 	case O_FOLLOW: o->follow = true; break;
+	case O_KILL:
+		return set_word(name, arg, (const char *const[]){ "primary", "secondary", "partition", "freeze", "any", "none", NULL },
+				"give primary, secondary, partition, freeze, any or none", &o->kill);
+	case O_SECONDS: return set_count(name, arg, &o->seconds);
+	case O_PATIENCE:
+		st = set_duration(name, arg, &o->patience_s);
+		o->patience_s = MAX(o->patience_s / 1000000000, 1UL);
+		return st;
+	case O_KEEP: o->keep = arg; break;
+	case O_CLIENT: o->client = arg; break;
+	case O_RATE: return set_count(name, arg, &o->rate);
+	case O_ALONE: o->alone = true; break;
+	case O_LOSE: return set_number(name, arg, &o->lose);
+	case O_DUPLICATE: return set_number(name, arg, &o->duplicate);
+	case O_REORDER: return set_number(name, arg, &o->reorder);
 	}
 	return st;
 }
@@ -340,7 +366,7 @@ static enum status check(struct options *o, unsigned groups)
 		return complain(ST_USAGE, "--peer: missing; say where the other host is: --peer HOST:PORT");
 	if (groups & OPT_PAIR && !o->arbiter)
 		return complain(ST_USAGE, "--arbiter: missing; name the store both hosts reach: iscsi://HOST/TARGET/LUN, file:PATH, or none");
-	if (groups & OPT_PAIR && o->detect_ms < 2 * o->heartbeat_ms)
+	if (groups & (OPT_PAIR | OPT_DEMO) && o->detect_ms < 2 * o->heartbeat_ms)
 		return complain(ST_USAGE, "--detect %llums: less than two heartbeats of %llums, one lost would be a death; give more",
 				(unsigned long long)o->detect_ms, (unsigned long long)o->heartbeat_ms);
 	if (groups & OPT_PAIR && o->checkpoint_every)
@@ -371,15 +397,16 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	int c, index;
 
 	*o = (struct options){
-		.mem_bytes = MIB(256), .seed = 1, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
+		.mem_bytes = groups & OPT_DEMO ? MIB(128) : MIB(256), .seed = 1, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
 		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "", .at = "end", .timeline_bytes = MIB(768),
 		.count = 1, .heartbeat_ms = 50, .detect_ms = 150, .on_mismatch = "reprotect",
+		.kill = "primary", .seconds = 5, .rate = 50,
 	};
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].groups & groups)
 			options[n++] = table[i].option;
 	strcat(letters, groups & OPT_OUTPUT ? "o:" : "");
-	strcat(letters, groups & OPT_RUN ? "vq" : "");
+	strcat(letters, groups & (OPT_RUN | OPT_DEMO) ? "vq" : "");
 
 	opterr = 0;
 	optind = 0;

@@ -25,6 +25,7 @@ enum {
 	OPT_BT = 8192,    /* a point to look at */
 	OPT_PCAP = 16384, /* --pcap, --force */
 	OPT_PAIR = 32768, /* a host of a pair */
+	OPT_DEMO = 65536, /* ft demo */
 	OPT_STATUS = 131072, /* ft status */
 };
 
@@ -75,6 +76,10 @@ struct options {
 	bool rtc_now;
 	char side;                /* 'a' or 'b'; 0: not given */
 	bool follow;              /* ft status */
+	/* ft demo; faults of a thousand datagrams */
+	const char *kill, *keep, *client;
+	u64 seconds, patience_s, rate, lose, duplicate, reorder;
+	bool alone;
 	/* the rest */
 	bool no_eof_char, verbose, quiet, stats, json;
 

@@ -1,0 +1,126 @@
+/*
+ * ftrelay.c - datagrams from one host to the other.  See ftrelay.h.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tools/ftrelay.h"
+
+#define MOST_AT_ONCE 64 /* then others have their turn */
+
+/* ---- opening ---- */
+
+static int bind_free(struct sockaddr_in *a)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	socklen_t size = sizeof(*a);
+
+	*a = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)a, sizeof(*a)) && !getsockname(fd, (struct sockaddr *)a, &size))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+enum status cable_open(struct cable *c, const struct cable_faults *faults)
+{
+	bool good = true;
+	int later[2];
+
+	*c = (struct cable){ .faults = *faults, .random = faults->seed * 2 + 1 };
+	for (unsigned i = 0; i < 2; i++) {
+		int room = 4 << 20;
+
+		c->fd[i] = bind_free(&c->own[i]);
+		later[i] = bind_free(&c->host[i]); /* free now; the host takes it */
+		good &= c->fd[i] >= 0 && later[i] >= 0;
+		if (c->fd[i] >= 0)
+			setsockopt(c->fd[i], SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+	}
+	for (unsigned i = 0; i < 2; i++)
+		if (later[i] >= 0)
+			close(later[i]);
+	if (good)
+		return ST_OK;
+	cable_close(c);
+	return complain(ST_HOST, "ft demo: the link's sockets: %s; close some programs", strerror(errno));
+}
+
+void cable_close(struct cable *c)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (c->fd[i] >= 0)
+			close(c->fd[i]);
+		c->fd[i] = -1;
+	}
+}
+
+/* ---- datagrams ---- */
+
+/* splitmix64: the same faults for the same seed. */
+static unsigned draw(struct cable *c, unsigned below)
+{
+	u64 z = (c->random += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return (unsigned)((z ^ (z >> 31)) % below);
+}
+
+static void pass_on(const struct cable *c, unsigned to, const void *data, size_t size)
+{
+	/* A host that is not there, or does not read, loses it: that is what datagrams are. */
+	(void)!sendto(c->fd[to], data, size, MSG_NOSIGNAL, (const struct sockaddr *)&c->host[to], sizeof(c->host[to]));
+}
+
+static void carry(struct cable *c, unsigned from, const u8 *data, size_t size)
+{
+	struct cable_way *w = &c->way[from];
+	const struct cable_faults *f = &c->faults;
+
+	w->datagrams++;
+	w->bytes += size;
+	if (c->cut || (f->lose && draw(c, 1000) < f->lose)) {
+		w->lost++;
+		return;
+	}
+	if (f->reorder && !w->held_size && size && draw(c, 1000) < f->reorder) {
+		memcpy(w->held, data, size);
+		w->held_size = (u16)size;
+		return;
+	}
+	pass_on(c, !from, data, size);
+	if (f->duplicate && draw(c, 1000) < f->duplicate)
+		pass_on(c, !from, data, size);
+	if (w->held_size)
+		pass_on(c, !from, w->held, w->held_size);
+	w->held_size = 0;
+}
+
+void cable_watch(const struct cable *c, struct pollfd fds[CABLE_NFDS])
+{
+	for (unsigned i = 0; i < 2; i++)
+		fds[i] = (struct pollfd){ .fd = c->fd[i], .events = POLLIN };
+}
+
+void cable_turn(struct cable *c, const struct pollfd fds[CABLE_NFDS])
+{
+	u8 data[65536];
+
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned n = 0; fds[i].revents && n < MOST_AT_ONCE; n++) {
+			struct sockaddr_in from = { 0 };
+			socklen_t from_size = sizeof(from);
+			ssize_t size = recvfrom(c->fd[i], data, sizeof(data), 0, (struct sockaddr *)&from, &from_size);
+
+			if (size < 0)
+				break;
+			if (from.sin_port == c->host[i].sin_port && from.sin_addr.s_addr == c->host[i].sin_addr.s_addr)
+				carry(c, i, data, (size_t)size);
+			else
+				c->way[i].strangers++;
+		}
+}

@@ -1,0 +1,47 @@
+/*
+ * ftrelay.h - the cable between the two hosts of the demo: it counts, and can be cut.
+ *
+ *     host a  <-- UDP -->  port[0] | relay | port[1]  <-- UDP -->  host b
+ *
+ * What comes from a host's own address at its port goes to the other host from the other port.
+ * With faults, datagrams are lost, repeated, or held until one has overtaken them, as a seed
+ * says: of so many thousand.
+ */
+#ifndef TOOLS_FTRELAY_H
+#define TOOLS_FTRELAY_H
+
+#include <netinet/in.h>
+#include <poll.h>
+
+#include "tools/tool.h"
+
+#define CABLE_NFDS 2
+
+struct cable_faults {
+	unsigned lose, duplicate, reorder; /* of a thousand */
+	u64 seed;
+};
+
+struct cable_way {
+	u64 datagrams, bytes;  /* that came in: Ethernet frames, without what carries them */
+	u64 lost, strangers;
+	u16 held_size;         /* one that is to be overtaken; 0: none */
+	u8 held[65536];
+};
+
+struct cable {
+	int fd[2];
+	struct sockaddr_in host[2], own[2]; /* where a host is, and where it finds the cable */
+	bool cut;
+	struct cable_faults faults;
+	u64 random;
+	struct cable_way way[2]; /* what comes from host a, from host b */
+};
+
+/* Complains. */
+enum status cable_open(struct cable *c, const struct cable_faults *faults) must_check;
+void cable_watch(const struct cable *c, struct pollfd fds[CABLE_NFDS]);
+void cable_turn(struct cable *c, const struct pollfd fds[CABLE_NFDS]);
+void cable_close(struct cable *c);
+
+#endif
