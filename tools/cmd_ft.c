@@ -190,8 +190,8 @@ static enum status secondary(int argc, char **argv)
 
 static enum status no_part(int argc, char **argv)
 {
-	return argc < 2 ? complain(ST_USAGE, "ft: primary, secondary or status; see 'reprise help ft'") :
-			  complain(ST_USAGE, "ft %s: no such command; primary, secondary or status, see 'reprise help ft'", argv[1]);
+	return argc < 2 ? complain(ST_USAGE, "ft: primary, secondary, status or demo; see 'reprise help ft'") :
+			  complain(ST_USAGE, "ft %s: no such command; primary, secondary, status or demo, see 'reprise help ft'", argv[1]);
 }
 
 #define HELP_HOST \
@@ -228,17 +228,18 @@ static const struct command cmd_ft_secondary = {
 	.run = secondary,
 };
 
-static const struct command *const parts[] = { &cmd_ft_primary, &cmd_ft_secondary, &cmd_ft_status, NULL };
+static const struct command *const parts[] = { &cmd_ft_primary, &cmd_ft_secondary, &cmd_ft_status, &cmd_ft_demo, NULL };
 
 const struct command cmd_ft = {
 	.name = "ft",
 	.summary = "two hosts, one machine: it survives the death of one",
-	.help = "reprise ft primary|secondary|status ...\n\n"
+	.help = "reprise ft primary|secondary|status|demo ...\n\n"
 		"  primary    start a machine that another host protects\n"
 		"  secondary  protect a machine of another host, and go on with it when that dies\n"
 		"  status     how a pair is\n"
-		"\n"
-		"'reprise help ft primary' and so on say more.\n",
+		"  demo       both hosts on this machine, a client that counts, and a kill -9\n\n"
+		"'reprise help ft demo' and so on say more.\n\n"
+		"  reprise ft demo\n",
 	.run = no_part,
 	.parts = parts,
 };

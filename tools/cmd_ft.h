@@ -6,6 +6,6 @@
 
 #include "tools/tool.h"
 
-extern const struct command cmd_ft_status;
+extern const struct command cmd_ft_status, cmd_ft_demo;
 
 #endif

@@ -1,0 +1,126 @@
+#!/bin/bash
+# ftdemo.sh - `reprise ft demo` itself: its network, cable, capture, client and verdict, with hosts
+# that are fakes [fake-ft-host.c]; right ones, and such as it must find out.  Half a minute.
+# The fakes' pair is real enough to take over a TCP connection; the hypervisor's is tested elsewhere.
+. "$(dirname "$0")/lib.sh"
+cd "$tmp" || exit 1
+"${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -O1 -I"$root" -o fake "$root"/tests/system/fake-ft-host.c "$root"/kernel/bundle.c \
+	"$root"/kernel/kconf.c || exit 1
+export REPRISE_QEMU=$tmp/fake XDG_RUNTIME_DIR=$tmp/run TMPDIR=$tmp/tmp
+mkdir run tmp
+unset FAKE_FT
+
+demo() { # OPTIONS...: leaves ./out, ./err and $status
+	# A machine full of tests may let a host wait for longer than the 150 ms of a quiet one.
+	run "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --detect 600ms --seconds 1 \
+		--seed "$((TEST_SEED + passed))" "$@"
+}
+last() { # PATTERN: the last line, pause_ms aside
+	tail -n 1 out | sed 's/pause_ms: [0-9]*/pause_ms: N/' | grep -qx -- "$1"
+}
+clean() { # nothing is left: no files, no sockets, no processes
+	[ -z "$(find tmp run -mindepth 1)" ] && ! pgrep -f "^$tmp/fake" > /dev/null
+}
+good=' pause_ms: N lost: 0 repeated: 0 live_hosts_max: 1'
+
+demo --kill none
+if is 1 'a network of its own\|/dev/net/tun\|user namespace'; then
+	skip 'a network for the demo' "$(cat err)"
+	finish
+fi
+is 0 && last "takeovers: 0$good" && clean; ok 'nothing happens'
+[ "$(value out answered)" -gt 30 ] && [ "$(value out link_bytes)" -gt 1000 ]; ok 'requests were answered, the link was used'
+
+# ---- blows ----
+
+demo --kill primary
+is 0 && last "takeovers: 1$good" && clean; ok 'kill -9 of the primary'
+grep -q 'kill -9 *host a' out && grep -q 'takeover *host b is live' out && grep -q "wire *host b's first frame" out &&
+	grep -q 'protected *by host a' out && [ "$(grep -c 'protected' out)" = 2 ]; ok 'its timeline'
+pause=$(tail -n 1 out | sed 's/.*pause_ms: \([0-9]*\).*/\1/')
+[ "$pause" -ge 500 ] && [ "$pause" -lt 10000 ]; ok "the pause is that of a detection, $pause ms"
+demo --kill secondary
+is 0 && last "takeovers: 0$good" && grep -q 'goes on *host a' out && clean; ok 'kill -9 of the secondary'
+demo --kill partition
+is 0 && last "takeovers: [01]$good" && grep -q 'role *host [ab]: lost' out && clean; ok 'a partition: one wins'
+demo --kill freeze
+is 0 && last "takeovers: 1$good" && grep -q 'thaw' out && grep -q 'role *host a: lost' out && clean; ok 'a freeze'
+demo --kill any --count 3 --lose 50 --duplicate 50 --reorder 50
+is 0 && [ "$(value out events)" = 3 ] && clean; ok 'three of any kind, on a bad link'
+
+# ---- what it must find ----
+
+finds() { # FAULT PATTERN OPTIONS...
+	local fault=$1 pattern=$2
+	shift 2
+	FAKE_FT=$fault demo --patience 4s "$@"
+	is 1 "$pattern" && clean; ok "found: $fault"
+}
+finds split '2 hosts sent frames' --kill freeze
+last 'takeovers: 1 pause_ms: N lost: [0-9]* repeated: [0-9]* live_hosts_max: 2'; ok 'found: in the last line, too'
+finds skip 'client: 1 lost'
+last 'takeovers: 1 pause_ms: N lost: 1 repeated: 0 live_hosts_max: 1'; ok 'found: a lost one'
+finds repeat 'client: 0 lost, 1 repeated'
+finds lie 'contradicted'
+finds deaf 'no host was live'
+finds nojoin 'not protected again'
+finds mute '0 of 1 events'
+FAKE_FT=none demo --arbiter none --kill none
+is 0; ok 'without an arbiter'
+
+# ---- what is kept; another client; one host ----
+
+demo --keep kept
+is 0 && [ -s kept/timeline ] && [ -s kept/a-1.rpl ] && [ -s kept/b-2.rpl ] && [ -s kept/a-3.rpl ] && grep -q up kept/console-a-1 &&
+	grep -q '^# event=1 strike=primary pause_ms=' kept/timeline; ok 'what is kept'
+if command -v tshark > /dev/null; then
+	# What another program reads in it: the guest's frames come from one tap, then from the other.
+	tshark -r kept/wire.pcapng -Y 'eth.src == 52:54:00:12:34:56 && frame.packet_flags_direction == 1' -T fields -e frame.interface_name 2> /dev/null |
+		uniq > order
+	[ "$(paste -sd ' ' order)" = 'tapa tapb' ]; ok 'the capture, as tshark reads it'
+fi
+demo --keep kept
+is 2 'a new directory'; ok 'not over an earlier one'
+cat > client <<- 'END'
+	exec 3<> "/dev/tcp/$REPRISE_GUEST/7" && read -r hello <&3 && echo "$hello" || exit 1
+	sleep "$1"
+	printf 'lost: %s\nrepeated: 0\npause_ms_max: 44.2\n' "$2"
+END
+demo --kill none --client 'bash ./client 1 2'
+is 1 '2 lost' && grep -qx 'seqd 1' out && tail -n 1 out | grep -q 'pause_ms: 44 lost: 2 '; ok 'a client of its own, and its words'
+demo --kill none --client 'bash ./client 0 0; false'
+is 1 'client failed'; ok 'a client that fails'
+demo --client 'bash ./client 6 0'
+is 0 && grep -qx 'seqd 1' out && last "takeovers: 1$good"; ok 'a client of its own, a kill'
+demo --kill none --alone
+is 0 && last "takeovers: 0$good" && ! grep -q link_ out; ok 'one host alone'
+
+# ---- endings ----
+
+"$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --detect 600ms --seconds 60 > out 2> err &
+pid=$!
+wait_for_line out connected $pid
+"$reprise" ft status > st
+[ "$(grep -c '^protected: 1' st)" = 2 ] && grep -qx 'role: primary' st && grep -qx 'role: secondary' st && grep -qx 'peer: 127.0.0.1:[0-9]*' st
+ok 'ft status, meanwhile'
+kill -INT $pid
+wait $pid
+status=$?
+is 1 && last "takeovers: 0$good" && clean; ok 'Ctrl-C'
+"$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --detect 600ms --seconds 60 > out 2> err &
+pid=$!
+wait_for_line out connected $pid
+kill -9 $pid
+wait $pid 2> /dev/null
+for _ in {1..100}; do clean && break; pause 50; done
+clean; ok 'kill -9 of all of it: nothing is left'
+
+# ---- usage ----
+
+for c in '--kill all:primary, secondary' '--count 999:at most 200' '--rate 5000:at most 1000' '--lose 950:of a thousand' \
+	'--alone:--kill none' '--arbiter disk:tgt, file or none' '--kernel /no/such:No such file' '--heartbeat 400ms:two heartbeats'; do
+	# shellcheck disable=SC2086
+	demo ${c%%:*}
+	is 2 "${c#*:}" || is 1; ok "refused: ${c%%:*}"
+done
+finish

@@ -1,0 +1,596 @@
+/*
+ * ftplay.c - the demo's loop, and what happens in it.  See ftplay.h.
+ *
+ * Map: time and the timeline; one turn of the loop; waiting for something; the client; blows and
+ * what follows; the whole.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/ftnet.h"
+#include "tools/ftplay.h"
+
+#define SECOND 1000000000u
+#define READY_S 300        /* a boot, and a first copy, on a busy machine */
+#define TAKEOVER_S 60      /* both unless --patience says otherwise */
+#define LEAVE_S 5          /* for a lost host to go by itself */
+#define REAP_MS 5000
+#define SERVER_PORT 7
+
+/* ---- time and the timeline ---- */
+
+u64 play_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (u64)t.tv_sec * SECOND + (u64)t.tv_nsec;
+}
+
+u64 play_draw(struct play *p, u64 below)
+{
+	u64 z = (p->random += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return below ? (z ^ (z >> 31)) % below : 0;
+}
+
+static void tell_at(struct play *p, u64 at_ns, enum shade shade, const char *what, const char *text)
+{
+	static const char *const colours[] = {
+		[SHADE_PLAIN] = "", [SHADE_GOOD] = "\033[32m", [SHADE_BAD] = "\033[31m", [SHADE_BLOW] = "\033[1;33m",
+	};
+	double s = (double)(at_ns - MIN(at_ns, p->start_ns)) / 1e9;
+
+	if (!p->o->quiet)
+		printf("%10.3f  %s%-10s%s %s\n", s, p->colours ? colours[shade] : "", what, p->colours && shade ? "\033[0m" : "", text);
+	fflush(stdout);
+	if (p->events)
+		fprintf(p->events, "%.6f %s: %s\n", s, what, text);
+}
+
+void play_tell(struct play *p, enum shade shade, const char *what, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	tell_at(p, play_now_ns(), shade, what, text);
+}
+
+/* ---- one turn of the loop ---- */
+
+/* A sign of life. */
+static void on_frame(void *ctx, const struct wire_frame *f)
+{
+	struct play *p = ctx;
+	struct life *l = &p->facts.life[p->host[f->host].life];
+	char text[80];
+
+	if (!l->frames) {
+		l->first_ns = f->at_ns;
+		snprintf(text, sizeof(text), "host %c's first frame of the machine's, %u bytes", "ab"[f->host], f->size);
+		tell_at(p, f->at_ns, SHADE_PLAIN, "wire", text);
+	}
+	l->frames++;
+	l->last_ns = f->at_ns;
+}
+
+static void reap(struct play *p)
+{
+	int status;
+	pid_t pid;
+
+	/* Also hosts' QEMUs, which come to us when their parents die. */
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (unsigned h = 0; h < 2; h++)
+			if (pid == p->host[h].pid) {
+				/* Frames it sent are its own, not the next life's. */
+				wire_turn(&p->wire, on_frame, p);
+				host_ended(p, h, status);
+			}
+		for (unsigned h = 0; h < 2; h++)
+			if (pid == p->host[h].orphan)
+				p->host[h].orphan = 0;
+		if (pid == p->foreign) {
+			p->foreign = 0;
+			p->foreign_status = status;
+		}
+		if (pid == p->store.pid)
+			p->store.pid = 0;
+	}
+}
+
+static void on_signals(struct play *p)
+{
+	struct signalfd_siginfo info;
+
+	while (read(p->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGCHLD)
+			reap(p);
+		else
+			p->stopped = true;
+	}
+}
+
+static int wait_ms(u64 until_ns)
+{
+	u64 now = play_now_ns();
+
+	return until_ns <= now ? 0 : (int)MIN((until_ns - now + 999999) / 1000000, 1000UL);
+}
+
+static void turn(struct play *p, u64 until_ns)
+{
+	enum { SIGNALS, WIRE, CLIENT, HOSTS, CABLE = HOSTS + 2, N = CABLE + CABLE_NFDS };
+	struct pollfd fds[N] = { { .fd = p->signals, .events = POLLIN }, { .fd = p->wire.fd, .events = POLLIN } };
+	u64 at;
+
+	fds[CLIENT] = client_watch(&p->client, &at);
+	until_ns = MIN(until_ns, at);
+	for (unsigned h = 0; h < 2; h++) {
+		fds[HOSTS + h] = host_watch(p, h, &at);
+		until_ns = MIN(until_ns, at);
+	}
+	cable_watch(&p->cable, fds + CABLE);
+	if (poll(fds, N, wait_ms(until_ns)) < 0)
+		return;
+	cable_turn(&p->cable, fds + CABLE);
+	if (fds[WIRE].revents)
+		wire_turn(&p->wire, on_frame, p);
+	client_turn(&p->client, fds[CLIENT].revents, play_now_ns());
+	for (unsigned h = 0; h < 2; h++)
+		host_turn(p, h, fds[HOSTS + h].revents);
+	if (fds[SIGNALS].revents)
+		on_signals(p);
+}
+
+/* ---- waiting for something ---- */
+
+/* Until it is so; false: not within so many seconds, or the play was stopped, or can no more. */
+static bool until(struct play *p, bool (*so)(struct play *p), u64 seconds)
+{
+	u64 end = play_now_ns() + seconds * SECOND;
+
+	while (!p->stopped && !so(p)) {
+		if (play_now_ns() >= end)
+			return false;
+		turn(p, end);
+	}
+	return !p->stopped;
+}
+
+static u64 patience(const struct play *p, u64 seconds)
+{
+	return p->o->patience_s ? p->o->patience_s : seconds;
+}
+
+static bool client_over(struct play *p)
+{
+	return p->client.state == CLIENT_DONE && !p->foreign;
+}
+
+static bool pass_time(struct play *p, u64 ns)
+{
+	u64 end = play_now_ns() + ns;
+
+	while (!p->stopped && play_now_ns() < end && !client_over(p))
+		turn(p, end);
+	return !p->stopped;
+}
+
+/* Of two that say so, the one with the later term: the other does not know yet. */
+static unsigned live_host(const struct play *p)
+{
+	if (p->o->alone)
+		return 0;
+	if (host_live(p, 0) && host_live(p, 1))
+		return p->host[1].term > p->host[0].term;
+	return host_live(p, 0) ? 0 : host_live(p, 1) ? 1 : 2;
+}
+
+static bool pair_protected(struct play *p)
+{
+	unsigned h = live_host(p);
+
+	if (p->o->alone)
+		return host_alive(p, 0);
+	return h < 2 && p->host[h].protected && host_alive(p, !h) && !strcmp(p->host[!h].role, "secondary");
+}
+
+static bool protected_or_dead(struct play *p)
+{
+	return pair_protected(p) || !host_alive(p, 0) || (!p->o->alone && !host_alive(p, 1));
+}
+
+static bool greeted(struct play *p)
+{
+	return p->client.state >= CLIENT_SENDING || !host_alive(p, 0);
+}
+
+/* ---- the client ---- */
+
+static bool start_foreign(struct play *p)
+{
+	char *argv[] = { (char[]){ "/bin/sh" }, (char[]){ "-c" }, (char *)(uintptr_t)p->o->client, NULL };
+	char path[4096];
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
+
+	snprintf(path, sizeof(path), "%s/client", p->dir);
+	out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (null >= 0 && out >= 0)
+		p->foreign = play_spawn(p, argv, null, out, STDERR_FILENO);
+	if (null >= 0)
+		close(null);
+	if (out >= 0)
+		close(out);
+	return p->foreign > 0;
+}
+
+static void begin_traffic(struct play *p)
+{
+	p->traffic = true;
+	p->link_from_ns = play_now_ns();
+	p->link_bytes = p->cable.way[0].bytes + p->cable.way[1].bytes;
+	p->link_datagrams = p->cable.way[0].datagrams + p->cable.way[1].datagrams;
+}
+
+static void end_traffic(struct play *p)
+{
+	if (!p->traffic)
+		return;
+	p->traffic = false;
+	p->link_ns = play_now_ns() - p->link_from_ns;
+	p->link_bytes = p->cable.way[0].bytes + p->cable.way[1].bytes - p->link_bytes;
+	p->link_datagrams = p->cable.way[0].datagrams + p->cable.way[1].datagrams - p->link_datagrams;
+}
+
+static bool start_client(struct play *p)
+{
+	p->facts.foreign = p->o->client;
+	if (p->o->client) {
+		p->client.state = CLIENT_DONE;
+		begin_traffic(p);
+		return start_foreign(p);
+	}
+	client_connect(&p->client);
+	if (!until(p, greeted, patience(p, READY_S)) || p->client.state < CLIENT_SENDING) {
+		play_tell(p, SHADE_BAD, "client", "nobody answers at " FTNET_GUEST ":%d; does the guest run seqd?", SERVER_PORT);
+		return false;
+	}
+	begin_traffic(p);
+	play_tell(p, SHADE_PLAIN, "client", "connected to " FTNET_GUEST ":%d, one request every %llu ms", SERVER_PORT,
+		  (unsigned long long)p->client.period_ns / 1000000);
+	return true;
+}
+
+static u64 client_word(const char *text, const char *key)
+{
+	const char *at = text;
+	size_t n = strlen(key);
+
+	for (; *at; at += strcspn(at, "\n"), at += *at == '\n')
+		if (!strncmp(at, key, n) && at[n] == ':')
+			return strtoull(at + n + 1, NULL, 10);
+	return 0;
+}
+
+/* What it printed, if it counts as ours does. */
+static void hear_foreign(struct play *p)
+{
+	char path[4096];
+	size_t size;
+	struct buf text = { 0 };
+	u8 *data;
+
+	snprintf(path, sizeof(path), "%s/client", p->dir);
+	data = load_file(path, "it is the client's output", &size);
+	buf_add(&text, data, data ? size : 0);
+	buf_add(&text, "", 1);
+	free(data);
+	fwrite(text.data, 1, text.size - 1, stdout);
+	p->facts.lost = client_word((const char *)text.data, "lost");
+	p->facts.repeated = client_word((const char *)text.data, "repeated");
+	p->facts.contradicted = client_word((const char *)text.data, "contradicted");
+	p->facts.pause_ns = client_word((const char *)text.data, "pause_ms_max") * 1000000;
+	p->facts.foreign_failed = p->foreign_status != 0;
+	buf_free(&text);
+}
+
+/* in_order: what was asked will be answered, so it is waited for. */
+static void finish_client(struct play *p, bool in_order)
+{
+	client_leave(&p->client);
+	(void)until(p, client_over, !in_order ? LEAVE_S : p->o->client ? 1000000 : patience(p, TAKEOVER_S));
+	end_traffic(p);
+	if (p->o->client) {
+		hear_foreign(p);
+		return;
+	}
+	p->facts.asked = p->client.sent;
+	p->facts.answered = p->client.answered;
+	p->facts.lost = client_lost(&p->client);
+	p->facts.repeated = p->client.repeated;
+	p->facts.contradicted = p->client.contradicted;
+	p->facts.broken = p->client.broken;
+	if (!p->facts.nevents)
+		p->facts.pause_ns = p->client.pause_ns;
+}
+
+/* ---- blows and what follows ---- */
+
+static struct event *this_event(struct play *p)
+{
+	return &p->facts.event[p->facts.nevents - 1];
+}
+
+static unsigned loser_of(const struct play *p, const struct event *e)
+{
+	unsigned live = p->facts.life[e->before].host;
+
+	return e->strike == STRIKE_SECONDARY ? !live : live;
+}
+
+static void strike(struct play *p, struct event *e)
+{
+	unsigned h = loser_of(p, e);
+
+	client_mark(&p->client);
+	e->at_ns = play_now_ns();
+	switch (e->strike) {
+	case STRIKE_PRIMARY:
+	case STRIKE_SECONDARY:
+		host_kill(p, h);
+		play_tell(p, SHADE_BLOW, "kill -9", "host %c, the %s", "ab"[h], e->strike == STRIKE_PRIMARY ? "live one" : "secondary");
+		break;
+	case STRIKE_PARTITION:
+		p->cable.cut = true;
+		play_tell(p, SHADE_BLOW, "partition", "the link is cut; both hosts are alive");
+		break;
+	case STRIKE_FREEZE:
+		kill(p->host[h].qemu_pid, SIGSTOP);
+		play_tell(p, SHADE_BLOW, "freeze", "host %c, the live one, stands still", "ab"[h]);
+		break;
+	case STRIKE_NONE:
+	case STRIKES:
+		break;
+	}
+}
+
+/* A host goes on alone: the arbiter said so.  Which, is for the verdict. */
+static bool settled(struct play *p)
+{
+	unsigned h = live_host(p);
+
+	return h < 2 && !strcmp(p->host[h].role, "solo");
+}
+
+static bool served(struct play *p)
+{
+	const struct event *e = this_event(p);
+
+	/* Not what was under way at the blow, but what the one that is live now answers. */
+	return p->o->client || p->client.heard_ns > e->live_ns || p->client.state == CLIENT_DONE;
+}
+
+static bool loser_out(struct play *p)
+{
+	unsigned winner = live_host(p);
+
+	return winner < 2 && (!host_alive(p, !winner) || !strcmp(p->host[!winner].role, "lost"));
+}
+
+static bool loser_gone(struct play *p)
+{
+	unsigned winner = live_host(p);
+
+	return winner < 2 && !host_alive(p, !winner) && !p->host[!winner].orphan;
+}
+
+/* A host that has lost leaves; one that does not is made to. */
+static void clear_away(struct play *p, unsigned h)
+{
+	if (!until(p, loser_gone, LEAVE_S)) {
+		play_tell(p, SHADE_PLAIN, "end", "host %c does not leave by itself, it is ended", "ab"[h]);
+		host_kill(p, h);
+		(void)until(p, loser_gone, LEAVE_S);
+	}
+}
+
+static void tell_takeover(struct play *p, struct event *e)
+{
+	unsigned h = live_host(p);
+
+	e->live_ns = play_now_ns();
+	e->after = p->host[h].life;
+	e->takeover_pause_ns = p->host[h].pause_us * 1000;
+	if (e->after != e->before)
+		play_tell(p, SHADE_GOOD, "takeover", "host %c is live, %llu ms after", "ab"[h],
+			  (unsigned long long)(e->live_ns - e->at_ns) / 1000000);
+	else
+		play_tell(p, SHADE_GOOD, "goes on", "host %c is live as before, alone", "ab"[h]);
+}
+
+static bool survive(struct play *p, struct event *e)
+{
+	if (!until(p, settled, patience(p, TAKEOVER_S))) {
+		play_tell(p, SHADE_BAD, "nobody", "is live after %llu s", (unsigned long long)patience(p, TAKEOVER_S));
+		return false;
+	}
+	tell_takeover(p, e);
+	(void)until(p, served, patience(p, TAKEOVER_S));
+	e->pause_ns = client_pause_ns(&p->client, play_now_ns());
+	if (!p->o->client)
+		play_tell(p, served(p) ? SHADE_GOOD : SHADE_BAD, "client", served(p) ? "waited %.1f ms" : "waits for %.1f ms",
+			  (double)e->pause_ns / 1e6);
+	return served(p) && p->client.broken[0] == 0;
+}
+
+/* The one that stood still for 2 to 5 seconds, or could not be heard, finds the world changed. */
+static bool bring_back(struct play *p, struct event *e)
+{
+	u64 thaw_ns = e->at_ns + 2 * SECOND + play_draw(p, 3u * SECOND);
+	unsigned h = live_host(p);
+
+	if (e->strike == STRIKE_FREEZE) {
+		u64 now = play_now_ns();
+
+		(void)pass_time(p, thaw_ns > now ? thaw_ns - now : 0);
+		h = p->facts.life[e->before].host;
+		kill(p->host[h].qemu_pid, SIGCONT);
+		play_tell(p, SHADE_BLOW, "thaw", "host %c goes on after %.1f s", "ab"[h], (double)(play_now_ns() - e->at_ns) / 1e9);
+	}
+	if (e->strike == STRIKE_FREEZE || e->strike == STRIKE_PARTITION) {
+		if (!until(p, loser_out, patience(p, TAKEOVER_S)))
+			play_tell(p, SHADE_BAD, "stays", "host %c does not see that it has lost", "ab"[!live_host(p)]);
+	}
+	return !p->stopped;
+}
+
+static bool restore(struct play *p, struct event *e)
+{
+	u64 started_ns;
+	unsigned h;
+
+	if (!bring_back(p, e) || live_host(p) == 2)
+		return false;
+	h = !live_host(p);
+	clear_away(p, h);
+	p->cable.cut = false;
+	client_mark(&p->client);
+	started_ns = play_now_ns();
+	play_tell(p, SHADE_PLAIN, "start", "host %c as secondary", "ab"[h]);
+	if (!host_start(p, h, "secondary") || !until(p, protected_or_dead, patience(p, READY_S)) || !pair_protected(p)) {
+		play_tell(p, SHADE_BAD, "not safe", "the pair is not protected again");
+		host_show_log(p, h);
+		return false;
+	}
+	e->protected_ns = play_now_ns();
+	e->start_ns = started_ns;
+	e->join_pause_ns = p->host[!h].join_pause_us * 1000;
+	p->join_pause_ns[e - p->facts.event] = client_pause_ns(&p->client, e->protected_ns);
+	play_tell(p, SHADE_GOOD, "protected", "by host %c, %.1f s after its start; the machine stood %.1f ms", "ab"[h],
+		  (double)(e->protected_ns - e->start_ns) / 1e9, (double)e->join_pause_ns / 1e6);
+	return true;
+}
+
+static enum strike next_strike(struct play *p)
+{
+	const char *kill = p->o->kill;
+
+	if (!strcmp(kill, "any"))
+		return STRIKE_PRIMARY + (enum strike)play_draw(p, STRIKES - STRIKE_PRIMARY);
+	for (enum strike k = STRIKE_NONE; k < STRIKES; k++)
+		if (!strcmp(kill, strike_name(k)))
+			return k;
+	return STRIKE_NONE;
+}
+
+static bool one_event(struct play *p)
+{
+	enum strike k = next_strike(p);
+	struct event *e;
+
+	/* Any moment of the last nine tenths: the first lets the traffic find its pace. */
+	if (!pass_time(p, p->o->seconds * (SECOND / 10) + play_draw(p, p->o->seconds * (SECOND / 10) * 9)))
+		return false;
+	if (!pair_protected(p) || client_over(p))
+		return false;
+	e = &p->facts.event[p->facts.nevents++];
+	*e = (struct event){ .strike = k, .before = p->host[live_host(p)].life, .after = ALIVE_NONE };
+	strike(p, e);
+	if (!survive(p, e) || !restore(p, e))
+		return false;
+	if (p->events)
+		fprintf(p->events, "# event=%u strike=%s pause_ms=%.3f live_ms=%.3f takeover_pause_ms=%.3f join_s=%.3f join_pause_ms=%.3f "
+			"join_client_ms=%.3f\n", p->facts.nevents, strike_name(k), (double)e->pause_ns / 1e6,
+			(double)(e->live_ns - e->at_ns) / 1e6, (double)e->takeover_pause_ns / 1e6,
+			(double)(e->protected_ns - e->start_ns) / 1e9, (double)e->join_pause_ns / 1e6,
+			(double)p->join_pause_ns[e - p->facts.event] / 1e6);
+	return true;
+}
+
+/* ---- the whole ---- */
+
+static bool raise_pair(struct play *p)
+{
+	if (p->o->alone) {
+		play_tell(p, SHADE_PLAIN, "start", "host a, alone");
+		return host_start(p, 0, "");
+	}
+	play_tell(p, SHADE_PLAIN, "start", "host a as primary, host b as secondary");
+	if (!host_start(p, 0, "primary") || !host_start(p, 1, "secondary"))
+		return false;
+	if (until(p, protected_or_dead, patience(p, READY_S)) && pair_protected(p)) {
+		play_tell(p, SHADE_GOOD, "protected", "host a is live, host b in step");
+		return true;
+	}
+	if (!p->stopped) {
+		play_tell(p, SHADE_BAD, "not safe", "the hosts do not become a pair");
+		host_show_log(p, 0);
+		host_show_log(p, 1);
+	}
+	return false;
+}
+
+bool play_run(struct play *p)
+{
+	bool good = raise_pair(p) && start_client(p);
+
+	p->facts.wanted = strcmp(p->o->kill, "none") ? (unsigned)p->o->count : 0;
+	for (unsigned i = 0; good && i < p->facts.wanted; i++)
+		good = one_event(p);
+	if (good && (!p->o->client || p->facts.wanted))
+		good = pass_time(p, p->facts.wanted ? SECOND : p->o->seconds * SECOND);
+	if (p->facts.foreign || p->client.state >= CLIENT_SENDING)
+		finish_client(p, good);
+	return good && !p->stopped;
+}
+
+/* Politely first: hosts end their recordings. */
+static bool all_ended(struct play *p)
+{
+	return !host_alive(p, 0) && !host_alive(p, 1);
+}
+
+void play_end(struct play *p)
+{
+	struct timespec pause = { .tv_nsec = 5000000 };
+	u64 end;
+
+	p->stopped = false;
+	client_close(&p->client);
+	for (unsigned h = 0; h < 2; h++)
+		host_stop(p, h);
+	(void)until(p, all_ended, LEAVE_S);
+	wire_turn(&p->wire, on_frame, p);
+	p->facts.unseen = p->wire.dropped;
+	for (unsigned h = 0; h < 2; h++)
+		host_kill(p, h);
+	if (p->foreign)
+		kill(-p->foreign, SIGKILL);
+	store_close(p);
+	/* Orphans of those come to us, and end, too. */
+	for (end = host_ms() + REAP_MS; host_ms() < end;) {
+		pid_t pid = waitpid(-1, NULL, WNOHANG);
+
+		if (pid < 0)
+			break;
+		if (!pid)
+			nanosleep(&pause, NULL);
+	}
+	for (unsigned h = 0; h < 2; h++) {
+		if (p->host[h].input_fd >= 0)
+			close(p->host[h].input_fd);
+		buf_free(&p->host[h].heard);
+	}
+}

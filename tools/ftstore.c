@@ -1,0 +1,151 @@
+/*
+ * ftstore.c - the demo's store: a target of its own with one logical unit, by Debian's tgt; or a
+ * file where that is not installed.  See ftplay.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tools/ftplay.h"
+
+#define TARGET "iqn.2026-01.reprise:demo"
+#define UNIT_BYTES (1 << 20)
+#define READY_MS 10000
+
+/* It is for administrators, and not in everybody's PATH. */
+static const char *program(const char *name, char path[64])
+{
+	static const char *const dirs[] = { "/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(dirs); i++) {
+		snprintf(path, 64, "%s/%s", dirs[i], name);
+		if (!access(path, X_OK))
+			return path;
+	}
+	return NULL;
+}
+
+static int port_free(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
+
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&a, size) && !getsockname(fd, (struct sockaddr *)&a, &size))
+		port = ntohs(a.sin_port);
+	if (fd >= 0)
+		close(fd);
+	return port;
+}
+
+/* tgtadm --lld iscsi with more words, up to NULL; whether it was content.  quiet: it may not be. */
+static bool administer(struct play *p, bool quiet, const char *const *words)
+{
+	char path[64], *argv[32] = { (char *)(uintptr_t)program("tgtadm", path), (char[]){ "--lld" }, (char[]){ "iscsi" } };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), status = 1;
+	pid_t pid = 0;
+
+	for (unsigned n = 3; *words && n < ARRAY_SIZE(argv) - 1; n++)
+		argv[n] = (char *)(uintptr_t)*words++;
+	if (argv[0] && null >= 0)
+		pid = play_spawn(p, argv, null, null, quiet ? null : STDERR_FILENO);
+	if (pid && waitpid(pid, &status, 0) != pid)
+		status = 1;
+	if (null >= 0)
+		close(null);
+	return pid && !status;
+}
+#define ADMINISTER(p, quiet, ...) administer(p, quiet, (const char *const[]){ __VA_ARGS__, NULL })
+
+static bool start_daemon(struct play *p, int port)
+{
+	char path[64], portal[64], log[4096], ipc[4096];
+	const char *name = program("tgtd", path);
+	char *argv[] = { (char *)(uintptr_t)name, (char[]){ "-f" }, (char[]){ "--iscsi" }, portal, NULL };
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
+
+	snprintf(portal, sizeof(portal), "portal=127.0.0.1:%d", port);
+	snprintf(log, sizeof(log), "%s/tgtd.log", p->dir);
+	snprintf(ipc, sizeof(ipc), "%s/tgt", p->dir);
+	setenv("TGT_IPC_SOCKET", ipc, 1);
+	out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (null >= 0 && out >= 0)
+		p->store.pid = play_spawn(p, argv, null, out, out);
+	if (null >= 0)
+		close(null);
+	if (out >= 0)
+		close(out);
+	return p->store.pid > 0;
+}
+
+/* It takes a moment until it answers. */
+static bool answers(struct play *p)
+{
+	const struct timespec pause = { .tv_nsec = 20000000 };
+	u64 end = host_ms() + READY_MS;
+
+	while (host_ms() < end) {
+		if (ADMINISTER(p, true, "--op", "show", "--mode", "target"))
+			return true;
+		if (waitpid(p->store.pid, NULL, WNOHANG) == p->store.pid) {
+			p->store.pid = 0;
+			return false;
+		}
+		nanosleep(&pause, NULL);
+	}
+	return false;
+}
+
+static bool offer_unit(struct play *p)
+{
+	char unit[3100];
+	int fd;
+	bool good;
+
+	snprintf(unit, sizeof(unit), "%s/arbiter.img", p->dir);
+	fd = open(unit, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	good = fd >= 0 && !ftruncate(fd, UNIT_BYTES);
+	if (fd >= 0)
+		close(fd);
+	return good && ADMINISTER(p, false, "--op", "new", "--mode", "target", "--tid", "1", "-T", TARGET) &&
+	       ADMINISTER(p, false, "--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "-b", unit) &&
+	       ADMINISTER(p, false, "--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL");
+}
+
+static enum status open_target(struct play *p)
+{
+	int port = port_free();
+
+	if (!port || !start_daemon(p, port) || !answers(p) || !offer_unit(p))
+		return complain(ST_HOST, "ft demo: tgtd, the arbiter's target, does not work: its words are in %s/tgtd.log with --keep; "
+				"--arbiter file goes without", p->dir);
+	snprintf(p->store.url, sizeof(p->store.url), "iscsi://127.0.0.1:%d/" TARGET "/1", port);
+	return ST_OK;
+}
+
+enum status store_open(struct play *p, const char *kind)
+{
+	char path[64];
+	bool installed = program("tgtd", path) && program("tgtadm", path);
+
+	if (kind && !strcmp(kind, "tgt") && !installed)
+		return complain(ST_USAGE, "--arbiter tgt: tgtd is not here; apt-get install tgt, or give --arbiter file");
+	if (!kind && !installed)
+		remark("ft demo: tgtd is not here, a file is the arbiter; apt-get install tgt qemu-block-extra for one over iSCSI");
+	if (kind ? !strcmp(kind, "tgt") : installed)
+		return open_target(p);
+	if (kind && !strcmp(kind, "none"))
+		snprintf(p->store.url, sizeof(p->store.url), "none");
+	else
+		snprintf(p->store.url, sizeof(p->store.url), "file:%s/arbiter", p->dir);
+	return ST_OK;
+}
+
+void store_close(struct play *p)
+{
+	if (p->store.pid)
+		kill(-p->store.pid, SIGKILL);
+}
