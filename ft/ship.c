@@ -300,7 +300,7 @@ static void send_ready(struct ft_pair *p, u64 now_ns)
 		n = ft_sender_next(&s->tx, p->packet + FT_DATA_HEADER_BYTES, FT_DATA_MAX, now_ns, &offset);
 		if (!n)
 			break;
-		send_data(p, n, offset, s->ask_to && offset + n >= s->ask_to, now_ns);
+		send_data(p, n, offset, (s->ask_to && offset + n >= s->ask_to) || ft_sender_stuck(&s->tx), now_ns);
 	}
 	if (s->ask_to) /* asked without anything to send, or the window is closed */
 		send_data(p, 0, s->tx.sent, true, now_ns);

@@ -100,6 +100,11 @@ u32 ft_sender_next(struct ft_sender *s, u8 *out, u32 max, u64 now_ns, u64 *offse
 	return n;
 }
 
+bool ft_sender_stuck(const struct ft_sender *s)
+{
+	return s->sent < s->end && s->sent >= send_limit(s);
+}
+
 static void forget_notes(struct ft_sender *s)
 {
 	unsigned gone = 0;

@@ -53,6 +53,9 @@ u32 ft_sender_next(struct ft_sender *s, u8 *out, u32 max, u64 now_ns, u64 *offse
 /* Bytes that ft_sender_next would give. */
 u32 ft_sender_ready(const struct ft_sender *s);
 
+/* More is written than may be in flight: only an answer lets it go. */
+bool ft_sender_stuck(const struct ft_sender *s);
+
 struct ft_stream_ack {
 	u32 offset;          /* as on the wire */
 	u32 room;            /* bytes behind it */

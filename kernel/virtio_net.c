@@ -34,6 +34,7 @@ struct nic {
 	u8 *in, *out;          /* NIC_RING buffers each */
 	int shown;             /* the buffer nic_peek has shown; -1: none */
 	u32 shown_size;
+	unsigned queued;       /* frames not yet handed over */
 	u16 heard;             /* of what ring_completed counts: as far as a cpu_wait need not end */
 	struct nic_stats stats;
 };
@@ -177,7 +178,7 @@ static int room(struct nic *n)
 	}
 }
 
-void nic_send(struct nic *n, const void *frame, u32 size)
+void nic_queue(struct nic *n, const void *frame, u32 size)
 {
 	int number = size <= n->frame_max ? room(n) : -1;
 	struct virtio_buffer b;
@@ -192,8 +193,22 @@ void nic_send(struct nic *n, const void *frame, u32 size)
 	b = (struct virtio_buffer){ buffer, HEADER + size, false };
 	if (!ring_offer(&n->tx, &b, 1))
 		panic("virtio_net: buffer %d has no descriptor", number);
-	ring_kick(&n->tx);
 	n->stats.sent++;
+	if (++n->queued == NIC_BATCH)
+		nic_kick(n);
+}
+
+void nic_kick(struct nic *n)
+{
+	if (n->queued)
+		ring_kick(&n->tx);
+	n->queued = 0;
+}
+
+void nic_send(struct nic *n, const void *frame, u32 size)
+{
+	nic_queue(n, frame, size);
+	nic_kick(n);
 }
 
 void nics_listen(void)

@@ -42,6 +42,14 @@ void nic_done(struct nic *n);
 void nic_send(struct nic *n, const void *frame, u32 size);
 
 /*
+ * The same for one of several: it is handed over by the next nic_kick or
+ * nic_send, or with NIC_BATCH others.  Handing over takes longer than copying.
+ */
+#define NIC_BATCH 32
+void nic_queue(struct nic *n, const void *frame, u32 size);
+void nic_kick(struct nic *n);
+
+/*
  * For cpu_wait [time.c], and called in this order: interrupts may come; has
  * a frame come since this was last true, or since the last nic_done; no
  * interrupt is raised any more.

@@ -115,17 +115,24 @@ bool session_has_net(const struct session *s)
 	return false;
 }
 
+bool session_mac(struct text t, const char *key, u8 mac[6])
+{
+	char value[32];
+
+	if (!conf_get(t.data, t.size, key, value, sizeof(value)))
+		return false;
+	if (!parse_mac(value, mac))
+		session_fail("an address of the configuration is none (52:54:00:12:34:56, in small letters)");
+	return true;
+}
+
 /* The address of the guest's NIC number n; false: the machine has no more. */
 static bool address(const struct session *s, unsigned n, u8 mac[6])
 {
-	char key[16], value[32];
+	char key[16];
 
 	ksnprintf(key, sizeof(key), "nic%u_mac", n);
-	if (!conf_get(s->machine.data, s->machine.size, key, value, sizeof(value)))
-		return false;
-	if (!parse_mac(value, mac))
-		session_fail("machine.conf: a nicN_mac is no address (52:54:00:12:34:56, in small letters)");
-	return true;
+	return session_mac(s->machine, key, mac);
 }
 
 void session_plug_nics(const struct session *s, struct vm_config *c)

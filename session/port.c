@@ -27,6 +27,8 @@ void session_listen(struct session *s)
 			s->quit = true;
 		else if (!strcmp(s->command, "detached"))
 			s->detached = true;
+		else if (!strncmp(s->command, "arbiter ", 8))
+			memcpy(s->answer, s->command, sizeof(s->answer));
 	}
 }
 

@@ -51,7 +51,7 @@ struct rec_medium session_medium(const char *name)
 extern const u8 __build_id[]; /* kernel/reprise.ld */
 
 /* The first bytes of the linker's build ID: the same sources and compiler give the same. */
-static u64 build_id(void)
+u64 session_build_id(void)
 {
 	u64 id = 0;
 
@@ -68,7 +68,7 @@ struct boundary *session_start_recording(struct session *s, const char *disk, co
 
 	s->writer = session_memory(sizeof(*s->writer));
 	n = ksnprintf(host, sizeof(host), "counter=%s\nhost_probe=%016lx\nbuild=%016lx\n", host_counter()->kind,
-		      s->float_probe, build_id());
+		      s->float_probe, session_build_id());
 	if (s->vm) /* a fork: here it leaves its parent */
 		n += ksnprintf(host + n, sizeof(host) - (size_t)n, "parent_point=%lu:%lu:%lu\n", s->vm->now.count,
 			       s->vm->now.vtime_ns, s->vm->now.sequence);
@@ -356,12 +356,12 @@ void hypervisor_main(const struct boot_info *bi)
 		session_fail("the bundle has no session.conf with a mode; start the hypervisor with the reprise command");
 	prepare_host(s);
 	session_port_init(s);
-	session_net_init(s, !strcmp(s->mode, "run") || !strcmp(s->mode, "record"));
+	session_net_init(s, !strcmp(s->mode, "run") || !strcmp(s->mode, "record") || !strcmp(s->mode, "ft"));
 	control_printf("ready boot_insns=%lu selftest=ok counter=%s entry_cost=%lu stop_cost=%lu tsc_lead=%lu "
 		       "shadow_lost=%d stale_code=%d host_probe=%016lx build=%016lx\n",
 		       rdtsc() - bi->entry_tsc, host_counter()->kind, host_counter()->entry_cost,
 		       host_counter()->stop_cost, host_counter()->tsc_lead, s->quirks.shadow_lost,
-		       s->quirks.stale_code, s->float_probe, build_id());
+		       s->quirks.stale_code, s->float_probe, session_build_id());
 	if (!strcmp(s->mode, "selftest")) {
 		control_printf("end outcome=poweroff guest_exit=0 insns=0 vtime_ns=0 exits=0 inputs=0 input_bytes=0 "
 			       "digest=0 reason=\"\"\n");
@@ -372,6 +372,8 @@ void hypervisor_main(const struct boot_info *bi)
 		session_debug(s);
 	if (!strcmp(s->mode, "fork"))
 		session_fork(s);
+	if (!strcmp(s->mode, "ft"))
+		session_ft(s);
 	boundary = !strcmp(s->mode, "record") ? session_start_recording(s, "recording", &s->port) : !strcmp(s->mode, "replay") ? start_replay(s)
 											      : start_live(s);
 	start = rdtsc();

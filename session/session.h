@@ -58,7 +58,8 @@ struct session {
 	struct session_wire wire[VM_MAX_NICS];
 	bool console_ended, quit;
 	bool detached;          /* the debugger has gone, said the host command */
-	char command[64];
+	char command[256];
+	char answer[256];       /* the host command's to a question of ours: a line that begins with "arbiter" */
 	size_t command_fill;
 	u64 last_progress;
 	u8 output[4096];        /* the guest's, on its way to COM1 */
@@ -100,6 +101,8 @@ void session_flush_output(struct session *s);
  * connect has the host port use them; after session_port_init.
  */
 void session_net_init(struct session *s, bool connect);
+/* An address such as 52:54:00:12:34:56; false: the key is not there.  One that is none fails. */
+bool session_mac(struct text t, const char *key, u8 mac[6]);
 /* The NICs that machine.conf names, for the VM that will be made; with a wire or not. */
 void session_plug_nics(const struct session *s, struct vm_config *c);
 bool session_has_net(const struct session *s);
@@ -135,6 +138,8 @@ bool session_commits(const struct session *s);
 
 /* ---- session.c ---- */
 
+/* The first bytes of the hypervisor's build ID. */
+u64 session_build_id(void);
 /* The reader of the recording, at the beginning of the run. */
 void session_open_recording(struct session *s);
 /* To the stored checkpoints the session may begin with, if session.conf names any. */
@@ -164,6 +169,10 @@ void session_end_frames(struct session *s);
 /* ---- debug.c ---- */
 
 noreturn_fn void session_debug(struct session *s);
+
+/* ---- ft.c ---- */
+
+noreturn_fn void session_ft(struct session *s);
 
 /* ---- fork.c ---- */
 

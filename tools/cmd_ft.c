@@ -5,6 +5,7 @@
  * arbiter [ftarbiter.h], and a socket that says how it is [ftstatus.h].  What the pair does is the
  * hypervisor's; its `ft` lines are shown, never judged.
  */
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "kernel/xxh.h"
@@ -118,9 +119,14 @@ static u64 pair_id(const struct buf *head, const char *name)
 
 static void describe(struct buf *conf, const struct host *h, const struct options *o)
 {
+	u64 random;
+
 	buf_printf(conf, "mode=ft\nft_role=%s\nft_link_mac=%s\nft_heartbeat_ms=%llu\nft_detect_ms=%llu\nft_pair_id=0x" ID_FMT
 		   "\nft_arbiter=%s\nft_policy=%s\n", h->started_as, ftlink_mac(&h->link), (unsigned long long)o->heartbeat_ms,
 		   (unsigned long long)o->detect_ms, (unsigned long long)h->pair_id, arbiter_kind_name(&h->arbiter), o->on_mismatch);
+	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+		random = (u64)getpid() << 32 ^ host_ms();
+	buf_printf(conf, "random=0x" ID_FMT "\n", (unsigned long long)random);
 	if (o->output)
 		buf_printf(conf, "ft_recording=1\n");
 }

@@ -1,0 +1,53 @@
+/*
+ * ft.h - the mode ft: one host of a fault-tolerant pair [ft/ft.h].
+ *
+ *   ft.c         the mode: the link, the clock, and what is told
+ *   ft_copy.c    giving and taking a machine's copy
+ *   ft_store.c   the arbiter: a SCSI unit of this machine, or a file of the host command's
+ *
+ * session.conf says: ft_role=primary|secondary, ft_link_mac, ft_heartbeat_ms, ft_detect_ms,
+ * ft_pair_id, ft_arbiter=scsi|file, ft_policy=stop|reprotect, ft_recording=1, random=HEX: 64 bits
+ * that nobody else has.
+ */
+#ifndef SESSION_FT_H
+#define SESSION_FT_H
+
+#include "ft/arbiter_scsi.h"
+#include "ft/ft.h"
+#include "kernel/virtio_net.h"
+#include "session/session.h"
+
+#define PAIR_LOG_BYTES MIB(4)    /* powers of two */
+#define PAIR_RING_BYTES MIB(4)
+#define PAIR_HELD_BYTES MIB(4)
+
+struct session_pair {
+	struct session *s;
+	struct ft_pair *pair;
+	struct ft_config config;
+	struct ft_env env;
+	struct host_port port;         /* the session's, with the link served */
+	struct nic *link;
+	u8 link_mac[6];
+	u8 frame[NIC_FRAME];
+	u64 ids;                       /* given so far */
+	/* told on the control channel */
+	enum ft_role told_role;
+	u64 told_ns, told_joins;
+	/* ft_copy.c */
+	struct ft_machine copy;
+	u64 *give[1 + VM_MAX_DISKS];   /* bitmaps of pages that are to be given */
+	unsigned memory, chunk;        /* looked at next */
+	u8 *state;
+	/* ft_store.c */
+	struct ft_arbiter arbiter;
+	struct ft_store store;         /* scsi */
+	bool asking;
+	u64 question;                  /* file: the number of the last */
+	u64 asked_ns;
+};
+
+void session_copy_init(struct session_pair *f);
+void session_store_init(struct session_pair *f);
+
+#endif
