@@ -360,7 +360,7 @@ static void answer(struct ft_pair *p, u8 flags, u64 now_ns)
 
 void ft_follow_send(struct ft_pair *p, u64 now_ns)
 {
-	if ((p->role == FT_LOADING || p->role == FT_SECONDARY) && answer_is_due(p, now_ns))
+	if (!ft_mute(p->role) && answer_is_due(p, now_ns))
 		answer(p, 0, now_ns);
 }
 

@@ -247,7 +247,8 @@ void ft_pump(struct ft_pair *p)
 		ft_ship_send(p, now);
 	} else if (p->role == FT_LOADING || p->role == FT_SECONDARY || p->role == FT_CLAIMING) {
 		ft_follow_timers(p, now);
-		ft_follow_send(p, now);
+		if (p->session)
+			ft_follow_send(p, now);
 	} else if (p->role == FT_SEEKING && now >= p->hello_ns) {
 		say_hello(p, now);
 	}

@@ -34,7 +34,7 @@ static void put_header(u8 *frame, const u8 to[6], const u8 from[6], u16 type)
 
 /*
  * Datagrams of a burst are handed over together: its last one asks for an answer.
- * What asks for none can wait for the next look at the link [wait, progress].
+ * What asks for none can wait for the next look at the link: wait, progress.
  */
 static bool leaves_at_once(const u8 *datagram)
 {
@@ -90,7 +90,7 @@ static u64 new_id(void *ctx)
 	return id ? id : 1;
 }
 
-/* [RFC 903]: a request about its own address, which tells bridges where it is now. */
+/* [RARP, Packet Format]: a request about its own address, which tells bridges where it is now. */
 static void announce_nic(struct session *s, unsigned nic)
 {
 	static const u8 everybody[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };

@@ -110,6 +110,9 @@ void check_host(struct host *h)
 	if (ahead && h == seen.live && h->machine.s.outputs < seen.n)
 		check_fail("I5: host %u is live and has made %lu outputs, but %lu have left", h->id, h->machine.s.outputs,
 			   seen.n);
+	if (p->s.divergence.found && !sim.flipped)
+		check_fail("I4: host %u: %s, instruction %lu, and no machine was spoilt", h->id, p->s.divergence.what,
+			   p->s.divergence.at.count);
 	if (p->held.cost > p->held.bound)
 		check_fail("I15: host %u holds %u, its bound is %u", h->id, p->held.cost, p->held.bound);
 	if (ft_holds_back(p->role) && p->now.count > p->ship.executed + p->c.max_lag_insns + MACHINE_POLL)

@@ -89,10 +89,18 @@ static void port_console(void *ctx, const void *data, size_t n)
 		check_release(host_of(ctx), (const u8 *)data + at, (u32)MIN(sizeof(struct stamp), n - at));
 }
 
+/* The host's own host does something else now and then. */
+static void hiccup(struct host *h)
+{
+	if (h->hiccups && rng_chance(&sim.rng, h->hiccups))
+		host_sleep(h, rng_between(&sim.rng, 1 * US, 300 * US), false);
+}
+
 static const u8 *port_peek(void *ctx, unsigned nic, u32 *size)
 {
 	struct host *h = host_of(ctx);
 
+	hiccup(h);
 	if (nic || !h->guest_n)
 		return NULL;
 	*size = h->guest_nic[h->guest_first]->size;
@@ -217,6 +225,7 @@ static void host_main(struct host *h)
 		check_live(h);
 	if (good)
 		run_machine(h);
+	check_host(h);
 	check_life(h);
 	h->state = HOST_ENDED;
 	sched_add(sim.now + sim.sc.restart_ns, EV_RESTART, h->id, h->lives, NULL);

@@ -134,6 +134,7 @@ void scenario_make(u64 seed)
 		sim.host[i].crash_at_send = 0;
 		sim.host[i].disk_ns = 0;
 		sim.host[i].flip = false;
+		sim.host[i].hiccups = rng_chance(r, 500) ? (unsigned)rng_below(r, 100) : 0;
 		sim.host[i].storage_fails = rng_chance(r, 200) ? (unsigned)rng_below(r, 400) : 0;
 	}
 	sim.rng = rng_of(family < 2 ? base + 7777 : seed + 7777);
@@ -194,6 +195,7 @@ static void flip(struct host *h)
 		return;
 	h->machine.s.hash ^= 1;
 	h->spoilt = true;
+	sim.flipped = true;
 	h->spoilt_epoch = h->pair.epochs;
 }
 

@@ -121,7 +121,7 @@ static void begin(u64 seed, bool trace)
 	sim.seed = seed;
 	sim.now = 0;
 	sim.trace = trace;
-	sim.failed = sim.over = false;
+	sim.failed = sim.over = sim.flipped = false;
 	sim.why[0] = 0;
 	sim.lan_port = 0;
 	sched_reset();

@@ -178,6 +178,7 @@ struct host {
 	bool crash_before;           /* ... before the last leaves */
 	u64 disk_ns;                 /* a write takes up to so long */
 	unsigned storage_fails;      /* permille of questions */
+	unsigned hiccups;            /* permille of looks before which the host is somewhere else for a while */
 	bool flip;                   /* a bit of the machine will flip */
 	bool spoilt;                 /* it has */
 	u64 spoilt_epoch;
@@ -321,6 +322,7 @@ struct sim {
 	struct client client[NCLIENTS];
 	struct host *running;       /* the host whose code runs; NULL: the scheduler */
 	bool trace, failed, over;
+	bool flipped;               /* some host's machine was spoilt */
 	u64 events;
 	u64 takeovers, joins, reunions, losses;
 	u64 lan_port;               /* the host to which the clients' network sends */
