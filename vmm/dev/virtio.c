@@ -247,7 +247,7 @@ void virtio_state(struct virtio *v, struct state_walk *w)
 	STATE(w, v, queue_select);
 	STATE(w, v, config_vector);
 	for (unsigned i = 0; i < v->class->nqueues; i++) {
-		STATE(w, v, queue_vector[i]);
+		state_field(w, "queue_vector", &v->queue_vector[i], sizeof(v->queue_vector[i]));
 		virtq_state(&v->queue[i], w);
 	}
 }
