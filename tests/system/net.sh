@@ -1,6 +1,6 @@
 #!/bin/bash
-# net.sh - a guest on a network: Linux fetches from a web server and serves a client, recorded
-# while the host is busy; replayed, with nothing plugged in, it is the same; its frames as others see them.
+# net.sh - a guest on a network: Linux fetches from a web server, serves a client, and meets another on a
+# switch, recorded while the host is busy; replayed, with nothing plugged in, it is the same; its frames as others see them.
 . "$(dirname "$0")/lib.sh"
 net=$(realpath -m "${NET:-$root/build/net}")
 cd "$tmp" || exit 1
@@ -109,4 +109,39 @@ is 0 'powered off' && grep -q "^seqd: connection 1: $(value client received) req
 little_more seqd.rpl; ok 'its recording: the frames received, and little more'
 run "$reprise" replay seqd.rpl
 is 0 'identical to its end' && cmp -s out seqd.out || { keep seqd seqd.rpl seqd.out out err; false; }; ok 'replayed: identical, the same console'
+
+# ---- two machines on a switch ----
+
+# Neither is told an address: the second one takes another than the first.
+member() { # NAME ADDRESS: records one, what it is told comes from the fifo NAME.tty
+	mkfifo "$1.tty"
+	"$reprise" record -o "$1.rpl" --kernel "$kernel" --initrd "$initrd" --append "$append quiet ip=$2/24" --net "switch=test-$$" \
+		--timeout "${patience_s}s" < "$1.tty" > "$1.out" 2> "$1.err" &
+}
+count() { # FIELD of the line of eth0 in what the second says: 3 received, 11 sent
+	awk -v n="$1" '$1 == "eth0:" { print $n }' second.out
+}
+member first 10.9.0.1
+first=$!
+exec {there}> first.tty
+wait_for first.out "$prompt" $first
+member second 10.9.0.2
+second=$!
+printf '%s\n' 'ping -c 200 -i 0.05 10.9.0.1' 'cat /proc/net/dev' 'poweroff -f' > second.tty
+wait $second
+status=$?
+cp second.err err
+is 0 'powered off' && grep -aq '^200 packets transmitted, 200 packets received, 0%' second.out || { keep switch first.out second.out second.rpl err; false; }
+ok 'two machines on a switch: each ping answered'
+! grep -aq DUP second.out && [ "$(count 3)" -ge 200 ] && [ "$(count 3)" -le $(($(count 11) + 5)) ]
+ok 'nothing comes twice, and nobody hears himself'
+printf '%s\n' 'poweroff -f' >&"$there"
+exec {there}>&-
+wait $first
+[ "$("$reprise" info first.rpl | sed -n 's/^nic0_mac: //p')" != "$("$reprise" info second.rpl | sed -n 's/^nic0_mac: //p')" ]
+ok 'each has an address of its own'
+run "$reprise" replay first.rpl
+is 0 'identical to its end' && cmp -s out first.out; ok 'the first, replayed: identical, the same console'
+run "$reprise" replay second.rpl
+is 0 'identical to its end' && cmp -s out second.out; ok 'the second, too'
 finish
