@@ -22,3 +22,11 @@ $(O)/kernel/selftest.elf: $(SELFTEST_OBJ) $(KERNEL_PARTS)
 	$(call link_kernel,$(SELFTEST_OBJ))
 
 -include $(O)/kernel/kernel/selftest.d
+
+# The substrate with a machine that only speaks SCSI [tests/system/arbiter.sh].
+ARBITER_FT := word scsi reserve store_block arbiter_scsi fence_scsi
+ARBITER_OBJ := $(filter $(O)/kernel/kernel/%,$(KOBJ)) $(ARBITER_FT:%=$(O)/kernel/ft/%.o) $(O)/kernel/tests/system/arbiter_machine.o
+$(O)/kernel/arbiter.elf: $(ARBITER_OBJ) $(KERNEL_PARTS)
+	$(call link_kernel,$(ARBITER_OBJ))
+
+-include $(O)/kernel/tests/system/arbiter_machine.d

@@ -3,7 +3,7 @@
 DEPS_CONFIG := kconfig-frontends-nox
 DEPS_BUILD := gcc libc6-dev liblz4-dev libxxhash-dev libunwind-dev $(DEPS_CONFIG) $(if $(findstring clang,$(CC)),clang)
 DEPS_RUN := qemu-system-x86 seabios cpio busybox-static
-DEPS_TEST := libcriterion-dev libcapstone-dev gdb
+DEPS_TEST := libcriterion-dev libcapstone-dev gdb tgt istgt qemu-block-extra
 DEPS_CLANG := clang
 # Wireshark's, to read what we write for it.
 DEPS_NET := tshark
