@@ -123,10 +123,13 @@ void session_plug_disks(struct session *s, struct vm_config *c)
 
 void session_report_disks(struct session *s)
 {
-	for (unsigned n = 0; n < s->vm->ndisks; n++)
-		if (s->vm->disk[n]->refused)
-			control_printf("remark disk %u: %lu writes failed in the guest, all %lu MiB of room were used; give more: --disk FILE,room=%luM\n", n,
-				       s->vm->disk[n]->refused, s->vm->disk[n]->config.room_bytes >> 20, s->vm->disk[n]->config.room_bytes >> 19);
+	for (unsigned n = 0; n < s->vm->ndisks; n++) {
+		const struct disk *d = s->vm->disk[n];
+
+		if (d->refused)
+			control_printf("remark disk %u: %lu writes failed in the guest, all %lu MiB of room were used; give more: --disk FILE,room=%luM\n",
+				       n, d->refused, d->config.room_bytes >> 20, MIN(2 * d->config.room_bytes, DISK_MAX_ROOM) >> 20);
+	}
 }
 
 struct commit {

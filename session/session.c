@@ -321,7 +321,8 @@ static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
 	report_stats(s->vm, host_insns);
 	if (s->writer)
 		session_commit_disks(s);
-	session_report_disks(s);
+	if (!s->reader) /* of a replay nothing can be changed */
+		session_report_disks(s);
 	session_say_end(&s->end);
 }
 

@@ -268,6 +268,13 @@ static enum status try_disk(struct machine_disk *d, const struct wanted *w, cons
 	return ST_USAGE;
 }
 
+static bool same_names(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 static enum status find(struct machine_disks *d, unsigned n, const struct summary *s, const struct options *o)
 {
 	struct machine_disk *disk = &d->disk[n];
@@ -276,6 +283,7 @@ static enum status find(struct machine_disks *d, unsigned n, const struct summar
 	const char *candidates[2] = { w.path, beside };
 	struct buf first = { 0 }, why = { 0 };
 	enum status st = ST_USAGE;
+	unsigned ncandidates = 2;
 
 	disk->fd = -1;
 	read_wanted(&s->head, n, &w);
@@ -284,7 +292,9 @@ static enum status find(struct machine_disks *d, unsigned n, const struct summar
 	snprintf(beside, sizeof(beside), "%s/%s", dirname(dir), basename(name));
 	if (o->disk_at[n])
 		candidates[0] = o->disk_at[n];
-	for (unsigned i = 0; i < (o->disk_at[n] ? 1 : 2) && st == ST_USAGE; i++) {
+	if (o->disk_at[n] || same_names(w.path, beside))
+		ncandidates = 1; /* a large one is not to be read twice */
+	for (unsigned i = 0; i < ncandidates && st == ST_USAGE; i++) {
 		st = try_disk(disk, &w, candidates[i], s, o->quiet, first.size ? &why : &first);
 		buf_free(&why);
 	}

@@ -70,6 +70,64 @@ printf '%s\n' 'dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync; echo "dd $?
 status=$?
 is 0 'powered off' && tr -d '\r' < ro.out | grep -qx 'dd 1' && grep -q "^$a" ro.out && [ "$(sum a.img)" = "$a" ]; ok 'read-only: the guest sees an error, and its disk as it was'
 
+# ---- written when the run is over, or at once ----
+
+truncate -s 16M d.img && cp d.img before.img
+blocks='for i in 1 2 3 4 5 6 7 8; do echo "block $i" | dd of=/dev/vda bs=512 seek=$((i * 3000)) conv=notrunc 2> /dev/null; done; sync'
+echo "$blocks; poweroff -f" > blocks
+marks() { grep -aoc "block $1" d.img; }
+run "$reprise" record -o rw.rpl "${vm[@]}" --disk d.img,rw < blocks
+is 0 'powered off' && [ "$(marks '[1-8]')" = 8 ] && cp d.img after.img; ok 'rw: what the guest wrote is in the image when the recording is over'
+run "$reprise" replay rw.rpl
+is 2 'd.img' && one_line; ok 'which is another image then'
+run "$reprise" replay --disk 0=before.img rw.rpl
+is 0 'identical to its end' && cmp -s d.img after.img; ok 'a replay takes the one from before'
+cp before.img d.img
+run "$reprise" run "${vm[@]}" --disk d.img,rw < blocks
+is 0 'powered off' && cmp -s d.img after.img; ok 'without a recording it is written at once: the same'
+cp before.img d.img
+printf '%s; echo writ""ten; sleep 1000\n' "$blocks" > wait
+mkfifo keys && exec {keys}<> keys
+cat wait >&"$keys"
+"$reprise" record -o killed.rpl "${vm[@]}" --disk d.img,rw <&"$keys" > killed.out 2> err &
+pid=$!
+wait_for_line killed.out '^written' $pid
+kill -9 $pid
+wait $pid 2> /dev/null
+exec {keys}>&-
+sleep 0.5
+cmp -s d.img before.img; ok 'killed before: the image is as it was'
+run "$reprise" replay killed.rpl
+is 0 'as far as the recording goes'; ok 'and its recording replays'
+
+# ---- no room ----
+
+run "$reprise" record -o room.rpl "${vm[@]}" --disk d.img,room=6M < blocks
+cp out room.out
+is 0 'disk 0: .* failed in the guest, all 6 MiB of room were used; give more' && grep -q 'I/O error, dev vda' out && cmp -s d.img before.img
+ok 'room used up: the guest sees errors, the user why'
+run "$reprise" replay room.rpl
+is 0 'identical to its end' && cmp -s out room.out; ok 'replayed: the same errors'
+
+# ---- back and forth ----
+
+run "$reprise" record --checkpoint-every 100M -o back.rpl "${vm[@]}" --disk d.img < blocks
+end=$(info back.rpl instructions)
+run "$reprise" replay --from $((end - 3000000)) back.rpl
+is 0 'identical to its end'; ok 'from a stored checkpoint on, with what was on the disk'
+run "$reprise" pack back.rpl -o plain.rpl
+digests() { grep -E '^[0-9a-f]{16}$' err; } # what gdb prints of a monitor's answer
+near=$((end - 4000000)) far=$((end - 12000000))
+for p in $near $far end; do run "$reprise" debug plain.rpl --at $p -- -batch -ex 'monitor digest' < /dev/null; digests; done > forward
+run "$reprise" debug back.rpl -- -batch -ex "monitor goto $near" -ex 'monitor digest' -ex "monitor goto $far" -ex 'monitor digest' \
+	-ex 'monitor goto end' -ex 'monitor digest' < /dev/null
+digests > backward
+[ "$(sort -u forward | wc -l)" = 3 ] && cmp -s forward backward || { keep back back.rpl forward backward out err; false; }
+ok 'going back brings back what was on the disk'
+run "$reprise" fork --at $near -o fork.rpl back.rpl < /dev/null
+is 0 && [ "$(info fork.rpl machine)" = 4 ] && run "$reprise" replay fork.rpl && is 0 'identical to its end' && cmp -s d.img before.img
+ok 'a fork goes on with the disk as it was there, and leaves the image alone'
+
 # ---- written through ----
 
 truncate -s 8M log.img

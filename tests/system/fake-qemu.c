@@ -207,6 +207,7 @@ static noreturn_fn void finish(const char *outcome, u32 guest_exit, const char *
 	if (recording && rec_put_end(&writer, &end, 1))
 		die("recording");
 	for (unsigned long i = 0; recording && (is("commit") || is("half")) && i <= MAX(fault_n, 1UL); i++) {
+		dump("committing", "", 0);
 		say("commit disk=0 done=%lu all=%lu\n", i * 8, MAX(fault_n, 1UL) * 8);
 		if (is("half"))
 			raise(SIGKILL);

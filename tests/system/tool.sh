@@ -353,19 +353,28 @@ mv far/two.img far/three.img .
 # nobody loses one
 cp one.img keep.img; run "$reprise" record --force -o one.img $VM --disk one.img < text
 is 2 '-o one.img: disk 0 of the machine' && one_line && cmp -s one.img keep.img; ok 'a recording does not overwrite a disk'
+soon() { # COMMAND...: it becomes true
+	for _ in $(seq 200); do
+		if "$@" 2> /dev/null; then return 0; fi
+		sleep 0.05
+	done
+	return 1
+}
+locked() { ! flock -n one.img true; }
 FAKE=wait "$reprise" run $VM --disk one.img,rw <&9 > out 2> err & pid=$!
-sleep 0.5
+soon locked
 for m in rw cow ro; do run "$reprise" run $VM --disk one.img,$m < /dev/null; is 2 'one.img: in use' && one_line; ok "one writer, no other: $m"; done
 kill -TERM $pid; wait $pid
 FAKE=wait "$reprise" run $VM --disk one.img <&9 > out 2> err & pid=$!
-sleep 0.5
+soon locked
 run "$reprise" run $VM --disk one.img,rw < /dev/null; is 2 'in use, another run has it' && one_line; ok 'readers, no writer'
 run "$reprise" run $VM --disk one.img < /dev/null; is 0; ok 'many readers'
 kill -TERM $pid; wait $pid
 
 # a commit is not interrupted; when it is, that is said
-(sleep 0.5; kill -TERM "$(cat toolpid)"; sleep 0.2; kill -TERM "$(cat toolpid)") &
-FAKE=commit=15 run sh -c "echo \$\$ > toolpid; exec '$reprise' record -o c1.rpl $VM --disk one.img,rw" < /dev/null
+rm -f dump/committing
+(soon test -e dump/committing; kill -TERM "$(cat toolpid)"; sleep 0.2; kill -TERM "$(cat toolpid)") &
+FAKE=commit=25 run sh -c "echo \$\$ > toolpid; exec '$reprise' record -o c1.rpl $VM --disk one.img,rw" < /dev/null
 is 0 'powered off'; ok 'SIGTERM waits until a disk is written'
 wait
 FAKE=commit=50 run "$reprise" record --timeout 2500ms -o c2.rpl $VM --disk one.img,rw < /dev/null; is 0 'powered off'; ok 'so does --timeout'
@@ -382,13 +391,6 @@ FAKE=panic run "$reprise" doctor; is 1 && grep -q '^FAIL.*panic' out; ok 'doctor
 # ---- debug: a debugger and the third serial port ----
 "${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -O1 -o talk "$here/talk.c" || exit 1
 echo 'a kernel' > kernel; run "$reprise" record --force -o g.rpl --kernel kernel < text
-soon() { # COMMAND...: it becomes true within 10 s
-	for _ in $(seq 200); do
-		if "$@" 2> /dev/null; then return 0; fi
-		sleep 0.05
-	done
-	return 1
-}
 serve() { # a session for debuggers, $pid, on $port, in the background
 	: > out
 	"$reprise" debug g.rpl --listen 127.0.0.1:0 > out 2> err & pid=$!
