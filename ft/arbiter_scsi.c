@@ -72,13 +72,13 @@ static enum ft_verdict refuse_block(struct ft_store *s, err_t err)
 {
 	switch (err) {
 	case ERR_END:
-		return refuse(s, "the store is not formatted; see `reprise ft init-store`");
+		return refuse(s, "the store is not formatted; the first host of a pair does that: reprise ft primary");
 	case ERR_VERSION:
-		return refuse(s, "the store is of another version of Reprise; use that one, or format it again");
+		return refuse(s, "the store is of another version of Reprise; use that one, or put zeros over its first block");
 	case ERR_DAMAGED:
-		return refuse(s, "the store's block is damaged; make sure that no host of the pair runs, and format it again");
+		return refuse(s, "the store's block is damaged; make sure that no host of the pair runs, and put zeros over it");
 	default:
-		return refuse(s, "the disk holds something else than a store; give another disk, or format this one");
+		return refuse(s, "the disk holds something else than a store; give another disk, or put zeros over its first block");
 	}
 }
 

@@ -292,10 +292,14 @@ static void start_pair(struct session_pair *f)
 	ft_init(f->pair, &f->config, &f->env, &m);
 }
 
-static enum vm_outcome run_pair(struct session_pair *f, bool first)
+/*
+ * Returns how it ended for the world.  *own is how the machine itself did, for the
+ * recording's END: stopped from outside is stopped by an operator, whatever his reason.
+ */
+static enum vm_outcome run_pair(struct session_pair *f, bool first, enum vm_outcome *own)
 {
 	struct session *s = f->s;
-	enum vm_outcome own;
+	enum vm_outcome world;
 	struct execpoint now;
 	bool good;
 
@@ -305,19 +309,21 @@ static enum vm_outcome run_pair(struct session_pair *f, bool first)
 	}
 	good = first ? ft_found(f->pair) : ft_join(f->pair);
 	tell(f, true);
+	*own = VM_QUIT;
 	if (!good)
 		return s->quit ? VM_QUIT : VM_HOST_FAILED;
-	own = vm_run(s->vm);
+	*own = vm_run(s->vm);
 	now = s->vm->now;
-	own = ft_finish(f->pair, own, s->vm->guest_exit, &now, vm_digest(s->vm));
+	world = ft_finish(f->pair, *own, s->vm->guest_exit, &now, vm_digest(s->vm));
+	*own = *own == VM_DIVERGED ? VM_QUIT : *own;
 	tell(f, true);
-	return own;
+	return world;
 }
 
 noreturn_fn void session_ft(struct session *s)
 {
 	struct session_pair *f = session_memory(sizeof(*f));
-	enum vm_outcome outcome;
+	enum vm_outcome outcome, own;
 	struct ft_status st;
 	char role[16] = "";
 
@@ -326,9 +332,10 @@ noreturn_fn void session_ft(struct session *s)
 	conf_get(s->session.data, s->session.size, "ft_role", role, sizeof(role));
 	session_make_vm(s, ft_boundary(f->pair));
 	start_pair(f);
-	outcome = run_pair(f, !strcmp(role, "primary"));
+	outcome = run_pair(f, !strcmp(role, "primary"), &own);
 	ft_status(f->pair, &st);
-	session_end_recording(s, outcome);
+	session_end_recording(s, own);
+	s->end.outcome = s->end.outcome == VM_HOST_FAILED ? VM_HOST_FAILED : outcome;
 	if (outcome == VM_HOST_FAILED && st.reason[0])
 		ksnprintf(s->end.reason, sizeof(s->end.reason), "%s", st.reason);
 	session_flush_output(s);

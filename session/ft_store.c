@@ -128,7 +128,8 @@ static void format(struct session_pair *f)
 	while ((v = f->store.arbiter.poll(f->store.arbiter.ctx, &word)) == FT_ASKING)
 		f->s->port.wait(f->s->port.ctx, 1000000);
 	if (v != FT_SWAPPED && v != FT_DIFFERS)
-		control_printf("# ft: the arbiter's block cannot be prepared: %s\n", ft_store_complaint(&f->store));
+		control_printf("# ft: the arbiter's block cannot be prepared: %s\n",
+			       ft_store_complaint(&f->store) ? ft_store_complaint(&f->store) : "no answer");
 }
 
 void session_store_init(struct session_pair *f)

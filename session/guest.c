@@ -53,6 +53,7 @@ static struct vm_config machine_config(const struct session *s)
 		.epoch_insns = session_number(m, "epoch_insns", 200000000),
 		.limit_insns = session_number(m, "limit_insns", NO_STOP),
 		.limit_vtime_ns = session_number(m, "limit_vtime_ns", NO_STOP),
+		.rng = session_number(m, "rng", 0),
 	};
 }
 

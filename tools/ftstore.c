@@ -64,7 +64,8 @@ static bool start_daemon(struct play *p, int port)
 {
 	char path[64], portal[64], log[4096], ipc[4096];
 	const char *name = program("tgtd", path);
-	char *argv[] = { (char *)(uintptr_t)name, (char[]){ "-f" }, (char[]){ "--iscsi" }, portal, NULL };
+	char *argv[] = { (char *)(uintptr_t)name, (char[]){ "-f" }, (char[]){ "-t" }, (char[]){ "1" } /* docs/ARBITER.md 5 */,
+		(char[]){ "--iscsi" }, portal, NULL };
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
 
 	snprintf(portal, sizeof(portal), "portal=127.0.0.1:%d", port);

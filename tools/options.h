@@ -46,6 +46,7 @@ struct options {
 	u64 jitter_ns, count;   /* fork */
 	bool has_seed, has_jitter;
 	/* VM */
+	bool rng;
 	const char *kernel, *initrd, *root, *append;
 	struct net net;
 	u64 mem_bytes, seed, rtc_epoch_s, poll_insns, epoch_insns;
@@ -102,6 +103,7 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	"                      without times and owners, so that it is the same every time\n" \
 	"  --append STRING     the kernel's command line\n" \
 	"  --mem SIZE          memory, a multiple of 2M (default 256M)\n" \
+	"  --rng               a virtio source of random numbers, all of them from the seed\n" \
 	"  --disk FILE[,ro|cow|rw][,room=SIZE]\n" \
 	"                      a disk, raw; up to 8.  ro: not to be written; cow (the default):\n" \
 	"                      what is written is kept apart, and gone with the machine; rw:\n" \

@@ -65,6 +65,7 @@ void check_release(struct host *h, const void *data, u32 size)
 {
 	const struct stamp *s = data;
 	u64 hash = hash_of(data, size);
+	struct ft_word w;
 
 	if (size < sizeof(*s)) {
 		check_fail("I7: host %u lets go of a part of an output", h->id);
@@ -76,6 +77,9 @@ void check_release(struct host *h, const void *data, u32 size)
 			   seen.live ? seen.live->id : 99);
 	else if (s->number > seen.n)
 		check_fail("I7, I8: output %u leaves host %u, but %lu has not left", s->number, h->id, seen.n);
+	store_word(&w);
+	if (!ft_named(&w, h->pair.me))
+		check_fail("I10: output %u leaves host %u, which the word does not name", s->number, h->id);
 	if (s->number >= MAX_OUTPUTS)
 		return;
 	if (s->number < seen.n && seen.hash[s->number] != hash)
@@ -110,6 +114,8 @@ void check_host(struct host *h)
 	if (ahead && h == seen.live && h->machine.s.outputs < seen.n)
 		check_fail("I5: host %u is live and has made %lu outputs, but %lu have left", h->id, h->machine.s.outputs,
 			   seen.n);
+	if (p->role == FT_STOPPED && (!strncmp(p->s.reason, "the log could", 13) || strstr(p->s.reason, "makes no sense")))
+		check_fail("I1, I3: host %u: %s", h->id, p->s.reason);
 	if (p->s.divergence.found && !sim.flipped)
 		check_fail("I4: host %u: %s, instruction %lu, and no machine was spoilt", h->id, p->s.divergence.what,
 			   p->s.divergence.at.count);
@@ -203,6 +209,23 @@ void check_calm_begins(void)
 }
 
 /* A host that has the machine, whether it runs or not, and that the word names. */
+/* A primary, and a secondary that the word names beside it. */
+static bool is_protected(void)
+{
+	struct ft_word w;
+
+	store_word(&w);
+	for (unsigned i = 0; i < NHOSTS; i++) {
+		const struct host *h = &sim.host[i];
+
+		if (h->state == HOST_UP && h->pair.role == FT_PRIMARY && ft_named(&w, h->pair.me) &&
+		    ft_named(&w, h->pair.other) && h->pair.other_at < NHOSTS &&
+		    sim.host[h->pair.other_at].pair.me == h->pair.other)
+			return true;
+	}
+	return false;
+}
+
 static bool somebody_has_it(void)
 {
 	struct ft_word w;
@@ -223,16 +246,14 @@ static bool somebody_has_it(void)
 /* I17: with nothing in the way, clients are served and the machine is protected before long. */
 bool check_progress(void)
 {
-	bool served = true, protected = false;
+	bool served = true;
 	unsigned up = 0;
 
 	for (unsigned i = 0; i < sim.sc.nclients; i++)
 		served = served && sim.client[i].done >= seen.answered[i] + REPLIES_ENOUGH;
-	for (unsigned i = 0; i < NHOSTS; i++) {
-		protected |= sim.host[i].pair.role == FT_PRIMARY && sim.host[i].state == HOST_UP;
+	for (unsigned i = 0; i < NHOSTS; i++)
 		up += sim.host[i].state == HOST_UP;
-	}
-	if (served && (protected || up < 2))
+	if (served && (is_protected() || up < 2))
 		return true;
 	if (!somebody_has_it()) {
 		sim.losses++; /* all that had the machine are gone: nothing can be asked any more */

@@ -14,7 +14,7 @@ enum {
 	NONE,
 	GAP_HANDED_OUT, TAKEN_TWICE,
 	INPUT_NOT_SHIPPED, INPUT_NOT_RECORDED,
-	CLOSED_POINT_OPENS,
+	MARK_TOO_FAR,
 	RUNS_AHEAD, ANSWERS_AHEAD,
 	NOT_ACKNOWLEDGED, MARK_NOT_AWAITED,
 	LEASE_IGNORED,
@@ -36,7 +36,7 @@ const struct mutant mutants[] = {
 	{ "I1", "what was received is taken a second time" },
 	{ "I2", "an input is not in the log" },
 	{ "I2", "an input is not in the recording" },
-	{ "I3", "an input enters at a closed point" },
+	{ "I3", "a mark says more than is true" },
 	{ "I4", "a secondary does not wait for marks" },
 	{ "I4", "a secondary does not wait for the primary's answers" },
 	{ "I5", "an output does not wait for an acknowledgement" },
@@ -71,13 +71,6 @@ const unsigned nmutants = ARRAY_SIZE(mutants);
 	type __wrap_##name(__VA_ARGS__)
 
 /* ---- the rules ---- */
-
-WRAP(ft_closed, bool, const struct ft_pair *p, u64 count, u64 vtime_ns)
-{
-	bool live = ft_is_live(p->role) && !p->tail;
-
-	return __real_ft_closed(p, count, vtime_ns) && !(mutation == CLOSED_POINT_OPENS && live);
-}
 
 WRAP(ft_known, bool, const struct ft_pair *p, const struct execpoint *now)
 {
@@ -179,10 +172,19 @@ WRAP(rec_put_input, err_t, struct rec_writer *w, u32 vm, const struct execpoint 
 	return __real_rec_put_input(w, vm, at, in);
 }
 
-/* A position without the longest record that a mark may be. */
+static u64 before_mark;
+
+WRAP(ft_log_progress, bool, struct ft_log_writer *w, u64 count, u64 vtime_ns)
+{
+	before_mark = w->to->end;
+	return __real_ft_log_progress(w, count, vtime_ns + (mutation == MARK_TOO_FAR ? 3 * MS : 0));
+}
+
 WRAP(ft_held_place, void, struct ft_held *h, u64 position)
 {
-	__real_ft_held_place(h, position - (mutation == MARK_NOT_AWAITED && position > 40 ? 6 : 0));
+	if (mutation == MARK_NOT_AWAITED && position > before_mark && position < before_mark + 40)
+		position = before_mark;
+	__real_ft_held_place(h, position);
 }
 
 WRAP(ft_held_take, void, struct ft_held *h, u32 units)

@@ -34,7 +34,7 @@ static void draw_fault(struct rng *r, u64 at)
 	unsigned h = (unsigned)rng_below(r, 2);
 	u64 lasts = rng_chance(r, 500) ? rng_between(r, 20 * MS, 200 * MS) : rng_between(r, 100 * MS, 900 * MS);
 
-	switch (rng_below(r, 12)) {
+	switch (rng_below(r, 13)) {
 	case 0:
 	case 1:
 		add(at, FAULT_CRASH, h, 0);
@@ -62,7 +62,12 @@ static void draw_fault(struct rng *r, u64 at)
 	case 9:
 		add(at, FAULT_FLIP, h, 0);
 		break;
-	case 10:
+	case 10: /* a host whose network dies shortly before it does */
+		add(at, FAULT_BURST, h, rng_between(r, 200, 800));
+		add(at + rng_below(r, 60 * MS), FAULT_CRASH, h, 0);
+		add(at + lasts, FAULT_BURST_ENDS, h, 0);
+		break;
+	case 11:
 		add(at, FAULT_BURST, h, rng_between(r, 200, 1000));
 		add(at + lasts, FAULT_BURST_ENDS, h, 0);
 		break;

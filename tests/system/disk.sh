@@ -18,7 +18,7 @@ no_inputs() { # FILE: nothing entered, and it is small: a digest each epoch, and
 
 # ---- read, written, made a file system of ----
 
-mb=4
+mb=2
 head -c ${mb}M /dev/urandom > a.img
 head -c 16M /dev/urandom > b.img
 a=$(sum a.img) b=$(sum b.img)
@@ -54,10 +54,10 @@ is 0; ok 'the right one again: it goes'
 # ---- a gigabyte, or a part of it ----
 
 truncate -s 32M c.img
-vm workload=disk-1g "gb_mb=${GB_MB:-192}" to=/dev/vda
+vm workload=disk-1g "gb_mb=${GB_MB:-64}" to=/dev/vda
 run "$reprise" record -o gb.rpl "${vm[@]}" --disk c.img,cow < /dev/null
 cp out gb.out
-is 0 'powered off' && grep -q "^disk-1g: ${GB_MB:-192} MB" out || { keep gb gb.rpl out err; false; }; ok "${GB_MB:-192} MB of transfers"
+is 0 'powered off' && grep -q "^disk-1g: ${GB_MB:-64} MB" out || { keep gb gb.rpl out err; false; }; ok "${GB_MB:-64} MB of transfers"
 no_inputs gb.rpl && [ "$(stat -c %b c.img)" = 0 ]; ok 'nothing of it in the recording, nor in the image'
 run "$reprise" replay gb.rpl
 is 0 'identical to its end' && cmp -s out gb.out; ok 'replayed: identical'
@@ -65,7 +65,7 @@ is 0 'identical to its end' && cmp -s out gb.out; ok 'replayed: identical'
 # ---- not to be written ----
 
 vm
-printf '%s\n' 'dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync; echo "dd $?"' 'head -c 4194304 /dev/vda | sha256sum' 'poweroff -f' |
+printf '%s\n' 'dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync; echo "dd $?"' "head -c $((mb << 20)) /dev/vda | sha256sum" 'poweroff -f' |
 	timeout "$patience_s" "$reprise" record -o ro.rpl "${vm[@]}" --disk a.img,ro > ro.out 2> err
 status=$?
 is 0 'powered off' && tr -d '\r' < ro.out | grep -qx 'dd 1' && grep -q "^$a" ro.out && [ "$(sum a.img)" = "$a" ]; ok 'read-only: the guest sees an error, and its disk as it was'
