@@ -199,6 +199,9 @@ Test(virtq, heads_and_links_lie)
 	desc(SIZE - 1, DATA, 8, 0, 5);
 	cr_assert_eq(offer(0), OK, "all descriptors there are");
 	cr_assert_eq(c->npieces, SIZE);
+	for (u16 i = 0; i < SIZE; i++)
+		desc(i, DATA, 0, F_NEXT, (u16)((i + 1) % SIZE));
+	cr_assert_eq(offer(3), ERR_INVALID, "a loop of nothing");
 	desc(0, DATA, 8, (u16)~(F_NEXT | F_WRITE | F_INDIRECT), 0);
 	cr_assert_eq(offer(0), OK, "flags nobody knows");
 }

@@ -85,12 +85,11 @@ void vguest_clear_memory(struct vguest *g)
 	for (unsigned i = 0; i < g->mem.nchunks; i++) {
 		struct chunk_info *c = g->mem.chunk[i];
 
-		for (unsigned page = 0; c && page < CHUNK_PAGES; page++)
-			if (c->changed[page / 64] >> page % 64 & 1)
-				memset(c->data + page * PAGE_SIZE, 0, PAGE_SIZE);
-		if (c) {
-			memset(c->changed, 0, sizeof(c->changed));
-			memset(c->stale, 0, sizeof(c->stale));
+		for (unsigned n = 0; c && n < CHUNK_PAGES / 64; n++) {
+			for (u64 bits = c->changed[n]; bits; bits &= bits - 1)
+				memset(c->data + (n * 64 + (unsigned)__builtin_ctzl(bits)) * PAGE_SIZE, 0, PAGE_SIZE);
+			c->stale[n] |= c->changed[n];
+			c->changed[n] = 0;
 		}
 	}
 }
@@ -204,6 +203,8 @@ void vring_init(struct vring *r, struct vguest *g, u64 at, u16 size, bool event_
 {
 	memset(r, 0, sizeof(*r));
 	r->g = g;
+	if (size > VIRTQ_MAX_SIZE)
+		size = 0; /* read where no device answers: nothing can be added */
 	r->desc = at;
 	r->avail = at + 16UL * size;
 	r->used = ALIGN_UP(r->avail + 6UL + 2UL * size, PAGE_SIZE);
@@ -212,7 +213,7 @@ void vring_init(struct vring *r, struct vguest *g, u64 at, u16 size, bool event_
 	r->event_idx = event_idx;
 	r->indirect = indirect;
 	r->nfree = size;
-	for (u64 page = at; page < at + VRING_BYTES && page < VGUEST_MEMORY; page += PAGE_SIZE) {
+	for (u64 page = at; page < r->tables; page += PAGE_SIZE) {
 		static const u8 zeros[PAGE_SIZE];
 
 		(void)vguest_put(g, page, zeros, sizeof(zeros));
@@ -278,10 +279,10 @@ bool vring_kick_wanted(struct vring *r)
 
 bool vring_used(struct vring *r, u16 *head, u32 *written)
 {
-	u64 entry = r->used + 4 + 8UL * (r->next_used % r->size);
+	u64 entry = r->used + 4 + 8UL * (r->size ? r->next_used % r->size : 0);
 	u16 last;
 
-	if ((u16)vguest_word(r->g, r->used + 2, 2) == r->next_used)
+	if (!r->size || (u16)vguest_word(r->g, r->used + 2, 2) == r->next_used)
 		return false;
 	*head = (u16)vguest_word(r->g, entry, 4) % r->size;
 	*written = (u32)vguest_word(r->g, entry + 4, 4);
@@ -428,9 +429,13 @@ static void start_queue(struct vdriver *d, unsigned i, u64 at)
 {
 	struct vring *r = &d->ring[i];
 	u64 c = d->common;
+	u16 size;
 
 	vguest_store(d->g, c + 22, 2, i);
-	vring_init(r, d->g, at, (u16)vguest_load(d->g, c + 24, 2), d->features & VIRTIO_F_RING_EVENT_IDX,
+	size = (u16)vguest_load(d->g, c + 24, 2);
+	if (d->queue_limit)
+		size = MIN(size, d->queue_limit);
+	vring_init(r, d->g, at, size, d->features & VIRTIO_F_RING_EVENT_IDX,
 		   d->features & VIRTIO_F_RING_INDIRECT_DESC);
 	vguest_store(d->g, c + 24, 2, r->size);
 	vguest_store(d->g, c + 32, 4, r->desc);

@@ -99,13 +99,14 @@ struct vdriver {
 	u8 msix_cap;
 	u16 config_at;                  /* legacy */
 	bool with_msix;
+	u16 queue_limit;                /* no queue larger than this, where the driver may say so; 0: as large as offered */
 	unsigned nqueues;
 	struct vring ring[VIRTIO_MAX_QUEUES];
 };
 
 /* Finds the device's structures by its capabilities; false: no virtio device with all of them. */
 bool vdriver_find(struct vdriver *d, struct vguest *g, unsigned slot);
-/* Where BARs now lie is looked up again. */
+/* rings_at: VRING_BYTES for each queue. */
 bool vdriver_start(struct vdriver *d, u64 wanted, bool legacy, bool with_msix, u64 rings_at);
 void vdriver_reset(struct vdriver *d);
 u64 vdriver_offered(struct vdriver *d, bool legacy);

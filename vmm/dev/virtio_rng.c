@@ -14,10 +14,12 @@ static void fill(struct virtio_rng *r, const struct virtq_chain *c)
 	struct virtq_cursor at = virtq_writer(c);
 
 	for (u32 left = MIN(c->write_bytes, RNG_MAX_BYTES), n; left; left -= n) {
-		u64 bytes = XXH64(&r->ngiven, sizeof(r->ngiven), r->seed ^ STREAM);
+		u64 words[32];
 
-		r->ngiven++;
-		n = virtq_put(&at, &bytes, MIN(left, (u32)sizeof(bytes)));
+		n = MIN(left, (u32)sizeof(words));
+		for (u32 i = 0; i < n; i += 8, r->ngiven++)
+			words[i / 8] = XXH64(&r->ngiven, sizeof(r->ngiven), r->seed ^ STREAM);
+		virtq_put(&at, words, n);
 	}
 }
 
