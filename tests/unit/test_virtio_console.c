@@ -71,6 +71,14 @@ static void post(u32 size, unsigned n)
 	}
 }
 
+/* The driver gives its first buffers, tells, and is soon done with setting itself up. */
+static void listen(u32 size, unsigned n)
+{
+	post(size, n);
+	cr_assert(vdriver_kick_if_wanted(&rig.d, VCONSOLE_RX), "the first buffer is heard of");
+	vguest_run(&rig.g, VCONSOLE_GATE_NS);
+}
+
 /* Everything the driver has got, as text. */
 static const char *got(void)
 {
@@ -125,7 +133,7 @@ Test(virtio_console, receives)
 {
 	for (int legacy = 0; legacy < 2; legacy++) {
 		start(legacy);
-		post(64, 4);
+		listen(64, 4);
 		rig.g.nmessages[VCONSOLE_RX] = 0;
 		type("ls\n");
 		cr_assert_eq(rig.g.nmessages[VCONSOLE_RX], 1);
@@ -146,8 +154,7 @@ Test(virtio_console, bytes_wait_for_the_driver)
 	cr_assert_str_eq(got(), "");
 	vdriver_reset(&rig.d);
 	start(false);
-	post(3, 1);
-	cr_assert(vdriver_kick_if_wanted(&rig.d, VCONSOLE_RX));
+	listen(3, 1);
 	cr_assert_str_eq(got(), "bef");
 	type("after");
 	post(64, 1);
@@ -159,12 +166,38 @@ Test(virtio_console, bytes_wait_for_the_driver)
 	cr_assert_str_eq(got(), "x");
 }
 
+/* Linux throws away what comes before it has set itself up: nothing does. */
+Test(virtio_console, not_before_the_driver_is_ready_for_it)
+{
+	for (int legacy = 0; legacy < 2; legacy++) {
+		type("early");
+		start(legacy);
+		vguest_run(&rig.g, 1000000000);
+		post(64, 2);
+		rig.g.nmessages[VCONSOLE_RX] = 0;
+		vdriver_kick(&rig.d, VCONSOLE_RX);
+		vguest_run(&rig.g, VCONSOLE_GATE_NS - 1);
+		type(" typed");
+		vdriver_kick(&rig.d, VCONSOLE_RX);
+		cr_assert_eq(rig.g.nmessages[VCONSOLE_RX], 0);
+		vguest_run(&rig.g, 1);
+		cr_assert_eq(rig.g.nmessages[VCONSOLE_RX], 1);
+		cr_assert_str_eq(got(), "early typed");
+		cr_assert_eq(vclock_next(&rig.g.clock), VTIMER_NEVER);
+		type("!");
+		cr_assert_str_eq(got(), "!", "at once from then on");
+	}
+}
+
 Test(virtio_console, an_endless_queue)
 {
 	char block[VCONSOLE_QUEUE + 1];
 	u8 next_in = 0, next_out = 0;
 
 	start(false);
+	listen(1, 1);
+	type("-");
+	cr_assert_str_eq(got(), "-");
 	for (unsigned round = 0; round < 50; round++) {
 		u32 room = virtio_console_input_room(&rig.con), n = 0;
 		u16 head;
@@ -194,11 +227,12 @@ Test(virtio_console, liars)
 
 	start(false);
 	vring_add(rx, &to_read, 1);
+	vdriver_kick(&rig.d, VCONSOLE_RX);
+	vguest_run(&rig.g, VCONSOLE_GATE_NS);
 	type("x");
 	cr_assert(vdriver_status(&rig.d) & VIRTIO_NEEDS_RESET);
 	start(false);
-	post(8, 1);
-	vdriver_kick(&rig.d, VCONSOLE_RX);
+	listen(8, 1);
 	cr_assert_str_eq(got(), "x", "it waited for a better driver");
 	for (unsigned i = 0; i < 8; i++)
 		big[i] = (struct vbuffer){ DATA, VCONSOLE_MAX_BYTES / 8 + 1, false };
@@ -225,12 +259,12 @@ Test(virtio_console, state)
 	static const struct fuzz_range ranges[] = {
 		{ IO_MEMORY, PCI_MEM_BASE + SLOT * PCI_MEM_SLOT, 64 }, { IO_PORT, PCI_IO_BASE + SLOT * PCI_IO_SLOT, 24 },
 	};
-	static const struct device_fuzz fuzz = { &virtio_console_ops, ranges, ARRAY_SIZE(ranges), 1000, poke };
+	static const struct device_fuzz fuzz = { &virtio_console_ops, ranges, ARRAY_SIZE(ranges), 10000000, poke };
 	static struct rig other;
 	const struct pci_function *f = &rig.con.v.fn;
 	size_t seen = sizeof(f->config) + sizeof(f->intx) + sizeof(f->pending) + sizeof(f->vector);
 
-	seen += 2 * (2 + 1 + 3 * 8 + 3 * 2 + 2) + 2 + 8 + 4 + 4 + 2 + 3 + sizeof(rig.con.queue_len);
+	seen += 2 * (2 + 1 + 3 * 8 + 3 * 2 + 2) + 2 + 8 + 4 + 4 + 2 + 3 + sizeof(rig.con.queue_len) + 8 + sizeof(rig.con.gate.deadline_ns);
 	check_device_visits_all(&virtio_console_ops, &rig.con, sizeof(rig.con), sizeof(rig.con) - seen);
 	rig_init(&other);
 	start(false);

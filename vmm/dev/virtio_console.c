@@ -32,11 +32,11 @@ static void send_all(struct virtio_console *c)
 /* --- receiving ----------------------------------------------------------------- */
 
 /* From the queue into the driver's buffers, as far as both go. */
-static void pump(struct virtio_console *c)
+static void deliver(struct virtio_console *c)
 {
 	struct virtq_chain *chain;
 
-	while (c->queue_len && virtio_working(&c->v) && virtio_look(&c->v, VCONSOLE_RX, 0, &chain)) {
+	while (c->queue_len && virtio_look(&c->v, VCONSOLE_RX, 0, &chain)) {
 		struct virtq_cursor at = virtq_writer(chain);
 		u32 n = virtq_put(&at, c->queue + c->queue_start, c->queue_len);
 
@@ -50,8 +50,29 @@ static void pump(struct virtio_console *c)
 		if (!virtio_done(&c->v, VCONSOLE_RX, chain->head, n))
 			return;
 	}
-	virtio_want_kicks(&c->v, VCONSOLE_RX, c->queue_len != 0);
 	virtio_signal(&c->v, VCONSOLE_RX);
+}
+
+/* What waits goes in, or the timer is set for when it may. */
+static void pump(struct virtio_console *c)
+{
+	u64 now_ns = c->v.env.clock->now_ns;
+	bool waits;
+
+	if (!virtio_working(&c->v))
+		return;
+	if (c->open_at_ns == VTIMER_NEVER && virtio_count(&c->v, VCONSOLE_RX))
+		c->open_at_ns = now_ns + VCONSOLE_GATE_NS;
+	waits = now_ns < c->open_at_ns && c->queue_len;
+	vtimer_arm(&c->gate, waits ? c->open_at_ns : VTIMER_NEVER);
+	if (now_ns >= c->open_at_ns)
+		deliver(c);
+	virtio_want_kicks(&c->v, VCONSOLE_RX, c->queue_len || c->open_at_ns == VTIMER_NEVER);
+}
+
+static void gate_fire(void *owner)
+{
+	pump(owner);
 }
 
 u32 virtio_console_input_room(const struct virtio_console *c)
@@ -91,8 +112,12 @@ static void resume(void *dev)
 }
 
 /* What waits on the wire goes on waiting. */
-static void forget(void *dev unused_arg)
+static void forget(void *dev)
 {
+	struct virtio_console *c = dev;
+
+	c->open_at_ns = VTIMER_NEVER;
+	vtimer_cancel(&c->gate);
 }
 
 static u64 console_read(void *dev, enum io_space space, u64 addr, unsigned size_bytes)
@@ -122,6 +147,8 @@ static void console_state(void *dev, struct state_walk *w)
 	struct virtio_console *c = dev;
 
 	virtio_state(&c->v, w);
+	STATE(w, c, open_at_ns);
+	vtimer_state(&c->gate, w, "gate_ns");
 	STATE(w, c, queue_len);
 	if (w->mode == STATE_LOAD) {
 		c->queue_start = 0;
@@ -160,5 +187,6 @@ void virtio_console_init(struct virtio_console *c, const struct virtio_env *env,
 {
 	memset(c, 0, sizeof(*c));
 	c->tx = tx;
+	vtimer_add(env->clock, &c->gate, gate_fire, c);
 	virtio_init(&c->v, &console_class, c, env, slot, 0, c->config);
 }

@@ -4,10 +4,14 @@
  *
  * Changes only itself, guest memory by the chains of its queues, and its outlet.
  * Sending takes no time.  Received bytes wait in `queue`, as on a wire, until the
- * driver has given buffers: what is typed, or piped in, before the driver is there
- * is not lost, nor is it by a reset of the device.  Each buffer is given back as
- * soon as there is a byte for it.  The driver is asked to kick for new buffers
- * only while bytes wait for them.
+ * driver listens: what is typed, or piped in, before is not lost, nor is it by a
+ * reset of the device.  Rules:
+ *   1. A driver listens from VCONSOLE_GATE_NS after its first buffer on.  Not at
+ *      once: Linux's gives buffers in the middle of setting itself up, and throws
+ *      away what comes before it is done.
+ *   2. From then on each buffer is given back as soon as there is a byte for it.
+ *   3. The driver is asked to kick for new buffers until it has given its first
+ *      one, and then only while bytes wait for them.
  */
 #ifndef VMM_DEV_VIRTIO_CONSOLE_H
 #define VMM_DEV_VIRTIO_CONSOLE_H
@@ -15,6 +19,7 @@
 #include "vmm/dev/virtio.h"
 
 #define VCONSOLE_QUEUE 4096U
+#define VCONSOLE_GATE_NS 20000000UL
 #define VCONSOLE_MAX_BYTES (1U << 20) /* of one chain to send: more no honest driver has */
 
 enum { VCONSOLE_RX = 0, VCONSOLE_TX = 1 }; /* queues */
@@ -24,6 +29,8 @@ struct virtio_console {
 	struct outlet tx;
 	u8 config[12];                  /* nothing of it is valid without its features */
 
+	u64 open_at_ns;                 /* rule 1; VTIMER_NEVER before the first buffer */
+	struct vtimer gate;             /* at open_at_ns, if bytes wait for it */
 	u8 queue[VCONSOLE_QUEUE];       /* live bytes: queue_len from queue_start */
 	u32 queue_start;                /* moves as it likes: never visible */
 	u32 queue_len;
