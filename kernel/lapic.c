@@ -24,7 +24,7 @@ void host_lapic_init(void)
 	host_lapic = mmio_map(base & 0x000ffffffffff000UL, PAGE_SIZE);
 	host_lapic_write(LAPIC_TPR, 0);
 	host_lapic_write(LAPIC_SVR, 0x100 | VEC_SPURIOUS);
-	host_lapic_write(LAPIC_LVT_LINT0, 0x700); /* ExtINT: the 8259s */
+	host_lint0_open(false);
 	host_lapic_write(LAPIC_LVT_LINT1, 0x400); /* NMI */
 	host_lapic_write(LAPIC_LVT_ERROR, 0x10000);
 	host_lapic_write(LAPIC_ESR, 0);

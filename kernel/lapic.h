@@ -49,6 +49,12 @@ static inline void host_timer_arm(u32 ticks)
 	host_lapic_write(LAPIC_TIMER_INITIAL, ticks);
 }
 
+/* LINT0 takes the 8259s' interrupts (ExtINT, edge), or nothing. */
+static inline void host_lint0_open(bool on)
+{
+	host_lapic_write(LAPIC_LVT_LINT0, on ? 0x700 : 0x10700);
+}
+
 /* Whether the vector has been raised and not yet delivered. */
 static inline bool host_lapic_pending(u8 vector)
 {

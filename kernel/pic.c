@@ -3,8 +3,15 @@
  *
  * While a line is masked its edge is still latched in IRR, so a byte that
  * came while the guest ran interrupts at the next host_pic_unmask.
+ *
+ * LINT0 is masked, too, because of QEMU: its thread for devices updates the
+ * CPU's pending interrupts whenever a byte arrives and the LAPIC listens to the
+ * 8259s, masked lines or not; its VMRUN sets the V_IRQ bit of the same word
+ * without a lock (7.2, helper_vmrun).  Now and then the guest's interrupt was
+ * lost in between, or rather came an entry later.
  */
 #include "kernel/cpu.h"
+#include "kernel/lapic.h"
 #include "kernel/percpu.h"
 #include "kernel/pic.h"
 #include "kernel/trap.h"
@@ -45,9 +52,11 @@ void host_pic_wake_on(u8 irq)
 void host_pic_unmask(void)
 {
 	outb(PIC1 + DATA, (u8)~wake_lines);
+	host_lint0_open(true);
 }
 
 void host_pic_mask(void)
 {
+	host_lint0_open(false);
 	outb(PIC1 + DATA, 0xff);
 }

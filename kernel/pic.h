@@ -1,6 +1,7 @@
 /*
  * pic.h - the host's 8259 pair, which carries the serial lines to the CPU
- * through the LAPIC's LINT0 ("virtual wire").  Masked but inside cpu_wait.
+ * through the LAPIC's LINT0 ("virtual wire").  Masked but inside cpu_wait, both
+ * here and at LINT0: see pic.c.
  */
 #ifndef KERNEL_PIC_H
 #define KERNEL_PIC_H
