@@ -26,19 +26,23 @@ static void commit(struct record_boundary *r)
 /*
  * Sync: output leaves when the recording holds, on the disk, that the run came
  * as far as where it was made.  A mark says so; without one a replay of the
- * cut recording would end at the last input or digest, before the output.
+ * cut recording would end at the last input or digest, before the output.  False:
+ * it does not; the VM ends at its next poll, and the output is lost as what led to it is.
  */
-static void release(struct record_boundary *r, const struct execpoint *now)
+static bool mark_output(struct record_boundary *r, const struct execpoint *now)
 {
-	struct output out = { .kind = OUTPUT_CONSOLE, .data = r->held, .size = r->held_bytes };
-
-	if (!r->held_bytes)
-		return;
 	r->pending = true;
 	if (rec_put_mark(r->w, r->vm, now, "output"))
-		return; /* sticks: the VM ends at its next poll, and this is lost as what led to it is */
+		return false;
 	commit(r);
-	if (r->w->error)
+	return !r->w->error;
+}
+
+static void release(struct record_boundary *r, const struct execpoint *now)
+{
+	const struct output out = { .kind = OUTPUT_CONSOLE, .data = r->held, .size = r->held_bytes };
+
+	if (!r->held_bytes || !mark_output(r, now))
 		return;
 	r->live.b.ops->output(&r->live.b, now, &out);
 	r->held_bytes = 0;
@@ -80,15 +84,8 @@ static void record_output(struct boundary *b, const struct execpoint *now, const
 		}
 		return;
 	}
-	if (r->sync) {
-		r->pending = true;
-		if (rec_put_mark(r->w, r->vm, now, "output"))
-			return;
-		commit(r);
-		if (r->w->error)
-			return;
-	}
-	r->live.b.ops->output(&r->live.b, now, out);
+	if (!r->sync || mark_output(r, now))
+		r->live.b.ops->output(&r->live.b, now, out);
 }
 
 static err_t record_answer(struct boundary *b, const struct execpoint *now, enum input_kind kind, u16 instance, err_t host)

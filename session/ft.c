@@ -163,75 +163,25 @@ static void tell(struct session_pair *f, bool at_once)
 
 /* --- 3  the host port ------------------------------------------------------------------- */
 
+/* The session's own, with the link served in between. */
+
 static u64 wait(void *ctx, u64 max_ns)
 {
-	struct session_pair *f = ctx;
+	struct session *s = ctx;
+	struct session_pair *f = s->pair;
 
 	nic_kick(f->link);
 	tell(f, false);
-	return f->s->port.wait(f->s->port.ctx, f->asking ? MIN(max_ns, ARBITER_WAIT_NS) : max_ns);
+	return s->port.wait(s, f->asking ? MIN(max_ns, ARBITER_WAIT_NS) : max_ns);
 }
 
 static void progress(void *ctx, const struct execpoint *now)
 {
-	struct session_pair *f = ctx;
+	struct session *s = ctx;
 
-	nic_kick(f->link);
-	tell(f, false);
-	f->s->port.progress(f->s->port.ctx, now);
-}
-
-static size_t console_read(void *ctx, void *buf, size_t n)
-{
-	struct session_pair *f = ctx;
-	return f->s->port.console_read(f->s->port.ctx, buf, n);
-}
-
-static void console_write(void *ctx, const void *data, size_t n)
-{
-	struct session_pair *f = ctx;
-	f->s->port.console_write(f->s->port.ctx, data, n);
-}
-
-static const u8 *frame_peek(void *ctx, unsigned nic, u32 *size)
-{
-	struct session_pair *f = ctx;
-	return f->s->port.frame_peek(f->s->port.ctx, nic, size);
-}
-
-static void frame_done(void *ctx, unsigned nic)
-{
-	struct session_pair *f = ctx;
-	f->s->port.frame_done(f->s->port.ctx, nic);
-}
-
-static void frame_write(void *ctx, unsigned nic, const void *data, u32 size)
-{
-	struct session_pair *f = ctx;
-	f->s->port.frame_write(f->s->port.ctx, nic, data, size);
-}
-
-static bool ended(void *ctx)
-{
-	struct session_pair *f = ctx;
-	return f->s->port.ended(f->s->port.ctx);
-}
-
-static bool quit(void *ctx)
-{
-	struct session_pair *f = ctx;
-	return f->s->port.quit(f->s->port.ctx);
-}
-
-static void make_port(struct session_pair *f)
-{
-	f->port = (struct host_port){ .console_read = console_read, .console_write = console_write, .ended = ended, .quit = quit,
-				      .wait = wait, .progress = progress, .ctx = f };
-	if (!f->s->port.frame_peek)
-		return;
-	f->port.frame_peek = frame_peek;
-	f->port.frame_done = frame_done;
-	f->port.frame_write = frame_write;
+	nic_kick(s->pair->link);
+	tell(s->pair, false);
+	s->port.progress(s, now);
 }
 
 /* --- 4  the mode ----------------------------------------------------------------------------- */
@@ -283,7 +233,9 @@ static void start_pair(struct session_pair *f)
 	m.state = session_memory(m.state_bytes);
 	find_link(f);
 	f->config = pair_config(f->s);
-	make_port(f);
+	f->port = f->s->port;
+	f->port.wait = wait;
+	f->port.progress = progress;
 	session_copy_init(f);
 	f->env = (struct ft_env){ .now_ns = now_ns, .send = link_send, .receive = link_receive, .new_id = new_id,
 				  .announce = announce, .say = say, .host = &f->port, .arbiter = &f->arbiter,
@@ -328,6 +280,7 @@ noreturn_fn void session_ft(struct session *s)
 	char role[16] = "";
 
 	f->s = s;
+	s->pair = f;
 	f->pair = session_memory(sizeof(*f->pair));
 	conf_get(s->session.data, s->session.size, "ft_role", role, sizeof(role));
 	session_make_vm(s, ft_boundary(f->pair));

@@ -5,6 +5,7 @@
  *   file   the host command's: a line on the control channel asks, another answers
  *          [tools/ftarbiter.h]
  */
+#include "gdbstub/packet.h"
 #include "kernel/console.h"
 #include "kernel/kconf.h"
 #include "kernel/kfmt.h"
@@ -20,19 +21,6 @@ static void put_hex(char *out, const u8 *bytes, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		ksnprintf(out + 2 * i, 3, "%02x", bytes[i]);
-}
-
-static bool get_hex(const char *text, u8 *bytes, unsigned n)
-{
-	for (unsigned i = 0; i < 2 * n; i++) {
-		char c = text[i];
-		u8 digit = (u8)(c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 16);
-
-		if (digit == 16)
-			return false;
-		bytes[i / 2] = (u8)(i % 2 ? bytes[i / 2] | digit : digit << 4);
-	}
-	return true;
 }
 
 static void file_start(void *ctx, const struct ft_word *expected, const struct ft_word *desired)
@@ -70,7 +58,7 @@ static enum ft_verdict answered(struct session_pair *f, struct ft_word *current)
 		return FT_SWAPPED;
 	if (!strncmp(result, "unreachable", 11))
 		return FT_UNREACHABLE;
-	if (!strncmp(result, "differs", 7) && text && get_hex(text, word, sizeof(word)) && !ft_word_decode(word, current))
+	if (!strncmp(result, "differs", 7) && text && take_bytes(&text, word, sizeof(word)) && !ft_word_decode(word, current))
 		return FT_DIFFERS;
 	return FT_UNKNOWN;
 }

@@ -6,6 +6,7 @@
  * devices, so that its host side begins as the recording's did, but no wires: what
  * came over them is in the recording.
  */
+#include "gdbstub/packet.h"
 #include "kernel/console.h"
 #include "kernel/kconf.h"
 #include "kernel/kfmt.h"
@@ -17,18 +18,10 @@ enum { FRAME_MIN = 14 }; /* two addresses and a type: no less is a frame */
 /* Two hexadecimal digits, colon, ...; false: nothing of the kind. */
 static bool parse_mac(const char *text, u8 mac[6])
 {
-	for (unsigned i = 0; i < 17; i++) {
-		char c = text[i];
-		u8 digit = (u8)(c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 16);
-
-		if (i % 3 == 2 ? c != ':' : digit == 16)
+	for (unsigned i = 0; i < 6; i++)
+		if ((i && !take(&text, ":")) || !take_bytes(&text, &mac[i], 1))
 			return false;
-		if (i % 3 == 0)
-			mac[i / 3] = (u8)(digit << 4);
-		else if (i % 3 == 1)
-			mac[i / 3] |= digit;
-	}
-	return !text[17];
+	return !*text;
 }
 
 /* --- a bus brings back what is sent on it ------------------------------------------- */

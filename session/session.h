@@ -77,6 +77,7 @@ struct session {
 	} boundary;
 	struct rec_writer *writer;
 	struct rec_end end;            /* of the run, when it has ended */
+	struct session_pair *pair;     /* the mode ft [ft.h] */
 	struct stored_writer *stored;  /* NULL: no checkpoints are stored */
 	struct frames_writer *frames;  /* NULL: nobody asked for them */
 	struct frame_tap tap;
