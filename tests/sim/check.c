@@ -51,7 +51,6 @@ static u64 hash_of(const void *data, u32 size)
 void check_made(struct host *h, const void *data, u32 size)
 {
 	const struct stamp *s = data;
-
 	bool out_of_date = ft_is_live(h->pair.role) && h != seen.live; /* and does not know it yet: it runs on, and lets nothing out */
 
 	if (h->spoilt || h->pair.role == FT_STOPPED || out_of_date || s->number >= MAX_OUTPUTS)
@@ -208,7 +207,6 @@ void check_calm_begins(void)
 		seen.answered[i] = sim.client[i].done;
 }
 
-/* A host that has the machine, whether it runs or not, and that the word names. */
 /* A primary, and a secondary that the word names beside it. */
 static bool is_protected(void)
 {
@@ -226,6 +224,7 @@ static bool is_protected(void)
 	return false;
 }
 
+/* A host that has the machine, whether it runs or not, and that the word names. */
 static bool somebody_has_it(void)
 {
 	struct ft_word w;

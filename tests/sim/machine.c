@@ -47,6 +47,12 @@ static void scribble(struct machine *m)
 	m->dirty |= 1U << page;
 }
 
+void machine_flip(struct machine *m)
+{
+	m->page[0][0] ^= 1;
+	m->stale |= 1;
+}
+
 u64 machine_digest(struct machine *m)
 {
 	u64 h = XXH64(&m->s, sizeof(m->s), 0);

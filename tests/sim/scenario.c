@@ -19,6 +19,8 @@ static void quality(struct link_quality *q, struct rng *r, unsigned badness)
 	q->late = (unsigned)rng_below(r, 150);
 	q->late_max = rng_between(r, 1 * MS, badness > 1 ? 25 * MS : 5 * MS);
 	q->delay_max = rng_between(r, 100 * US, badness > 1 ? 4 * MS : 1 * MS);
+	if (badness > 1 && rng_chance(r, 500)) /* what the network had kept for a while, of sessions long over */
+		q->late_max = rng_between(r, 100 * MS, 800 * MS);
 }
 
 static void add(u64 at, enum fault f, unsigned host, u64 arg)
@@ -59,8 +61,12 @@ static void draw_fault(struct rng *r, u64 at)
 	case 8:
 		add(at, FAULT_SLOW_DISK, h, rng_between(r, 5, 400));
 		break;
-	case 9:
-		add(at, FAULT_FLIP, h, 0);
+	case 9: /* and the other host may die: early, when nobody can know, or late */
+		add(at, FAULT_FLIP, h, rng_below(r, 2));
+		if (rng_chance(r, 600)) {
+			lasts = rng_between(r, 10 * MS, 1500 * MS);
+			add(at + lasts, FAULT_CRASH, 1 - h, 0);
+		}
 		break;
 	case 10: /* a host whose network dies shortly before it does */
 		add(at, FAULT_BURST, h, rng_between(r, 200, 800));
@@ -126,6 +132,7 @@ void scenario_make(u64 seed)
 	sim.sc.think_max = rng_between(r, 1 * MS, 30 * MS);
 	sim.sc.power_off_after = rng_chance(r, 60) ? 3 + rng_below(r, 60) : ~0UL;
 	sim.sc.records = rng_chance(r, 250);
+	sim.sc.held_bytes = rng_chance(r, 250) ? 2 * FT_HELD_SEAM : HELD_BYTES;
 	sim.sc.policy = rng_chance(r, 300) ? FT_STOP_BOTH : FT_REPROTECT;
 	sim.sc.restart_ns = rng_between(r, 30 * MS, 250 * MS);
 	sim.sc.store_min = rng_between(r, 100 * US, 3 * MS);
@@ -193,12 +200,18 @@ static void calm(void)
 	sched_add(sim.now + 20 * MS, EV_CHECK, 0, 0, NULL);
 }
 
-/* A bit of a secondary's machine flips: the next digest must show it. */
-static void flip(struct host *h)
+/*
+ * A bit of a secondary's machine flips: the next digest must show it.  In what it
+ * does next it shows sooner; in its memory it does not show at all.
+ */
+static void flip(struct host *h, bool in_memory)
 {
 	if (h->state != HOST_UP || h->pair.role != FT_SECONDARY || !h->life.began)
 		return;
-	h->machine.s.hash ^= 1;
+	if (in_memory)
+		machine_flip(&h->machine);
+	else
+		h->machine.s.hash ^= 1;
 	h->spoilt = true;
 	sim.flipped = true;
 	h->spoilt_epoch = h->pair.epochs;
@@ -241,7 +254,7 @@ void scenario_event(const struct event *e)
 		h->disk_ns = arg * MS;
 		break;
 	case FAULT_FLIP:
-		flip(h);
+		flip(h, arg);
 		break;
 	case FAULT_BURST:
 		for (unsigned i = 0; i < NHOSTS; i++)

@@ -111,6 +111,7 @@ struct machine {
 void machine_power_on(struct machine *m, u64 seed, u64 limit);
 enum vm_outcome machine_run(struct machine *m);
 u64 machine_digest(struct machine *m);
+void machine_flip(struct machine *m); /* a bit of its memory that nothing it does depends on */
 struct execpoint machine_now(const struct machine *m);
 u64 chain_next(u64 chain, u32 seq, u64 payload);
 extern const struct ft_machine machine_hooks; /* ctx: struct machine */
@@ -303,6 +304,7 @@ struct scenario {
 	unsigned nclients;
 	u64 think_max;
 	u64 power_off_after;        /* requests; ~0 */
+	u32 held_bytes;                  /* for outputs */
 	bool records;
 	bool bulk;
 	enum ft_policy policy;
