@@ -66,6 +66,12 @@ static bool recording_failed(const struct ft_pair *p)
 
 /* --- 1  inputs ------------------------------------------------------------------------ */
 
+/* An input must have room in the log, too. */
+static bool can_take(const struct ft_pair *p)
+{
+	return !ft_holds_back(p->role) || ft_log_has_room(&p->ship.log, FT_LIVE_INPUT_MAX + FT_LOG_RESERVE);
+}
+
 /* The host's own input at this point, written down before the guest sees it. */
 static bool own_input(struct ft_pair *p, const struct execpoint *now, const struct input_room *room, struct input *in)
 {
@@ -74,8 +80,7 @@ static bool own_input(struct ft_pair *p, const struct execpoint *now, const stru
 
 	if (ft_closed(p, now->count, now->vtime_ns))
 		return false;
-	if ((ft_holds_back(p->role) && !ft_log_has_room(&p->ship.log, FT_LIVE_INPUT_MAX + FT_LOG_RESERVE)) ||
-	    !p->live.b.ops->next_input(&p->live.b, now, room, in)) {
+	if (!can_take(p) || !p->live.b.ops->next_input(&p->live.b, now, room, in)) {
 		ft_close(p, now->count, now->vtime_ns + 1);
 		return false;
 	}
@@ -121,7 +126,7 @@ static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct
 		bool closed = ft_closed(p, now->count, at);
 
 		left = deadline_ns - at;
-		if (live_has_input(&p->live, room))
+		if (can_take(p) && live_has_input(&p->live, room))
 			return closed ? MIN(at + 1, deadline_ns) : at;
 		if (host->quit(host->ctx))
 			break;

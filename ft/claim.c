@@ -55,11 +55,13 @@ static void differs(struct ft_pair *p, const struct ft_word *current)
 		p->claim.desired = ft_next_word(p, current, enlisting ? p->other : 0);
 		return;
 	}
-	if (p->role == FT_FOUNDING)
+	if (p->role == FT_FOUNDING) {
 		pair_stop(p, VM_HOST_FAILED, "the store holds a pair already: number %lx, term %lu", current->pair,
 			  current->term);
-	else
+	} else {
+		p->s.may_join = true;
 		pair_stop(p, VM_QUIT, "out of the pair: another host is live since term %lu", current->term);
+	}
 }
 
 /* An attempt has ended without a word. */

@@ -8,6 +8,9 @@
  */
 #include "ft/pair.h"
 
+/* With more than that under way the machine does not stand yet: from START on its outputs wait for all of it. */
+#define STAND_BACKLOG (64 * PAGE_SIZE)
+
 /* --- giving ------------------------------------------------------------------------- */
 
 static bool page_fits(const struct ft_pair *p)
@@ -74,10 +77,11 @@ static bool give_state(struct ft_pair *p, struct ft_start *start)
 void ft_copy_stand(struct ft_pair *p, const struct execpoint *now)
 {
 	struct ft_start start = { .at = *now, .units = p->made, .questions = p->asked, .epochs = p->epochs };
-	u64 began = ft_now(p);
+	u64 began;
 
-	if (p->role != FT_COPYING || !p->copy.ready)
+	if (p->role != FT_COPYING || !p->copy.ready || p->ship.tx.end - p->ship.tx.acked > STAND_BACKLOG)
 		return;
+	began = ft_now(p);
 	/* What was not given of the last round, and what changed since it began. */
 	if (!give_pages(p) || p->role != FT_COPYING)
 		return;

@@ -368,7 +368,7 @@ void ft_follow_timers(struct ft_pair *p, u64 now_ns)
 {
 	struct ft_follow *f = &p->follow;
 
-	if (p->role == FT_LOADING && (ft_silent(f->heard_ns, now_ns, p->c.timers.mute_ns) ||
+	if (p->role == FT_LOADING && (ft_silent(f->heard_ns, now_ns, p->c.timers.join_ns) ||
 				      ft_silent(f->began_ns, now_ns, p->c.timers.load_ns)))
 		pair_seek(p, "the live host is silent");
 	if (p->role != FT_SECONDARY || f->done)
@@ -387,7 +387,7 @@ u64 ft_follow_due(const struct ft_pair *p)
 	u64 detect = p->c.timers.detect_ns, at = f->heard_ns + (f->probed ? detect : detect * 2 / 3);
 
 	if (p->role == FT_LOADING)
-		at = MIN(f->heard_ns + p->c.timers.mute_ns, f->began_ns + p->c.timers.load_ns);
+		at = MIN(f->heard_ns + p->c.timers.join_ns, f->began_ns + p->c.timers.load_ns);
 	if (p->role == FT_CLAIMING || f->done)
 		return ~0UL; /* the store answers; or nothing is awaited */
 	if (f->rx.end != f->told_end)

@@ -71,7 +71,7 @@ struct ft_env {
 };
 
 struct ft_timers { /* [docs/LINK.md 8] */
-	u64 beat_ns, mark_ns, answer_ns, detect_ns, lease_ns, hello_ns, retry_ns, load_ns, mute_ns;
+	u64 beat_ns, mark_ns, answer_ns, detect_ns, lease_ns, hello_ns, retry_ns, load_ns, mute_ns, join_ns;
 };
 extern const struct ft_timers ft_default_timers;
 
@@ -130,6 +130,7 @@ struct ft_status {
 	u64 resent_bytes;
 	struct divergence divergence;
 	enum vm_outcome outcome; /* of a stopped one */
+	bool may_join;           /* ... because the machine lives elsewhere: ft_init and ft_join make it a partner again */
 	char reason[120];
 };
 

@@ -132,6 +132,13 @@ static void take_over_notice(struct ft_pair *p)
 		pair_seek(p, "the session is over");
 }
 
+/* The word never named this host: it has a machine, but no part in the pair. */
+static void given_up(struct ft_pair *p)
+{
+	p->s.may_join = true;
+	pair_stop(p, VM_QUIT, "given up by the live host before the pair was made");
+}
+
 static void take_bye(struct ft_pair *p, u8 why)
 {
 	if (p->role == FT_COPYING || p->role == FT_GUARDED)
@@ -148,6 +155,8 @@ static void take_bye(struct ft_pair *p, u8 why)
 		p->follow.done = true;
 	else if (why == FT_DIGESTS_DIFFER)
 		pair_stop(p, VM_DIVERGED, "the primary stopped because the digests differ");
+	else if (why == FT_GIVEN_UP)
+		given_up(p);
 	else if (ft_may_claim(p))
 		pair_claim(p, "leaving");
 }

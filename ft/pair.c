@@ -14,6 +14,7 @@
 const struct ft_timers ft_default_timers = {
 	.beat_ns = 50000000, .mark_ns = 10000000, .answer_ns = 200000000, .detect_ns = 150000000, .lease_ns = 112500000,
 	.hello_ns = 200000000, .retry_ns = 20000000, .load_ns = 10000000000, .mute_ns = 1000000000,
+	.join_ns = 3000000000,
 };
 
 /* --- 1  beginnings ------------------------------------------------------------------ */
@@ -142,6 +143,7 @@ void pair_drop(struct ft_pair *p, const char *why)
 {
 	if (p->role == FT_COPYING)
 		p->env->machine->copy_end(p->env->machine->ctx);
+	ft_send_bye(p, FT_GIVEN_UP);
 	become(p, FT_ALONE);
 	part_company(p);
 	pair_say(p, "the host that joined is given up: %s", why);

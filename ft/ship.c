@@ -13,7 +13,7 @@
 #define FIRST_TIMEOUT_NS 20000000
 #define LEAST_TIMEOUT_NS 10000000
 #define MOST_TIMEOUT_NS 50000000
-#define DATAGRAMS_AT_ONCE 64
+#define DATAGRAMS_AT_ONCE 160 /* of the 256 that a NIC keeps for a host that does not look */
 
 /* --- 1  beginning ----------------------------------------------------------------- */
 
@@ -234,11 +234,17 @@ static void suspect(struct ft_pair *p, const char *why)
 	/* enlisting: the store's answer first; parting: asked already */
 }
 
+/* A host that joins is busy with its copy, and nothing hangs on it yet. */
+static u64 patience_ns(const struct ft_pair *p)
+{
+	return p->role == FT_COPYING || p->role == FT_GUARDED ? p->c.timers.join_ns : p->c.timers.detect_ns;
+}
+
 void ft_ship_timers(struct ft_pair *p, u64 now_ns)
 {
 	struct ft_ship *s = &p->ship;
 
-	if (s->silent || (s->unanswered_ns && ft_silent(s->unanswered_ns, now_ns, p->c.timers.detect_ns)))
+	if (s->silent || (s->unanswered_ns && ft_silent(s->unanswered_ns, now_ns, patience_ns(p))))
 		suspect(p, "silent");
 	else if (s->waited_for && p->role != FT_GUARDED && ft_silent(s->moved_ns, now_ns, p->c.timers.mute_ns))
 		suspect(p, "not keeping up");
@@ -257,14 +263,22 @@ void ft_ship_timers(struct ft_pair *p, u64 now_ns)
 	}
 }
 
+/* Whole datagrams, or what must go now: a batch has its bound. */
+static bool more_is_ready(const struct ft_ship *s)
+{
+	u32 n = ft_sender_ready(&s->tx);
+
+	return n && (s->tx.again < s->tx.again_to || s->tx.sent < s->flush_to || n >= FT_DATA_MAX);
+}
+
 u64 ft_ship_due(const struct ft_pair *p)
 {
 	const struct ft_ship *s = &p->ship;
 	u64 at = s->beat_ns;
 
 	if (s->unanswered_ns)
-		at = MIN(at, MIN(s->resend_ns, s->unanswered_ns + p->c.timers.detect_ns));
-	return at;
+		at = MIN(at, MIN(s->resend_ns, s->unanswered_ns + patience_ns(p)));
+	return more_is_ready(s) ? 0 : at;
 }
 
 /* --- 6  sending -------------------------------------------------------------------------- */
@@ -287,20 +301,17 @@ static void send_data(struct ft_pair *p, u32 n, u64 offset, bool ask, u64 now_ns
 	ft_send(p, &m, p->other_at);
 }
 
-/* What must go now, and whole datagrams. */
+/* The last of a full batch asks, too: the window opens while the next one is made. */
 static void send_ready(struct ft_pair *p, u64 now_ns)
 {
 	struct ft_ship *s = &p->ship;
 	u64 offset;
 	u32 n;
 
-	for (unsigned i = 0; i < DATAGRAMS_AT_ONCE; i++) {
-		if (s->tx.again == s->tx.again_to && s->tx.sent >= s->flush_to && ft_sender_ready(&s->tx) < FT_DATA_MAX)
-			break;
+	for (unsigned i = 1; i <= DATAGRAMS_AT_ONCE && more_is_ready(s); i++) {
 		n = ft_sender_next(&s->tx, p->packet + FT_DATA_HEADER_BYTES, FT_DATA_MAX, now_ns, &offset);
-		if (!n)
-			break;
-		send_data(p, n, offset, (s->ask_to && offset + n >= s->ask_to) || ft_sender_stuck(&s->tx), now_ns);
+		send_data(p, n, offset, (s->ask_to && offset + n >= s->ask_to) || ft_sender_stuck(&s->tx) ||
+			  i == DATAGRAMS_AT_ONCE, now_ns);
 	}
 	if (s->ask_to) /* asked without anything to send, or the window is closed */
 		send_data(p, 0, s->tx.sent, true, now_ns);

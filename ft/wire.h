@@ -44,6 +44,7 @@ enum ft_bye {
 	FT_ENDED = 3,
 	FT_DIGESTS_DIFFER = 4,
 	FT_HOST_FAILED = 5,
+	FT_GIVEN_UP = 6,
 };
 
 struct ft_hello {

@@ -57,6 +57,7 @@ void host_pic_unmask(void)
 
 void host_pic_mask(void)
 {
-	host_lint0_open(false);
+	/* In this order: what LINT0 holds already goes with its line; QEMU has no answer for it behind a masked one. */
 	outb(PIC1 + DATA, 0xff);
+	host_lint0_open(false);
 }

@@ -34,16 +34,25 @@ static u64 rtc_number(u8 reg)
 	return bcd / 16 * 10UL + bcd % 16;
 }
 
-/* Each register is as of its own reading: together they are a time only if the first has stayed. */
+/* What changes 60 ms apart or more, in units of that. */
+static u64 rtc_minutes(void)
+{
+	u64 day = rtc_number(DAY) - 1, hour = rtc_number(HOURS);
+
+	return (day * 24 + hour) * 60 + rtc_number(MINUTES);
+}
+
+/* Each register is as of its own reading: together they are a time only if the greater ones have stayed. */
 static u64 rtc_ms(void)
 {
-	for (;;) {
-		u64 s = rtc_number(SECONDS);
-		u64 ms = s + 60 * (rtc_number(MINUTES) + 60 * (rtc_number(HOURS) + 24 * (rtc_number(DAY) - 1)));
+	u64 minutes = rtc_minutes(), before, ms;
 
-		if (rtc_number(SECONDS) == s)
-			return ms;
-	}
+	do {
+		before = minutes;
+		ms = before * 60 + rtc_number(SECONDS);
+		minutes = rtc_minutes();
+	} while (minutes != before);
+	return ms;
 }
 
 /* Remainders are kept: a call that comes too soon to count leaves last as it was. */
@@ -66,9 +75,9 @@ void realtime_init(void)
 u64 host_realtime_ns(void)
 {
 	if (realtime.rtc) {
-		u64 now = rtc_ms();
+		u64 now = rtc_ms(), passed = (now + CYCLE_MS - realtime.last) % CYCLE_MS;
 
-		realtime.ns += (now + CYCLE_MS - realtime.last) % CYCLE_MS * 1000000UL;
+		realtime.ns += passed * 1000000UL;
 		realtime.last = now;
 	} else {
 		realtime.ns += tsc_advance();

@@ -144,10 +144,11 @@ static const char *role_word(enum ft_role r)
 /* The line `ft` of the control channel [tools/session.h]. */
 static void tell(struct session_pair *f, bool at_once)
 {
-	u64 now = host_realtime_ns();
 	struct ft_status st;
+	u64 now;
 
 	ft_status(f->pair, &st);
+	now = host_realtime_ns();
 	if (!at_once && st.role == f->told_role && st.joins == f->told_joins && now - f->told_ns < TELL_NS)
 		return;
 	f->told_role = st.role;
@@ -182,6 +183,12 @@ static void progress(void *ctx, const struct execpoint *now)
 	nic_kick(s->pair->link);
 	tell(s->pair, false);
 	s->port.progress(s, now);
+}
+
+/* Of a server nobody types to, time is real all the same; and who follows has no say in it. */
+static bool never_ended(void *ctx unused_arg)
+{
+	return false;
 }
 
 /* --- 4  the mode ----------------------------------------------------------------------------- */
@@ -224,24 +231,27 @@ static void find_link(struct session_pair *f)
 
 static void start_pair(struct session_pair *f)
 {
-	struct ft_memory m = { .log_bytes = PAIR_LOG_BYTES, .ring_bytes = PAIR_RING_BYTES, .held_bytes = PAIR_HELD_BYTES,
+	struct ft_memory *m = &f->buffers;
+
+	*m = (struct ft_memory){ .log_bytes = PAIR_LOG_BYTES, .ring_bytes = PAIR_RING_BYTES, .held_bytes = PAIR_HELD_BYTES,
 			       .state_bytes = CHECKPOINT_STATE_MAX };
 
-	m.log = session_memory(m.log_bytes);
-	m.ring = session_memory(m.ring_bytes + FT_RECORD_MAX);
-	m.held = session_memory(m.held_bytes);
-	m.state = session_memory(m.state_bytes);
+	m->log = session_memory(m->log_bytes);
+	m->ring = session_memory(m->ring_bytes + FT_RECORD_MAX);
+	m->held = session_memory(m->held_bytes);
+	m->state = session_memory(m->state_bytes);
 	find_link(f);
 	f->config = pair_config(f->s);
 	f->port = f->s->port;
 	f->port.wait = wait;
 	f->port.progress = progress;
+	f->port.ended = never_ended;
 	session_copy_init(f);
 	f->env = (struct ft_env){ .now_ns = now_ns, .send = link_send, .receive = link_receive, .new_id = new_id,
 				  .announce = announce, .say = say, .host = &f->port, .arbiter = &f->arbiter,
 				  .machine = &f->copy, .ctx = f };
 	session_store_init(f);
-	ft_init(f->pair, &f->config, &f->env, &m);
+	ft_init(f->pair, &f->config, &f->env, m);
 }
 
 /*
@@ -272,10 +282,30 @@ static enum vm_outcome run_pair(struct session_pair *f, bool first, enum vm_outc
 	return world;
 }
 
+/* One life in the pair after the other, as long as the machine lives on another host. */
+static enum vm_outcome live_on(struct session_pair *f, bool first, struct ft_status *st)
+{
+	struct session *s = f->s;
+	enum vm_outcome outcome, own;
+
+	for (;;) {
+		outcome = run_pair(f, first, &own);
+		ft_status(f->pair, st);
+		session_end_recording(s, own);
+		if (!st->may_join || s->quit || s->end.outcome == VM_HOST_FAILED)
+			return outcome;
+		session_flush_output(s);
+		s->writer = NULL; /* it has an end */
+		s->vm->outcome = VM_RUNNING;
+		ft_init(f->pair, &f->config, &f->env, &f->buffers);
+		first = false;
+	}
+}
+
 noreturn_fn void session_ft(struct session *s)
 {
 	struct session_pair *f = session_memory(sizeof(*f));
-	enum vm_outcome outcome, own;
+	enum vm_outcome outcome;
 	struct ft_status st;
 	char role[16] = "";
 
@@ -284,10 +314,10 @@ noreturn_fn void session_ft(struct session *s)
 	f->pair = session_memory(sizeof(*f->pair));
 	conf_get(s->session.data, s->session.size, "ft_role", role, sizeof(role));
 	session_make_vm(s, ft_boundary(f->pair));
+	if (!host_realtime_is_real())
+		session_fail("this QEMU shows no real time; start the hypervisor with the reprise command");
 	start_pair(f);
-	outcome = run_pair(f, !strcmp(role, "primary"), &own);
-	ft_status(f->pair, &st);
-	session_end_recording(s, own);
+	outcome = live_on(f, !strcmp(role, "primary"), &st);
 	s->end.outcome = s->end.outcome == VM_HOST_FAILED ? VM_HOST_FAILED : outcome;
 	if (outcome == VM_HOST_FAILED && st.reason[0])
 		ksnprintf(s->end.reason, sizeof(s->end.reason), "%s", st.reason);

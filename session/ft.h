@@ -26,6 +26,7 @@ struct session_pair {
 	struct ft_pair *pair;
 	struct ft_config config;
 	struct ft_env env;
+	struct ft_memory buffers;
 	struct host_port port;         /* the session's, with the link served */
 	struct nic *link;
 	u8 link_mac[6];
@@ -39,6 +40,7 @@ struct session_pair {
 	u64 *give[1 + VM_MAX_DISKS];   /* bitmaps of pages that are to be given */
 	unsigned memory, chunk;        /* looked at next */
 	u8 *state;
+	u64 put;                       /* pages */
 	/* ft_store.c */
 	struct ft_arbiter arbiter;
 	struct ft_store store;         /* scsi */

@@ -8,6 +8,8 @@
 #include "kernel/console.h"
 #include "session/ft.h"
 
+#define DIGEST_PAGES 256
+
 /* A page of the chunk: in word and bit of its notes. */
 static bool take_bit(u64 *bits, unsigned *page)
 {
@@ -54,7 +56,7 @@ static void copy_begin(void *ctx)
 
 		for (unsigned c = 0; c < mem->nchunks; c++)
 			for (unsigned i = 0; mem->chunk[c] && i < CHUNK_PAGES; i++)
-				if (!guestmem_is_zero(mem->chunk[c]->data + i * PAGE_SIZE))
+				if (mem->chunk[c]->hash[i] || !guestmem_is_zero(mem->chunk[c]->data + i * PAGE_SIZE))
 					f->give[m][c * (CHUNK_PAGES / 64) + i / 64] |= BIT(i % 64);
 	}
 }
@@ -111,6 +113,7 @@ static void clear(void *ctx)
 	session_clear_guest(f->s);
 }
 
+/* Pages are digested as they come: the live host waits for the digest of all, with its outputs held. */
 static err_t put_page(void *ctx, const struct ft_page *page)
 {
 	static const u8 zeros[PAGE_SIZE];
@@ -122,6 +125,8 @@ static err_t put_page(void *ctx, const struct ft_page *page)
 	mem = vm_memory(f->s->vm, page->space);
 	if (page->number >= mem->size_bytes / PAGE_SIZE)
 		return ERR_INVALID;
+	if (++f->put % DIGEST_PAGES == 0)
+		guestmem_digest(mem, &f->s->vm->stats.digest_pages);
 	return guestmem_write(mem, GPA(page->number << PAGE_SHIFT), page->data ? page->data : zeros, PAGE_SIZE);
 }
 

@@ -42,7 +42,7 @@ struct tm *gmtime_r(const time_t *restrict at unused_arg, struct tm *restrict tm
 	struct timespec now;
 	u64 ms;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(CLOCK_BOOTTIME, &now); /* a host that slept was away for as long */
 	ms = (u64)now.tv_sec * 1000 + (u64)now.tv_nsec / 1000000;
 	*tm = (struct tm){ .tm_sec = (int)(ms % 60), .tm_min = (int)(ms / 60 % 60), .tm_hour = (int)(ms / 3600 % 24),
 			   .tm_mday = (int)(ms / 86400 % 28) + 1, .tm_year = 100, .tm_wday = 98 /* the register has one more */ };
