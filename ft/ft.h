@@ -123,6 +123,7 @@ struct ft_status {
 	u64 heard_age_ns;        /* since the other was last heard */
 	u64 takeovers;           /* by this host */
 	u64 takeover_pause_ns;   /* the last: from when the primary was last heard to live */
+	u64 epochs;              /* digests so far */
 	u64 joins;               /* partners that were protected */
 	u64 join_pause_ns;       /* the last: how long the machine stood */
 	u64 join_rounds, join_pages;

@@ -355,6 +355,7 @@ void ft_status(const struct ft_pair *p, struct ft_status *s)
 	s->tail = p->tail;
 	s->term = p->word.term;
 	s->session = p->session;
+	s->epochs = p->epochs;
 	s->held_bytes = p->held.cost;
 	s->heard_age_ns = p->session ? now - heard : 0;
 	if (ft_holds_back(p->role))

@@ -32,26 +32,38 @@ static void begin_part(struct stored_writer *s, enum stored_part part)
 	s->fill = 1;
 }
 
-static void put_begin(struct stored_writer *s, bool full, u64 digest)
+static void put_begin(struct stored_writer *s, const struct stored_point *p)
 {
-	const struct execpoint *now = &s->vm->now;
-	const struct rec_base *base = &s->w->base[0];
-
 	begin_part(s, STORED_BEGIN);
-	put_number(s, (full ? STORED_FULL : 0) | (s->vm->outcome != VM_RUNNING ? STORED_AT_END : 0));
-	put_number(s, now->count);
-	put_number(s, now->vtime_ns);
-	put_number(s, now->sequence);
-	put_number(s, base->count);
-	put_number(s, base->vtime_ns);
-	put_number(s, base->sequence);
-	put_number(s, s->vm->stats.epochs);
-	write_bytes_le(s->part + s->fill, 8, digest);
+	put_number(s, (p->full ? STORED_FULL : 0) | (p->end ? STORED_AT_END : 0));
+	put_number(s, p->at.count);
+	put_number(s, p->at.vtime_ns);
+	put_number(s, p->at.sequence);
+	put_number(s, p->base.count);
+	put_number(s, p->base.vtime_ns);
+	put_number(s, p->base.sequence);
+	put_number(s, p->epochs);
+	write_bytes_le(s->part + s->fill, 8, p->digest);
 	s->fill += 8;
 	flush(s);
 }
 
-static void put_page(struct stored_writer *s, u64 number, const u8 *data)
+static void put_state(struct stored_writer *s, const struct state_walk *w)
+{
+	begin_part(s, STORED_STATE);
+	memcpy(s->part + s->fill, s->state, w->pos);
+	s->fill += (u32)w->pos;
+	flush(s);
+}
+
+/* Where the VM stands, but for its pages. */
+static struct stored_point point_now(struct stored_writer *s)
+{
+	return (struct stored_point){ .end = s->vm->outcome != VM_RUNNING, .at = s->vm->now, .base = s->w->base[0],
+				      .epochs = s->vm->stats.epochs, .digest = vm_digest(s->vm) };
+}
+
+void stored_page(struct stored_writer *s, u64 number, const u8 *data)
 {
 	if (s->fill + PAGE_PART_MAX > REC_PART_MAX)
 		flush(s);
@@ -73,7 +85,7 @@ static void put_memory(struct stored_writer *s, unsigned memory, bool full)
 
 		for (unsigned i = 0; c && i < CHUNK_PAGES; i++)
 			if (full ? c->hash[i] || !guestmem_is_zero(c->data + i * PAGE_SIZE) : c->changed[i / 64] >> i % 64 & 1)
-				put_page(s, stored_number(memory, n * CHUNK_PAGES + i), c->data + i * PAGE_SIZE);
+				stored_page(s, stored_number(memory, n * CHUNK_PAGES + i), c->data + i * PAGE_SIZE);
 		if (c)
 			memset(c->changed, 0, sizeof(c->changed));
 	}
@@ -108,20 +120,18 @@ static u64 pages_not_zero(struct vm *vm)
 static void store(struct stored_writer *s)
 {
 	struct state_walk w = state_save_to(s->state, sizeof(s->state));
-	u64 digest = vm_digest(s->vm);
-	bool full = !s->pages || s->since_full > pages_not_zero(s->vm);
+	struct stored_point p = point_now(s);
 
+	p.full = !s->pages || s->since_full > pages_not_zero(s->vm);
 	vm_state_walk(s->vm, &w);
 	if (w.error || rec_commit(s->w, false))
 		return;
-	put_begin(s, full, digest);
-	put_pages(s, full);
-	if (full)
+	p.base = s->w->base[0];
+	put_begin(s, &p);
+	put_pages(s, p.full);
+	if (p.full)
 		s->since_full = 0; /* its own pages are no reason for the next */
-	begin_part(s, STORED_STATE);
-	memcpy(s->part + s->fill, s->state, w.pos);
-	s->fill += (u32)w.pos;
-	flush(s);
+	put_state(s, &w);
 }
 
 /* Not where an epoch ends: its digest comes behind the stops of that point. */
@@ -149,6 +159,31 @@ void stored_start(struct stored_writer *s, struct vm *vm, struct rec_writer *w, 
 void stored_end(struct stored_writer *s)
 {
 	store(s);
+}
+
+/*
+ * Of where it will stand nothing is known yet: a first BEGIN at no point takes the
+ * pages, a second one, which adds none, says what they are of.
+ */
+void stored_arrive(struct stored_writer *s, struct vm *vm, struct rec_writer *w)
+{
+	s->vm = vm;
+	s->w = w;
+	s->fill = 0;
+	put_begin(s, &(struct stored_point){ .full = true });
+}
+
+void stored_arrived(struct stored_writer *s, u64 epochs)
+{
+	struct state_walk w = state_save_to(s->state, sizeof(s->state));
+	struct stored_point p = point_now(s);
+
+	p.epochs = epochs;
+	vm_state_walk(s->vm, &w);
+	if (s->fill)
+		flush(s);
+	put_begin(s, &p);
+	put_state(s, &w);
 }
 
 /* --- 2  as checkpoints of a timeline -------------------------------------------------------- */

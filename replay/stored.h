@@ -40,6 +40,15 @@ void stored_start(struct stored_writer *s, struct vm *vm, struct rec_writer *w, 
 /* The last one, of a VM that has ended: before rec_put_end. */
 void stored_end(struct stored_writer *s);
 
+/*
+ * A VM that comes from elsewhere and is recorded from there on: its pages as they arrive, then the point.
+ * stored_arrive may be called again, when they did not all come; what was written before is nothing then.
+ */
+void stored_arrive(struct stored_writer *s, struct vm *vm, struct rec_writer *w);
+void stored_page(struct stored_writer *s, u64 number, const u8 *data);
+/* The VM stands where it will go on.  epochs: digests before it. */
+void stored_arrived(struct stored_writer *s, u64 epochs);
+
 /* ---- reading ---- */
 
 /* The parts of a CHECKPOINT chunk, in file order: begin, pages, state. */

@@ -254,6 +254,27 @@ static void start_pair(struct session_pair *f)
 	ft_init(f->pair, &f->config, &f->env, m);
 }
 
+static void prepare_recording(struct session_pair *f, bool first)
+{
+	if (!session_number(f->s->session, "ft_recording", 0))
+		return;
+	session_start_recording(f->s, "recording", &f->s->port);
+	if (!first)
+		f->arrival = session_memory(sizeof(*f->arrival));
+}
+
+/* From here on what the machine does is recorded; a copy's recording begins with the machine as it is. */
+static void record(struct session_pair *f)
+{
+	struct ft_status st;
+
+	ft_status(f->pair, &st);
+	if (f->arrival)
+		stored_arrived(f->arrival, st.epochs);
+	f->arrival = NULL;
+	ft_record(f->pair, f->s->writer);
+}
+
 /*
  * Returns how it ended for the world.  *own is how the machine itself did, for the
  * recording's END: stopped from outside is stopped by an operator, whatever his reason.
@@ -265,15 +286,12 @@ static enum vm_outcome run_pair(struct session_pair *f, bool first, enum vm_outc
 	struct execpoint now;
 	bool good;
 
-	if (first && session_number(s->session, "ft_recording", 0)) {
-		session_start_recording(s, "recording", &s->port);
-		ft_record(f->pair, s->writer);
-	}
 	good = first ? ft_found(f->pair) : ft_join(f->pair);
 	tell(f, true);
 	*own = VM_QUIT;
 	if (!good)
 		return s->quit ? VM_QUIT : VM_HOST_FAILED;
+	record(f);
 	*own = vm_run(s->vm);
 	now = s->vm->now;
 	world = ft_finish(f->pair, *own, s->vm->guest_exit, &now, vm_digest(s->vm));
@@ -288,9 +306,12 @@ static enum vm_outcome live_on(struct session_pair *f, bool first, struct ft_sta
 	struct session *s = f->s;
 	enum vm_outcome outcome, own;
 
+	prepare_recording(f, first);
 	for (;;) {
 		outcome = run_pair(f, first, &own);
 		ft_status(f->pair, st);
+		if (f->arrival)
+			s->writer = NULL; /* no machine came: there is nothing to end */
 		session_end_recording(s, own);
 		if (!st->may_join || s->quit || s->end.outcome == VM_HOST_FAILED)
 			return outcome;

@@ -41,6 +41,7 @@ struct session_pair {
 	unsigned memory, chunk;        /* looked at next */
 	u8 *state;
 	u64 put;                       /* pages */
+	struct stored_writer *arrival; /* what comes is written down, too; NULL: it is not */
 	/* ft_store.c */
 	struct ft_arbiter arbiter;
 	struct ft_store store;         /* scsi */

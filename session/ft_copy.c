@@ -111,12 +111,15 @@ static void clear(void *ctx)
 	struct session_pair *f = ctx;
 
 	session_clear_guest(f->s);
+	if (f->arrival)
+		stored_arrive(f->arrival, f->s->vm, f->s->writer);
 }
 
 /* Pages are digested as they come: the live host waits for the digest of all, with its outputs held. */
 static err_t put_page(void *ctx, const struct ft_page *page)
 {
 	static const u8 zeros[PAGE_SIZE];
+	const u8 *data = page->data ? page->data : zeros;
 	struct session_pair *f = ctx;
 	struct guest_memory *mem;
 
@@ -127,7 +130,9 @@ static err_t put_page(void *ctx, const struct ft_page *page)
 		return ERR_INVALID;
 	if (++f->put % DIGEST_PAGES == 0)
 		guestmem_digest(mem, &f->s->vm->stats.digest_pages);
-	return guestmem_write(mem, GPA(page->number << PAGE_SHIFT), page->data ? page->data : zeros, PAGE_SIZE);
+	if (f->arrival)
+		stored_page(f->arrival, stored_number((unsigned)page->space, page->number), data);
+	return guestmem_write(mem, GPA(page->number << PAGE_SHIFT), data, PAGE_SIZE);
 }
 
 static err_t load(void *ctx, const u8 *state, u32 size, u64 *digest)

@@ -69,7 +69,7 @@ struct boundary *session_start_recording(struct session *s, const char *disk, co
 	s->writer = session_memory(sizeof(*s->writer));
 	n = ksnprintf(host, sizeof(host), "counter=%s\nhost_probe=%016lx\nbuild=%016lx\n", host_counter()->kind,
 		      s->float_probe, session_build_id());
-	if (s->vm) /* a fork: here it leaves its parent */
+	if (s->line.n) /* a fork: here it leaves its parent */
 		n += ksnprintf(host + n, sizeof(host) - (size_t)n, "parent_point=%lu:%lu:%lu\n", s->vm->now.count,
 			       s->vm->now.vtime_ns, s->vm->now.sequence);
 	if (rec_writer_open(s->writer, &m, session_number(s->session, "append_offset", 0), session_number(s->session, "append_chain", 0)) ||
@@ -169,6 +169,8 @@ static err_t into_vm_begin(void *ctx, const struct stored_point *p)
 {
 	struct session *s = ctx;
 
+	if (p->full) /* perhaps not the first */
+		session_clear_guest(s);
 	s->resumed = *p;
 	return OK;
 }
@@ -196,7 +198,6 @@ void session_resume(struct session *s, struct replay_boundary *p)
 
 	if (!session_seek_stored(s))
 		return;
-	session_clear_guest(s);
 	if (stored_load(s->reader, session_number(s->session, "resume_insns", 0), false, &sink))
 		session_fail("the stored checkpoint cannot be read");
 	place.at.at = s->line.n - 1;

@@ -299,7 +299,7 @@ static enum status recording(struct bt *b, int argc, char **argv)
 
 	if (st)
 		return st;
-	st = line_open(&b->sum);
+	st = line_from_reset(&b->sum);
 	if (!st && !b->o.at && sum->ended && b->o.at_insns > sum->end.insns)
 		st = complain(ST_USAGE, "--at %llu: %s ends after %llu instructions; give a point within, or end",
 			      (unsigned long long)b->o.at_insns, sum->path, (unsigned long long)sum->end.insns);

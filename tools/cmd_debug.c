@@ -230,7 +230,7 @@ static enum status debug(int argc, char **argv)
 		ours++;
 	st = operand_open(&d->o, &d->sum, OPT_DEBUG | OPT_IMAGES | OPT_RUN, ours, argv);
 	if (!st)
-		st = line_open(&d->sum);
+		st = line_from_reset(&d->sum);
 	if (!st) {
 		st = prepare(d, argv + MIN(ours + 1, argc)); /* argv ends with NULL */
 		if (!st) {

@@ -161,7 +161,7 @@ static bool is_ancestor(const struct summary *sum, const char *path)
 static enum status prepare(struct fork *f)
 {
 	const struct summary *sum = &f->sum;
-	enum status st = line_open(&f->sum);
+	enum status st = line_from_reset(&f->sum);
 
 	if (st)
 		return st;

@@ -86,10 +86,13 @@ static const struct session_side side = { .line = on_line, .watch = watch, .turn
 
 /* ---- one host ---- */
 
-/* kernel=, initrd=, initrd_from=, disk0= ...: where a file was, and how it was made. */
+/* What a recording's HEAD says of a machine that came from elsewhere [docs/RECORDING.md 4]. */
+#define BEGINS "begins="
+
+/* kernel=, initrd=, initrd_from=, disk0= ...: where a file was, and how it was made; and of the recording, not the machine. */
 static bool says_where(const char *line, size_t size)
 {
-	static const char *const keys[] = { "kernel=", "initrd=", "initrd_from=" };
+	static const char *const keys[] = { "kernel=", "initrd=", "initrd_from=", BEGINS };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
 		if (size > strlen(keys[i]) && !memcmp(line, keys[i], strlen(keys[i])))
@@ -168,6 +171,8 @@ static enum status command(int argc, char **argv, const char *started_as)
 	st = machine_from_options(&m, &o, true);
 	if (st)
 		return st;
+	if (o.output && !strcmp(started_as, "secondary"))
+		buf_printf(&m.head, BEGINS "checkpoint\n");
 	st = ftlink_open(&h.link, o.peer, o.link_listen, o.side);
 	if (!st)
 		st = arbiter_open(&h.arbiter, o.arbiter, h.link.side);

@@ -15,9 +15,11 @@ static void describe_resume(struct buf *conf, const struct summary *sum, const s
 	u64 to = at_end ? ~0UL : debug ? o->at_insns : o->has_until ? MIN(o->from, o->until) : o->from;
 	const struct stored_place *p;
 
-	if (debug ? o->at && !at_end : !o->has_from || o->has_perturb || o->has_plant || o->bisect)
+	if (!sum->arrived && (debug ? o->at && !at_end : !o->has_from || o->has_perturb || o->has_plant || o->bisect))
 		return; /* from the beginning on: there the run was not disturbed yet */
 	p = summary_stored(sum, to, at_end && sum->ended);
+	if (sum->arrived && (!p || !o->has_from))
+		p = summary_begin(sum);
 	if (p)
 		buf_printf(conf, "resume_offset=%llu\nresume_chain=0x%016llx\nresume_insns=%llu\nresume_end=%d\n",
 			   (unsigned long long)p->offset, (unsigned long long)p->chain, (unsigned long long)p->count, p->end);
@@ -135,6 +137,8 @@ static enum status replay(int argc, char **argv)
 
 	if (!st)
 		st = line_open(&sum);
+	if (!st && sum.arrived && !summary_begin(&sum))
+		st = complain(ST_DAMAGED, "%s: no machine came to this host: there is nothing to replay", sum.path);
 	if (st)
 		return st;
 	if (summary_trouble(&sum, text, sizeof(text)))

@@ -210,7 +210,7 @@ static void report(const struct play *p)
 	report_ways(p);
 	if (!f->nevents)
 		return;
-	printf("events: %u\n", f->nevents);
+	printf("events: %u\nalarms: %u\n", f->nevents, f->alarms);
 	for (unsigned i = 0; i < f->nevents; i++) {
 		pauses[i] = f->event[i].pause_ns;
 		stood[i] = f->event[i].join_pause_ns;

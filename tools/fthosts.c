@@ -153,6 +153,14 @@ static int open_input(struct play *p, unsigned h)
 	return fd;
 }
 
+/* What it sent before belongs to the life before. */
+static void begin_life(struct play *p, unsigned h)
+{
+	play_look(p);
+	p->host[h].life = p->facts.nlives++;
+	p->facts.life[p->host[h].life] = (struct life){ .host = h };
+}
+
 bool host_start(struct play *p, unsigned h, const char *as)
 {
 	struct demo_host *host = &p->host[h];
@@ -162,8 +170,7 @@ bool host_start(struct play *p, unsigned h, const char *as)
 
 	if (p->facts.nlives == LIVES_MAX)
 		return false;
-	host->life = p->facts.nlives++;
-	p->facts.life[host->life] = (struct life){ .host = h };
+	begin_life(p, h);
 	host->qemu_pid = 0;
 	host->role[0] = host->reason[0] = 0;
 	host->term = host->join_pause_us = host->pause_us = 0;
@@ -211,6 +218,9 @@ static void on_block(struct play *p, unsigned h, const char *block)
 	if (strcmp(role, host->role))
 		play_tell(p, !strcmp(role, "lost") ? SHADE_BAD : SHADE_PLAIN, "role", "host %c: %s, term %llu%s%s", "ab"[h], role,
 			  (unsigned long long)host->term, host->reason[0] ? ": " : "", host->reason);
+	/* Out of the pair, and on its way back into it. */
+	if (!strcmp(role, "joining") && p->facts.life[host->life].frames && p->facts.nlives < LIVES_MAX)
+		begin_life(p, h);
 	strcpy(host->role, role);
 	host->protected = protected;
 }

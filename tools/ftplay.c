@@ -85,6 +85,11 @@ static void on_frame(void *ctx, const struct wire_frame *f)
 	l->last_ns = f->at_ns;
 }
 
+void play_look(struct play *p)
+{
+	wire_turn(&p->wire, on_frame, p);
+}
+
 static void reap(struct play *p)
 {
 	int status;
@@ -95,7 +100,7 @@ static void reap(struct play *p)
 		for (unsigned h = 0; h < 2; h++)
 			if (pid == p->host[h].pid) {
 				/* Frames it sent are its own, not the next life's. */
-				wire_turn(&p->wire, on_frame, p);
+				play_look(p);
 				host_ended(p, h, status);
 			}
 		for (unsigned h = 0; h < 2; h++)
@@ -382,11 +387,17 @@ static bool served(struct play *p)
 	return p->o->client || p->client.heard_ns > e->live_ns || p->client.state == CLIENT_DONE;
 }
 
+/* A host that is out of the pair joins it again by itself. */
+static bool comes_back(const struct play *p, unsigned h)
+{
+	return host_alive(p, h) && (!strcmp(p->host[h].role, "joining") || !strcmp(p->host[h].role, "secondary"));
+}
+
 static bool loser_out(struct play *p)
 {
 	unsigned winner = live_host(p);
 
-	return winner < 2 && (!host_alive(p, !winner) || !strcmp(p->host[!winner].role, "lost"));
+	return winner < 2 && (!host_alive(p, !winner) || comes_back(p, !winner));
 }
 
 static bool loser_gone(struct play *p)
@@ -460,16 +471,19 @@ static bool restore(struct play *p, struct event *e)
 {
 	u64 started_ns;
 	unsigned h;
+	bool back;
 
 	if (!bring_back(p, e) || live_host(p) == 2)
 		return false;
 	h = !live_host(p);
-	clear_away(p, h);
+	back = e->strike != STRIKE_PRIMARY && e->strike != STRIKE_SECONDARY && comes_back(p, h);
+	if (!back)
+		clear_away(p, h);
 	p->cable.cut = false;
 	client_mark(&p->client);
 	started_ns = play_now_ns();
-	play_tell(p, SHADE_PLAIN, "start", "host %c as secondary", "ab"[h]);
-	if (!host_start(p, h, "secondary") || !until(p, protected_or_dead, patience(p, READY_S)) || !pair_protected(p)) {
+	play_tell(p, SHADE_PLAIN, "start", back ? "host %c joins again" : "host %c as secondary", "ab"[h]);
+	if ((!back && !host_start(p, h, "secondary")) || !until(p, protected_or_dead, patience(p, READY_S)) || !pair_protected(p)) {
 		play_tell(p, SHADE_BAD, "not safe", "the pair is not protected again");
 		host_show_log(p, h);
 		return false;
@@ -495,15 +509,30 @@ static enum strike next_strike(struct play *p)
 	return STRIKE_NONE;
 }
 
+/*
+ * Any moment of the last nine tenths: the first lets the traffic find its pace.  A pair that has parted
+ * by itself, on a computer too busy for --detect, is one again soon; then the moment is drawn again.
+ */
+static bool safe_moment(struct play *p)
+{
+	for (;;) {
+		if (!pass_time(p, p->o->seconds * (SECOND / 10) + play_draw(p, p->o->seconds * (SECOND / 10) * 9)))
+			return false;
+		if (pair_protected(p))
+			return true;
+		play_tell(p, SHADE_BAD, "parted", "without a strike: one host took the other for dead");
+		p->facts.alarms++;
+		if (!until(p, protected_or_dead, patience(p, READY_S)) || !pair_protected(p))
+			return false;
+	}
+}
+
 static bool one_event(struct play *p)
 {
 	enum strike k = next_strike(p);
 	struct event *e;
 
-	/* Any moment of the last nine tenths: the first lets the traffic find its pace. */
-	if (!pass_time(p, p->o->seconds * (SECOND / 10) + play_draw(p, p->o->seconds * (SECOND / 10) * 9)))
-		return false;
-	if (!pair_protected(p) || client_over(p))
+	if (!safe_moment(p) || client_over(p))
 		return false;
 	e = &p->facts.event[p->facts.nevents++];
 	*e = (struct event){ .strike = k, .before = p->host[live_host(p)].life, .after = ALIVE_NONE };

@@ -69,6 +69,8 @@ struct play {
 u64 play_now_ns(void);
 /* One line of the timeline: what, in a colour if it is worth one, and the rest. */
 enum shade { SHADE_PLAIN, SHADE_GOOD, SHADE_BAD, SHADE_BLOW };
+/* Frames that have come so far are counted. */
+void play_look(struct play *p);
 void play_tell(struct play *p, enum shade shade, const char *what, const char *fmt, ...) printf_like(4, 5);
 /* Below below. */
 u64 play_draw(struct play *p, u64 below);

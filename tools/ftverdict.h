@@ -48,6 +48,7 @@ struct facts {
 	unsigned nlives;
 	struct event event[EVENTS_MAX];
 	unsigned nevents, wanted;  /* how many were meant to be */
+	unsigned alarms;           /* the pair parted, and nothing was struck */
 	u64 asked, answered, lost, repeated, contradicted;
 	const char *broken;        /* the client's connection; empty: it is whole */
 	u64 unseen;                /* frames the capture lost */

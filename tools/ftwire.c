@@ -22,13 +22,22 @@
 
 /* ---- opening ---- */
 
-/* So much of each frame.  All are taken: what is no sign of life is sorted out here, and kept if asked. */
-static bool shorten(int fd, u32 bytes)
+/*
+ * So much of each frame on the taps: the link's bursts elsewhere would fill the ring.  What is no sign of life
+ * is sorted out here, and kept if asked.
+ */
+static bool shorten(const struct wire *w, u32 bytes)
 {
-	struct sock_filter insns[] = { BPF_STMT(BPF_RET | BPF_K, bytes) };
+	struct sock_filter insns[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (u32)(SKF_AD_OFF + SKF_AD_IFINDEX)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (u32)w->tap[0], 2, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (u32)w->tap[1], 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, bytes),
+	};
 	const struct sock_fprog program = { .len = ARRAY_SIZE(insns), .filter = insns };
 
-	return !setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
+	return !setsockopt(w->fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
 }
 
 static bool map_ring(struct wire *w, bool whole)
@@ -70,7 +79,7 @@ enum status wire_open(struct wire *w, const char *const taps[2], const u8 guest_
 	memcpy(w->guest_mac, guest_mac, 6);
 	for (unsigned i = 0; i < 2; i++)
 		w->tap[i] = (int)if_nametoindex(taps[i]);
-	if (w->fd < 0 || !shorten(w->fd, file ? LONG_BYTES : SHORT_BYTES) || !map_ring(w, file) ||
+	if (w->fd < 0 || !shorten(w, file ? LONG_BYTES : SHORT_BYTES) || !map_ring(w, file) ||
 	    bind(w->fd, (const struct sockaddr *)&all, sizeof(all))) {
 		enum status st = complain(ST_HOST, "ft demo: capturing frames: %s; is this a kernel with packet sockets?", strerror(errno));
 

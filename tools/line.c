@@ -141,3 +141,11 @@ void line_describe(const struct line *l, const struct summary *own, struct buf *
 		describe_until(i + 1 < l->n ? l->parent[i + 1] : own, i, conf);
 	}
 }
+
+enum status line_from_reset(struct summary *s)
+{
+	enum status st = line_open(s);
+
+	return st || !s->arrived ? st : complain(ST_USAGE, "%s: begins in the middle of a run, as a secondary's does; "
+						 "replay, log, info and verify take it, this command does not", s->path);
+}

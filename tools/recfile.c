@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kernel/kconf.h"
 #include "tools/recfile.h"
 
 const char *const image_roles[2] = { "kernel", "initrd" };
@@ -142,6 +143,11 @@ static void add_stored(struct summary *s, const struct rec_reader *r)
 	}
 }
 
+const struct stored_place *summary_begin(const struct summary *s)
+{
+	return s->stored.size ? (const void *)s->stored.data : NULL;
+}
+
 const struct stored_place *summary_stored(const struct summary *s, u64 count, bool at_end)
 {
 	const struct stored_place *list = (const void *)s->stored.data, *best = NULL;
@@ -215,6 +221,7 @@ enum status summarise(struct summary *s, const char *path)
 {
 	struct rec_reader *r = need(malloc(sizeof(*r)));
 	struct rec_medium medium;
+	char begins[16];
 	off_t size;
 	err_t e;
 
@@ -238,6 +245,7 @@ enum status summarise(struct summary *s, const char *path)
 	}
 	s->nonce = r->nonce;
 	buf_add(&s->head, r->chunk.payload, r->chunk.size);
+	s->arrived = conf_get((const char *)s->head.data, s->head.size, "begins", begins, sizeof(begins));
 	s->run_offset = r->end;
 	s->run_chain = r->chain;
 	while (!rec_next_chunk(r))

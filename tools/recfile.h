@@ -60,7 +60,11 @@ struct summary {
 	struct buf stored;          /* of struct stored_place, in file order */
 	struct stored_place full;   /* the last full one's */
 	struct stored_point begun;  /* the one being read */
+	bool arrived;               /* the machine came from elsewhere: the run begins at the first checkpoint */
 };
+
+/* Where a run that begins at a checkpoint does so; NULL: it is not there. */
+const struct stored_place *summary_begin(const struct summary *s);
 
 /* The last stored checkpoint at or before a count, NULL: none.  at_end: the one of the end will do, and is best. */
 const struct stored_place *summary_stored(const struct summary *s, u64 count, bool at_end);
