@@ -142,7 +142,7 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	"  -v, --verbose       what QEMU and the hypervisor say\n" \
 	"  -q, --quiet         no closing line\n"
 #define HELP_PAIR \
-	"The pair:\n" \
+	"The pair (its disks are cow or ro: each host has a copy of what is written):\n" \
 	"  --peer HOST:PORT    where the other host's end of the link is (UDP)\n" \
 	"  --listen [HOST:]PORT   where ours is (default: the peer's port, on every address)\n" \
 	"  --arbiter URL       the store that says who is live, the same for both hosts:\n" \

@@ -556,6 +556,7 @@ bad_ft 'a peer that is none' 'HOST:PORT' primary $VM --arbiter none --peer here
 bad_ft 'itself as its peer' "own end" primary $VM --arbiter none --peer localhost:42424
 bad_ft 'an arbiter that is none' 'not understood' primary $FT --arbiter ./file
 bad_ft 'an option that is none' "help ft primary" primary $FT --arbiter none --follow
+bad_ft 'a disk to be written' 'one.img,rw: a pair' primary $FT --arbiter none --disk one.img,rw
 bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter none --status /no/such/s
 bad_ft 'a status of nobody' 'No such file' status ./nobody
 run "$reprise" help ft secondary; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: help of a part'
