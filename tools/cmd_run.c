@@ -71,10 +71,11 @@ enum status run_machine(struct session *s, const struct machine *m, struct buf *
 	s->mem_bytes = machine_memory(m);
 	if (o->live_gdb && !prepare_gdb(s, &relay, o, conf))
 		st = ST_USAGE;
-	if (recording && !st)
-		st = recmake_begin(m, o, &s->recording_fd, conf);
 	if (!st)
 		st = net_open(&o->net, s->nic, &s->nnics, conf);
+	/* Last: what cannot run leaves no recording behind. */
+	if (recording && !st)
+		st = recmake_begin(m, o, &s->recording_fd, conf);
 	if (st)
 		return st;
 	disks_plug(&m->disks, s->disk, &s->ndisks);

@@ -164,6 +164,11 @@ run "$reprise" replay net.rpl < /dev/null
 is 0 'identical to its end' && ! grep -q netdev dump/argv &&
 	[ "$(grep -A1 -x -- -device dump/argv | sed -n 's/^virtio-net-pci,\(.*\),romfile=$/\1/p' | tr '\n' ' ')" = \
 	'mac=52:54:00:12:34:56 mac=52:54:00:aa:bb:cc mac=52:54:00:12:34:58 ' ]; ok 'a replay has the devices, and no network'
+printf precious > old.rpl
+for o in 'new.rpl' 'old.rpl --force'; do
+	run "$reprise" record -o $o $VM --net tap=nothere < /dev/null
+	is 2 'no such device' && one_line && [ ! -e new.rpl ] && [ "$(cat old.rpl)" = precious ]; ok "a network that is not there: no recording, -o $o"
+done
 mkdir root root/bin && echo hello > root/bin/sh && chmod 755 root/bin/sh && ln -s sh root/bin/ls && mkfifo root/pipe
 run "$reprise" run --kernel kernel --root root < /dev/null && cp dump/initrd one
 cp -r root root2 && touch -d 2001-01-01 root2 root2/bin/sh && run "$reprise" run --kernel kernel --root root2 < /dev/null
