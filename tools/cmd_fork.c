@@ -182,7 +182,7 @@ static enum status prepare(struct fork *f)
 				sum->path, LINEAGE_MAX - 1);
 	st = machine_from_recording(&f->m, sum, &f->o);
 	if (!st && f->o.output) {
-		st = disks_not(&f->m.disks, f->o.output);
+		st = machine_not(&f->m, "-o", f->o.output);
 		if (st)
 			machine_free(&f->m);
 	}

@@ -102,7 +102,8 @@ static enum status pack_summary(const struct summary *s, const struct options *o
 	st = machine_images(&m, s, o);
 	if (st)
 		return st;
-	fd = recfile_create(o->output, o->force, &room);
+	st = machine_not(&m, "-o", o->output);
+	fd = st ? -1 : recfile_create(o->output, o->force, &room);
 	st = fd < 0 ? ST_USAGE : write_packed(s, &m, fd, room, o->output);
 	if (fd >= 0)
 		close(fd);

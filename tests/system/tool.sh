@@ -358,6 +358,16 @@ mv far/two.img far/three.img .
 # nobody loses one
 cp one.img keep.img; run "$reprise" record --force -o one.img $VM --disk one.img < text
 is 2 '-o one.img: disk 0 of the machine' && one_line && cmp -s one.img keep.img; ok 'a recording does not overwrite a disk'
+FTVM="$VM --peer 127.0.0.1:42424 --listen 127.0.0.1:42425 --arbiter none"
+run "$reprise" ft primary --force -o one.img $FTVM --disk one.img < /dev/null
+is 2 '-o one.img: disk 0 of the machine' && one_line && cmp -s one.img keep.img; ok 'nor does that of a host of a pair'
+ln -f kernel hard
+for o in "record --force -o hard $VM|kernel" "record --force -o ./initrd $VM|initrd" "ft primary --force -o kernel $FTVM|kernel" \
+	"pack --force -o kernel disks.rpl|kernel"; do
+	run "$reprise" ${o%|*} < /dev/null
+	is 2 "-o .*: the ${o##*|} of the machine" && [ "$(cat kernel initrd)" = 'a kernel
+an initrd' ]; ok "an image is not overwritten: ${o%% *}, the ${o##*|}"
+done
 soon() { # COMMAND...: it becomes true
 	for _ in $(seq 200); do
 		if "$@" 2> /dev/null; then return 0; fi
