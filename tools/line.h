@@ -11,6 +11,9 @@
 /* Finds and opens the parents of s, into s->line.  Otherwise a complaint was printed. */
 enum status line_open(struct summary *s) must_check;
 
+/* A complaint if path, where the option has something written, is the recording or one of its parents. */
+enum status line_not(const struct summary *s, const char *option, const char *path) must_check;
+
 /* The parents as disks of the hypervisor's, and what it must be told about them. */
 void line_disks(const struct line *l, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);
 void line_describe(const struct line *l, const struct summary *own, struct buf *conf);

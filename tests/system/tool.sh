@@ -164,6 +164,13 @@ run "$reprise" replay net.rpl < /dev/null
 is 0 'identical to its end' && ! grep -q netdev dump/argv &&
 	[ "$(grep -A1 -x -- -device dump/argv | sed -n 's/^virtio-net-pci,\(.*\),romfile=$/\1/p' | tr '\n' ' ')" = \
 	'mac=52:54:00:12:34:56 mac=52:54:00:aa:bb:cc mac=52:54:00:12:34:58 ' ]; ok 'a replay has the devices, and no network'
+truncate -s 4096 net.img; mkfifo pipe.pcapng; run "$reprise" record -o pcap.rpl $VM --net user --disk net.img < /dev/null
+cp pcap.rpl kept.rpl; ln -s pcap.rpl link.rpl
+for o in 'link.rpl|the recording itself' 'kernel|the kernel of the machine' 'net.img|disk 0 of the machine' 'pipe.pcapng|not a regular file'; do
+	run timeout 20 "$reprise" log --force --pcap "${o%|*}" pcap.rpl < /dev/null
+	is 2 "--pcap ${o%|*}: ${o#*|}" && one_line && cmp -s pcap.rpl kept.rpl && [ "$(cat kernel)" = 'a kernel' ] &&
+		[ "$(stat -c %s net.img)" = 4096 ] && [ -p pipe.pcapng ]; ok "log --force --pcap ${o%|*} is refused"
+done
 printf precious > old.rpl
 for o in 'new.rpl' 'old.rpl --force'; do
 	run "$reprise" record -o $o $VM --net tap=nothere < /dev/null
