@@ -28,6 +28,12 @@ struct host {
 
 /* ---- beside the machine ---- */
 
+/* Its machine is over, and nothing is wrong: the closing line says how it ended. */
+static bool ended(const struct host *h)
+{
+	return !strcmp(h->role, "lost") && !h->reason[0];
+}
+
 /* A change of role is worth a line to whoever watches this terminal. */
 static void remark_role(struct host *h, const char *pairs)
 {
@@ -39,7 +45,7 @@ static void remark_role(struct host *h, const char *pairs)
 		return;
 	strcpy(h->role, role);
 	control_get(pairs, "term", term, sizeof(term));
-	if (!h->quiet)
+	if (!h->quiet && !ended(h))
 		remark("ft: %s, term %s%s%s", role, term, h->reason[0] ? ": " : "", h->reason);
 }
 
@@ -146,9 +152,8 @@ static enum status run_host(struct host *h, const struct options *o, const struc
 	describe(&conf, h, o);
 	st = run_machine(&s, m, &conf, o->output, true);
 	buf_free(&conf);
-	if (!st && !strcmp(h->role, "lost"))
-		st = complain(ST_HOST, "ft: this host is out%s%s; 'reprise ft secondary' makes it the other's partner again",
-			      h->reason[0] ? ": " : "", h->reason);
+	if (!st && !strcmp(h->role, "lost") && !ended(h))
+		st = complain(ST_HOST, "ft: this host is out: %s; 'reprise ft secondary' makes it the other's partner again", h->reason);
 	return st;
 }
 

@@ -619,6 +619,11 @@ host --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1; kill -TERM $pid; wait $
 grep -q '^driver=iscsi,node-name=arbiter,.*portal=10.0.0.9:3260,target=iqn.2026-01.lab:store,lun=1,' dump/argv &&
 	grep -qx 'scsi-generic,drive=arbiter,bus=arbiter.0' dump/argv && grep -q 'n=1 result=unreachable' dump/control; ok 'ft: an arbiter that QEMU reaches'
 FAKE=lost run "$reprise" ft secondary $FT --arbiter none < /dev/null; is 1 'this host is out: the other is live'; ok 'ft: a host that has lost'
+for c in 'x:0:powered off' 'exit=7:5:exited with 7' 'triple:5:triple fault'; do
+	want=${c#*:}
+	FAKE=${c%%:*} run "$reprise" ft primary $FT --arbiter none < /dev/null
+	is "${want%%:*}" "${want#*:}" && ! grep -q 'lost\|is out' err; ok "ft: a machine that ends ends the host as run does: ${c%%:*}"
+done
 FAKE=wait "$reprise" ft primary $FT --arbiter none < /dev/null > /dev/null 2>&1 & pid=$!
 FT='--kernel kernel --peer 127.0.0.1:42426 --listen 127.0.0.1:42427'
 FAKE=wait "$reprise" ft secondary $FT --arbiter none < /dev/null > /dev/null 2>&1 & second=$!
