@@ -21,7 +21,6 @@
 #define ARBITER_WORD 64
 
 enum arbiter_kind {
-	ARBITER_NONE,
 	ARBITER_FILE,
 	ARBITER_SCSI,
 };
@@ -33,8 +32,8 @@ struct arbiter {
 };
 
 /*
- * iscsi://HOST[:PORT]/TARGET/LUN, scsi:DEVICE, file:PATH, none.  A file that is not there is
- * made.  side, 'a' or 'b', is who asks.
+ * iscsi://HOST[:PORT]/TARGET/LUN, scsi:DEVICE, file:PATH.  A file that is not there is made.
+ * side, 'a' or 'b', is who asks.
  */
 enum status arbiter_open(struct arbiter *a, const char *url, char side) must_check;
 

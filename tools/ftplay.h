@@ -93,7 +93,7 @@ void host_show_log(const struct play *p, unsigned h);
 
 /* ---- ftstore.c ---- */
 
-/* kind: tgt, file, none; NULL: tgt if it is installed, else file. */
+/* kind: tgt, file; NULL: tgt if it is installed, else file. */
 enum status store_open(struct play *p, const char *kind) must_check;
 void store_close(struct play *p);
 

@@ -357,7 +357,7 @@ static enum status check_pair(const struct options *o)
 	if (!o->peer)
 		return complain(ST_USAGE, "--peer: missing; say where the other host is: --peer HOST:PORT");
 	if (!o->arbiter)
-		return complain(ST_USAGE, "--arbiter: missing; name the store both hosts reach: iscsi://HOST/TARGET/LUN, file:PATH, or none");
+		return complain(ST_USAGE, "--arbiter: missing; name the store both hosts reach: iscsi://HOST/TARGET/LUN, scsi:DEVICE or file:PATH");
 	if (o->checkpoint_every)
 		return complain(ST_USAGE, "--checkpoints: not for a pair; leave it out");
 	if (o->rtc_now)

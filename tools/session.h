@@ -31,7 +31,7 @@
  *   ft_link_mac     of the link's adapter; the other host's ends in 01 if this one ends in 02, and so on
  *   ft_heartbeat_ms, ft_detect_ms, ft_pair_id (0x and 16 hex digits)
  *   ft_arbiter      scsi: the disk of the virtio-scsi adapter; file: ask over the control channel
- *                   [ftarbiter.h]; none
+ *                   [ftarbiter.h]
  *   ft_policy       reprotect, stop: when the two differ
  *   ft_recording=1  append_offset and append_chain are there, too
  * Numbers are decimal, chains 0x and 16 hex digits.

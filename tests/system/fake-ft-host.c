@@ -80,7 +80,7 @@ static struct {
 	struct guest guest;
 	struct word word, next_word;
 	u64 id, other, detect_ms, heartbeat_ms, heard_ms, beat_ms, pause_us, sent, received, asks;
-	bool arbiter, protected;
+	bool protected;
 	struct entry log[LOG];    /* at number % LOG */
 	u32 acked;
 	struct entry held[HELD];
@@ -407,10 +407,6 @@ static enum answer swap(const struct word *expected, const struct word *desired)
 	char a[2 * sizeof(struct word) + 1], b[sizeof(a)], line[1024], wanted[64];
 
 	f.asks++;
-	if (!f.arbiter) {
-		f.word = *desired;
-		return SWAPPED;
-	}
 	put_word(a, expected);
 	put_word(b, desired);
 	say("arbiter n=%lu op=swap expected=%s desired=%s\n", f.asks, a, b);
@@ -690,7 +686,6 @@ int main(int argc, char **argv)
 	f.id = (u64)getpid();
 	f.detect_ms = conf_u64(f.conf, f.conf_size, "ft_detect_ms", 150);
 	f.heartbeat_ms = conf_u64(f.conf, f.conf_size, "ft_heartbeat_ms", 50);
-	f.arbiter = conf_get(f.conf, f.conf_size, "ft_arbiter", text, sizeof(text)) && strcmp(text, "none");
 	f.heard_ms = now_ms();
 	if (f.link < 0) { /* `run`: no pair */
 		f.role = SOLO;

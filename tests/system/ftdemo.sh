@@ -65,8 +65,6 @@ finds lie 'contradicted'
 finds deaf 'no host was live'
 finds nojoin 'not protected again'
 finds mute '0 of 1 events'
-FAKE_FT=none demo --arbiter none --kill none
-is 0; ok 'without an arbiter'
 
 # ---- what is kept; another client; one host ----
 
@@ -118,7 +116,7 @@ clean; ok 'kill -9 of all of it: nothing is left'
 # ---- usage ----
 
 for c in '--kill all:primary, secondary' '--count 999:at most 200' '--rate 5000:at most 1000' '--lose 950:of a thousand' \
-	'--alone:--kill none' '--arbiter disk:tgt, file or none' '--kernel /no/such:No such file' '--heartbeat 400ms:two heartbeats'; do
+	'--alone:--kill none' '--arbiter disk:tgt or file' '--kernel /no/such:No such file' '--heartbeat 400ms:two heartbeats'; do
 	# shellcheck disable=SC2086
 	demo ${c%%:*}
 	is 2 "${c#*:}" || is 1; ok "refused: ${c%%:*}"

@@ -365,7 +365,7 @@ mv far/two.img far/three.img .
 # nobody loses one
 cp one.img keep.img; run "$reprise" record --force -o one.img $VM --disk one.img < text
 is 2 '-o one.img: disk 0 of the machine' && one_line && cmp -s one.img keep.img; ok 'a recording does not overwrite a disk'
-FTVM="$VM --peer 127.0.0.1:42424 --listen 127.0.0.1:42425 --arbiter none"
+FTVM="$VM --peer 127.0.0.1:42424 --listen 127.0.0.1:42425 --arbiter file:word"
 run "$reprise" ft primary --force -o one.img $FTVM --disk one.img < /dev/null
 is 2 '-o one.img: disk 0 of the machine' && one_line && cmp -s one.img keep.img; ok 'nor does that of a host of a pair'
 ln -f kernel hard
@@ -572,14 +572,15 @@ bad_ft() { # WHAT PATTERN OPTIONS...
 }
 bad_ft 'nothing more' 'primary, secondary'
 bad_ft 'no such part' 'no such command' tertiary
-bad_ft 'no peer' '^reprise: --peer: missing' primary $VM --arbiter none
+bad_ft 'no peer' '^reprise: --peer: missing' primary $VM --arbiter file:word
 bad_ft 'no arbiter' '^reprise: --arbiter: missing' secondary $FT
-bad_ft 'a peer that is none' 'HOST:PORT' primary $VM --arbiter none --peer here
-bad_ft 'itself as its peer' "own end" primary $VM --arbiter none --peer localhost:42424
+bad_ft 'a peer that is none' 'HOST:PORT' primary $VM --arbiter file:word --peer here
+bad_ft 'itself as its peer' "own end" primary $VM --arbiter file:word --peer localhost:42424
 bad_ft 'an arbiter that is none' 'not understood' primary $FT --arbiter ./file
-bad_ft 'an option that is none' "help ft primary" primary $FT --arbiter none --follow
-bad_ft 'a disk to be written' 'one.img,rw: a pair' primary $FT --arbiter none --disk one.img,rw
-bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter none --status /no/such/s
+bad_ft 'no arbiter but a store' 'not understood' primary $FT --arbiter none
+bad_ft 'an option that is none' "help ft primary" primary $FT --arbiter file:word --follow
+bad_ft 'a disk to be written' 'one.img,rw: a pair' primary $FT --arbiter file:word --disk one.img,rw
+bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter file:word --status /no/such/s
 bad_ft 'a status of nobody' 'No such file' status ./nobody
 run "$reprise" help ft secondary; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: help of a part'
 run "$reprise" ft secondary --help; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: the same by --help'
@@ -608,7 +609,7 @@ soon grep -q role st; kill -INT $pid; wait $pid; status=$?; is 0 'left after'; o
 wait $follower; [ $? = 0 ] && [ ! -e status ]; ok 'ft status --follow ends with the host'
 first=$(sed -n 's/^ft_pair_id=//p' dump/session.conf)
 
-rm -f dump/control; host --arbiter none --pair other --side a -o ft.rpl; kill -TERM $pid; wait $pid; status=$?
+rm -f dump/control; host --arbiter file:word --pair other --side a -o ft.rpl; kill -TERM $pid; wait $pid; status=$?
 is 0 'recording ft.rpl' && grep -qx 'ft_recording=1' dump/session.conf && grep -q '^append_offset=' dump/session.conf &&
 	grep -qx 'ft_link_mac=52:54:00:ff:00:01' dump/session.conf; ok 'ft -o, --side'
 [ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" != "$first" ]; ok 'ft --pair: another name, another pair'
@@ -618,15 +619,15 @@ host --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1; kill -TERM $pid; wait $
 [ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" = "$first" ]; ok 'ft: the same machine elsewhere is the same pair'
 grep -q '^driver=iscsi,node-name=arbiter,.*portal=10.0.0.9:3260,target=iqn.2026-01.lab:store,lun=1,' dump/argv &&
 	grep -qx 'scsi-generic,drive=arbiter,bus=arbiter.0' dump/argv && grep -q 'n=1 result=unreachable' dump/control; ok 'ft: an arbiter that QEMU reaches'
-FAKE=lost run "$reprise" ft secondary $FT --arbiter none < /dev/null; is 1 'this host is out: the other is live'; ok 'ft: a host that has lost'
+FAKE=lost run "$reprise" ft secondary $FT --arbiter file:word < /dev/null; is 1 'this host is out: the other is live'; ok 'ft: a host that has lost'
 for c in 'x:0:powered off' 'exit=7:5:exited with 7' 'triple:5:triple fault'; do
 	want=${c#*:}
-	FAKE=${c%%:*} run "$reprise" ft primary $FT --arbiter none < /dev/null
+	FAKE=${c%%:*} run "$reprise" ft primary $FT --arbiter file:word < /dev/null
 	is "${want%%:*}" "${want#*:}" && ! grep -q 'lost\|is out' err; ok "ft: a machine that ends ends the host as run does: ${c%%:*}"
 done
-FAKE=wait "$reprise" ft primary $FT --arbiter none < /dev/null > /dev/null 2>&1 & pid=$!
+FAKE=wait "$reprise" ft primary $FT --arbiter file:word < /dev/null > /dev/null 2>&1 & pid=$!
 FT='--kernel kernel --peer 127.0.0.1:42426 --listen 127.0.0.1:42427'
-FAKE=wait "$reprise" ft secondary $FT --arbiter none < /dev/null > /dev/null 2>&1 & second=$!
+FAKE=wait "$reprise" ft secondary $FT --arbiter file:word < /dev/null > /dev/null 2>&1 & second=$!
 two() { [ "$("$reprise" ft status 2> /dev/null | grep -c '^role: solo')" = 2 ]; }
 soon two; ok 'ft status: all hosts of this machine'
 kill -9 $second; wait $second 2> /dev/null; "$reprise" ft status > st && [ "$(grep -c '^role' st)" = 1 ] && [ "$(ls run)" = "reprise-ft-$pid" ]
