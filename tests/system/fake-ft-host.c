@@ -120,9 +120,13 @@ static bool fault(const char *name)
 
 static void status(void)
 {
-	say("ft role=%s state=\"a fake\" term=%lu protected=%d point=%u lag_insns=0 lag_ns=0 held_bytes=0 held_outputs=%u sent=%lu "
-	    "received=%lu heartbeat_age_ms=%lu takeovers=0 pause_us=%lu join_pause_us=1500 mismatch_epoch=0 reason=\"%s\"\n",
-	    role_names[f.role], f.word.term, f.protected, f.guest.inputs, f.held_next - f.held_first, f.sent, f.received,
+	u64 held = 0;
+
+	for (u32 i = f.held_first; i != f.held_next; i++)
+		held += f.held[i % HELD].size;
+	say("ft role=%s state=\"a fake\" term=%lu protected=%d point=%u lag_insns=0 held_bytes=%lu sent=%lu "
+	    "received=%lu heartbeat_age_ms=%lu takeovers=0 pause_us=%lu joins=0 join_pause_us=1500 resent=0 mismatch_epoch=0 reason=\"%s\"\n",
+	    role_names[f.role], f.word.term, f.protected, f.guest.inputs, held, f.sent, f.received,
 	    now_ms() - f.heard_ms, f.pause_us, f.reason);
 }
 

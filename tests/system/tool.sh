@@ -587,6 +587,16 @@ bad_ft 'a status of nobody' 'No such file' status ./nobody
 run "$reprise" help ft secondary; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: help of a part'
 run "$reprise" ft secondary --help; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: the same by --help'
 
+# What the hypervisor says, and nothing else, is what is documented.
+sed -n '/"ft role=/,/;$/p' "$here/../../session/ft.c" | grep -o '[a-z_]*=[%\\]' | sed 's/=.*//' | sort > want
+sed -n '/^ \*     ft role=/,/(one line)/p' "$here/../../tools/session.h" | grep -o '[a-z_]*=' | sed 's/=.*//' | sort | cmp -s - want && [ -s want ]
+ok 'ft status: the keys in tools/session.h'
+"$reprise" help ft status > out
+for k in $(cat want); do
+	grep -qw "$k" out && grep -qw "$k" "$here/../../docs/reprise.1" || echo "$k"
+done > missing
+[ ! -s missing ]; ok 'ft status: the keys in its help and the man page'
+
 host() { # OPTIONS...: one that waits; sets $pid
 	FAKE=wait "$reprise" ft primary $FT --status ./status "$@" < /dev/null > out 2> err & pid=$!
 	soon grep -q arbiter dump/control
