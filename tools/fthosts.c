@@ -162,6 +162,7 @@ bool host_start(struct play *p, unsigned h, const char *as)
 
 	if (p->facts.nlives == LIVES_MAX)
 		return false;
+	play_hear_wire(p);
 	host->life = p->facts.nlives++;
 	p->facts.life[host->life] = (struct life){ .host = h };
 	host->qemu_pid = 0;
@@ -269,6 +270,17 @@ void host_turn(struct play *p, unsigned h, short revents)
 
 /* ---- ending ---- */
 
+/*
+ * A QEMU whose parent was killed is our child, until we have waited for it.  Whatever else has its
+ * number is a stranger: the host waited for it, or we did.
+ */
+static bool is_our_child(pid_t pid)
+{
+	siginfo_t info;
+
+	return pid > 0 && !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+}
+
 void host_ended(struct play *p, unsigned h, int status)
 {
 	struct demo_host *host = &p->host[h];
@@ -282,7 +294,7 @@ void host_ended(struct play *p, unsigned h, int status)
 		hear(p, h);
 	}
 	disconnect(host);
-	host->orphan = host->qemu_pid && !kill(host->qemu_pid, SIGKILL) ? host->qemu_pid : 0;
+	host->orphan = is_our_child(host->qemu_pid) && !kill(host->qemu_pid, SIGKILL) ? host->qemu_pid : 0;
 	host->pid = host->qemu_pid = 0;
 	host->status = status;
 	unlink(host->socket);
