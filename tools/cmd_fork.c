@@ -214,6 +214,7 @@ const struct command cmd_fork = {
 		"  --count N           N forks one after the other, with seeds from --seed on, without a\n"
 		"                      console; a line of output for each\n"
 		"  --timeline-mem SIZE memory for their images (default 768M)\n"
+		HELP_IMAGES "\n"
 		HELP_LIMITS
 		"                      (instructions count from the point on, the guest's time from the\n"
 		"                      beginning of the run)\n"
