@@ -147,15 +147,6 @@ static enum status run(struct fork *f)
 	return kept ? kept : st;
 }
 
-/* Writing the fork over its own past would lose both. */
-static bool is_ancestor(const struct summary *sum, const char *path)
-{
-	for (unsigned i = 0; i < sum->line.n; i++)
-		if (same_file(sum->line.parent[i]->fd, path))
-			return true;
-	return same_file(sum->fd, path);
-}
-
 #define DEFAULT_JITTER_NS 20000
 
 static enum status prepare(struct fork *f)
@@ -175,14 +166,15 @@ static enum status prepare(struct fork *f)
 				(unsigned long long)f->o.at_insns, sum->path, (unsigned long long)sum->end.insns);
 	if (f->o.count > 1 && f->o.output)
 		return complain(ST_USAGE, "-o: given together with --count; only one fork can be recorded, choose its seed with --seed");
-	if (f->o.output && is_ancestor(sum, f->o.output))
-		return complain(ST_USAGE, "-o %s: the recording that is forked, or one it came from; give another name", f->o.output);
+	st = f->o.output ? line_not(sum, "-o", f->o.output) : ST_OK;
+	if (st)
+		return st;
 	if (f->o.output && sum->line.n == LINEAGE_MAX - 1)
 		return complain(ST_USAGE, "-o: %s has %d generations behind it, and a fork of it could not be replayed; fork an older one",
 				sum->path, LINEAGE_MAX - 1);
 	st = machine_from_recording(&f->m, sum, &f->o);
 	if (!st && f->o.output) {
-		st = disks_not(&f->m.disks, f->o.output);
+		st = machine_not(&f->m, "-o", f->o.output);
 		if (st)
 			machine_free(&f->m);
 	}
@@ -222,6 +214,7 @@ const struct command cmd_fork = {
 		"  --count N           N forks one after the other, with seeds from --seed on, without a\n"
 		"                      console; a line of output for each\n"
 		"  --timeline-mem SIZE memory for their images (default 768M)\n"
+		HELP_IMAGES "\n"
 		HELP_LIMITS
 		"                      (instructions count from the point on, the guest's time from the\n"
 		"                      beginning of the run)\n"

@@ -28,6 +28,12 @@ struct host {
 
 /* ---- beside the machine ---- */
 
+/* Its machine is over, and nothing is wrong: the closing line says how it ended. */
+static bool ended(const struct host *h)
+{
+	return !strcmp(h->role, "lost") && !h->reason[0];
+}
+
 /* A change of role is worth a line to whoever watches this terminal. */
 static void remark_role(struct host *h, const char *pairs)
 {
@@ -39,7 +45,7 @@ static void remark_role(struct host *h, const char *pairs)
 		return;
 	strcpy(h->role, role);
 	control_get(pairs, "term", term, sizeof(term));
-	if (!h->quiet)
+	if (!h->quiet && !ended(h))
 		remark("ft: %s, term %s%s%s", role, term, h->reason[0] ? ": " : "", h->reason);
 }
 
@@ -149,9 +155,8 @@ static enum status run_host(struct host *h, const struct options *o, const struc
 	describe(&conf, h, o);
 	st = run_machine(&s, m, &conf, o->output, true);
 	buf_free(&conf);
-	if (!st && !strcmp(h->role, "lost"))
-		st = complain(ST_HOST, "ft: this host is out%s%s; 'reprise ft secondary' makes it the other's partner again",
-			      h->reason[0] ? ": " : "", h->reason);
+	if (!st && !strcmp(h->role, "lost") && !ended(h))
+		st = complain(ST_HOST, "ft: this host is out: %s; 'reprise ft secondary' makes it the other's partner again", h->reason);
 	return st;
 }
 
@@ -165,6 +170,9 @@ static enum status command(int argc, char **argv, const char *started_as)
 	if (!st && o.noperands)
 		st = complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", o.operands[0],
 			      argv[0]);
+	/* Its run begins in the middle of another's: there is nothing that a recording of it could start from. */
+	if (!st && o.output && !strcmp(started_as, "secondary"))
+		st = complain(ST_USAGE, "-o %s: a secondary keeps no recording; give -o to 'reprise ft primary'", o.output);
 	if (st)
 		return st;
 	h.quiet = o.quiet;
@@ -205,9 +213,7 @@ static enum status no_part(int argc, char **argv)
 			  complain(ST_USAGE, "ft %s: no such command; primary, secondary, status or demo, see 'reprise help ft'", argv[1]);
 }
 
-#define HELP_HOST \
-	HELP_PAIR "\n" \
-	"  -o, --output FILE   keep a recording of what this host runs; --force even if it exists\n\n" \
+#define HELP_MACHINE \
 	HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_CONSOLE
 
 static const struct command cmd_ft_primary = {
@@ -219,7 +225,9 @@ static const struct command cmd_ft_primary = {
 		"the same in step: 'reprise ft secondary' with the same options for the machine.  What the\n"
 		"machine says to the world leaves when the second host has what is needed to say it too.\n"
 		"Should this host die, the second goes on with it, and the world need not notice.\n\n"
-		HELP_HOST "\n"
+		HELP_PAIR "\n"
+		"  -o, --output FILE   keep a recording, of what this host runs; --force even if it exists\n\n"
+		HELP_MACHINE "\n"
 		"  reprise ft primary --peer 10.0.0.2:7000 --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1 \\\n"
 		"      --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --net tap=tap0\n",
 	.run = primary,
@@ -233,7 +241,7 @@ static const struct command cmd_ft_secondary = {
 		"Takes a copy of the machine that runs on the other host, runs it in step, silently, and\n"
 		"goes on with it when the other host dies.  A host that was lost, or is new, joins so at any\n"
 		"time.  The options for the machine are the primary's; the hosts compare.\n\n"
-		HELP_HOST "\n"
+		HELP_PAIR "\n" HELP_MACHINE "\n"
 		"  reprise ft secondary --peer 10.0.0.1:7000 --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1 \\\n"
 		"      --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --net tap=tap0\n",
 	.run = secondary,

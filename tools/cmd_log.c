@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tools/bisect.h"
@@ -162,11 +163,32 @@ static int open_spool(u64 *size)
 	return -1;
 }
 
+static bool to_stdout(const struct options *o)
+{
+	return !strcmp(o->pcap, "-");
+}
+
+/* What is there may be lost, if so asked; not what the frames come from, nor what is no file. */
+static enum status may_write(const struct options *o, const struct summary *sum, const struct machine *m)
+{
+	struct stat there;
+	enum status st;
+
+	if (to_stdout(o))
+		return ST_OK;
+	st = line_not(sum, "--pcap", o->pcap);
+	if (!st)
+		st = machine_not(m, "--pcap", o->pcap);
+	if (!st && !stat(o->pcap, &there) && !S_ISREG(there.st_mode))
+		st = complain(ST_USAGE, "--pcap %s: not a regular file; give another name, or - for standard output", o->pcap);
+	return st;
+}
+
 static FILE *open_out(const struct options *o)
 {
 	int fd;
 
-	if (!strcmp(o->pcap, "-"))
+	if (to_stdout(o))
 		return stdout;
 	fd = open(o->pcap, O_WRONLY | O_CREAT | O_CLOEXEC | (o->force ? O_TRUNC : O_EXCL), 0666);
 	if (fd >= 0)
@@ -240,9 +262,10 @@ static enum status capture(struct summary *sum, const struct options *o)
 	st = machine_from_recording(&m, sum, o);
 	if (st)
 		return st;
-	out = open_out(o);
+	st = may_write(o, sum, &m);
+	out = st ? NULL : open_out(o);
 	spool = out ? open_spool(&size) : -1;
-	st = !out ? ST_USAGE : spool < 0 ? ST_HOST : replay_into(spool, &m, sum, o);
+	st = st ? st : !out ? ST_USAGE : spool < 0 ? ST_HOST : replay_into(spool, &m, sum, o);
 	if (spool >= 0 && worth_writing(st)) {
 		closed = convert(&cm, spool, size, out, o);
 		st = closed ? closed : st;

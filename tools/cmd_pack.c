@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kernel/kconf.h"
+#include "tools/line.h"
 #include "tools/machine.h"
 #include "tools/operand.h"
 #include "tools/pack.h"
@@ -97,12 +98,13 @@ static enum status pack_summary(const struct summary *s, const struct options *o
 	for (unsigned i = 0; i < MAX_DISKS; i++)
 		if (o->disk_at[i])
 			return complain(ST_USAGE, "--disk %u=%s: disks are not packed; leave it out", i, o->disk_at[i]);
-	if (same_file(s->fd, o->output))
-		return complain(ST_USAGE, "-o %s: the recording itself; give another name", o->output);
-	st = machine_images(&m, s, o);
+	st = line_not(s, "-o", o->output);
+	if (!st)
+		st = machine_images(&m, s, o);
 	if (st)
 		return st;
-	fd = recfile_create(o->output, o->force, &room);
+	st = machine_not(&m, "-o", o->output);
+	fd = st ? -1 : recfile_create(o->output, o->force, &room);
 	st = fd < 0 ? ST_USAGE : write_packed(s, &m, fd, room, o->output);
 	if (fd >= 0)
 		close(fd);

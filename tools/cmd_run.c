@@ -59,6 +59,20 @@ static bool scratch_recording(struct options *o, char path[4096])
 
 /* ---- all that run a machine ---- */
 
+/* What may be lost by it, or with it. */
+static enum status prepare_recording(const struct options *o, const struct machine *m, bool kept_file)
+{
+	enum status st = machine_not(m, "-o", o->output);
+
+	for (unsigned i = 0; i < m->disks.n && !st && kept_file && !o->quiet; i++) {
+		if (m->disks.disk[i].written)
+			remark("%s: will be written when the run is over; a replay needs it as it is now: keep a copy", m->disks.disk[i].path);
+		if (o->pack)
+			remark("%s: disks are not packed; a replay needs it as it is now", m->disks.disk[i].path);
+	}
+	return st;
+}
+
 enum status run_machine(struct session *s, const struct machine *m, struct buf *conf, bool recording, bool kept_file)
 {
 	const struct options *o = s->o;
@@ -69,12 +83,15 @@ enum status run_machine(struct session *s, const struct machine *m, struct buf *
 	s->recording_fd = -1;
 	s->console = true;
 	s->mem_bytes = machine_memory(m);
-	if (o->live_gdb && !prepare_gdb(s, &relay, o, conf))
+	if (recording)
+		st = prepare_recording(o, m, kept_file);
+	if (!st && o->live_gdb && !prepare_gdb(s, &relay, o, conf))
 		st = ST_USAGE;
-	if (recording && !st)
-		st = recmake_begin(m, o, &s->recording_fd, conf);
 	if (!st)
 		st = net_open(&o->net, s->nic, &s->nnics, conf);
+	/* Last: what cannot run leaves no recording behind. */
+	if (recording && !st)
+		st = recmake_begin(m, o, &s->recording_fd, conf);
 	if (st)
 		return st;
 	disks_plug(&m->disks, s->disk, &s->ndisks);
@@ -137,20 +154,6 @@ static enum status write_bundle(const struct options *o, const struct machine *m
 	return st;
 }
 
-/* What may be lost by it, or with it. */
-static enum status prepare_recording(const struct options *o, const struct machine *m)
-{
-	enum status st = disks_not(&m->disks, o->output);
-
-	for (unsigned i = 0; i < m->disks.n && !st && !o->quiet; i++) {
-		if (m->disks.disk[i].written)
-			remark("%s: will be written when the run is over; a replay needs it as it is now: keep a copy", m->disks.disk[i].path);
-		if (o->pack)
-			remark("%s: disks are not packed; a replay needs it as it is now", m->disks.disk[i].path);
-	}
-	return st;
-}
-
 static enum status command(int argc, char **argv, bool recording)
 {
 	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | OPT_LIVE_GDB | (recording ? OPT_RECORD | OPT_OUTPUT : OPT_BUNDLE);
@@ -169,11 +172,7 @@ static enum status command(int argc, char **argv, bool recording)
 	st = machine_from_options(&m, &o, recording);
 	if (st)
 		return st;
-	if (recording)
-		st = prepare_recording(&o, &m);
-	if (st)
-		; /* it was said */
-	else if (o.bundle)
+	if (o.bundle)
 		st = write_bundle(&o, &m);
 	else if (recording || !o.live_gdb)
 		st = run_plainly(&o, &m, recording, recording);

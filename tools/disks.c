@@ -268,13 +268,6 @@ static enum status try_disk(struct machine_disk *d, const struct wanted *w, cons
 	return ST_USAGE;
 }
 
-static bool same_names(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 static enum status find(struct machine_disks *d, unsigned n, const struct summary *s, const struct options *o)
 {
 	struct machine_disk *disk = &d->disk[n];
@@ -332,11 +325,11 @@ enum status disks_from_recording(struct machine_disks *d, const struct summary *
 
 /* --- 5  to the hypervisor ------------------------------------------------------------------------ */
 
-enum status disks_not(const struct machine_disks *d, const char *path)
+enum status disks_not(const struct machine_disks *d, const char *option, const char *path)
 {
 	for (unsigned i = 0; i < d->n; i++)
 		if (same_file(d->disk[i].fd, path))
-			return complain(ST_USAGE, "-o %s: disk %u of the machine; give another name", path, i);
+			return complain(ST_USAGE, "%s %s: disk %u of the machine; give another name", option, path, i);
 	return ST_OK;
 }
 

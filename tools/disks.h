@@ -37,8 +37,8 @@ enum status disks_from_recording(struct machine_disks *d, const struct summary *
 /* Whether HEAD has disk n. */
 bool disks_described(const struct buf *head, unsigned n);
 
-/* A complaint if path, where something is to be written, is one of them. */
-enum status disks_not(const struct machine_disks *d, const char *path) must_check;
+/* A complaint if path, where the option has something written, is one of them. */
+enum status disks_not(const struct machine_disks *d, const char *option, const char *path) must_check;
 
 /* As disks of the hypervisor's; and the memory it needs for what is written to them. */
 void disks_plug(const struct machine_disks *d, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);

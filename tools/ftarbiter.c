@@ -18,9 +18,7 @@
 
 const char *arbiter_kind_name(const struct arbiter *a)
 {
-	static const char *const names[] = { [ARBITER_NONE] = "none", [ARBITER_FILE] = "file", [ARBITER_SCSI] = "scsi" };
-
-	return names[a->kind];
+	return a->kind == ARBITER_FILE ? "file" : "scsi";
 }
 
 /* Appends to a list of options of QEMU's, where a comma is written twice. */
@@ -110,17 +108,14 @@ enum status arbiter_open(struct arbiter *a, const char *url, char side)
 {
 	static const char iscsi[] = "iscsi://", scsi[] = "scsi:", file[] = "file:";
 
-	*a = (struct arbiter){ .kind = ARBITER_NONE };
-	if (!strcmp(url, "none"))
-		return ST_OK;
+	*a = (struct arbiter){ 0 };
 	if (!strncmp(url, iscsi, sizeof(iscsi) - 1))
 		return open_iscsi(a, url, url + sizeof(iscsi) - 1, side);
 	if (!strncmp(url, scsi, sizeof(scsi) - 1))
 		return open_device(a, url, url + sizeof(scsi) - 1);
 	if (!strncmp(url, file, sizeof(file) - 1))
 		return open_file(a, url, url + sizeof(file) - 1);
-	return complain(ST_USAGE, "--arbiter %s: not understood; give iscsi://HOST[:PORT]/TARGET/LUN, scsi:DEVICE, file:PATH or none",
-			url);
+	return complain(ST_USAGE, "--arbiter %s: not understood; give iscsi://HOST[:PORT]/TARGET/LUN, scsi:DEVICE or file:PATH", url);
 }
 
 /* ---- the file ---- */

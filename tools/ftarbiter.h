@@ -2,8 +2,8 @@
  * ftarbiter.h - the store that says which host of a pair is live, as the command line names it.
  *
  * What the store holds is a word of ARBITER_WORD bytes, all zero at first; what it can do is to
- * compare and swap it at one stroke.  A logical unit (SCSI COMPARE AND WRITE) is the hypervisor's
- * to ask, through QEMU.  A file is ours: over the control channel come
+ * compare and swap it at one stroke.  A logical unit is the hypervisor's to ask, through QEMU
+ * [docs/ARBITER.md].  A file is ours: over the control channel come
  *     arbiter n=N op=read
  *     arbiter n=N op=swap expected=HEX desired=HEX
  * with whole words, and the answer to each is one line with its number,
@@ -21,7 +21,6 @@
 #define ARBITER_WORD 64
 
 enum arbiter_kind {
-	ARBITER_NONE,
 	ARBITER_FILE,
 	ARBITER_SCSI,
 };
@@ -33,8 +32,8 @@ struct arbiter {
 };
 
 /*
- * iscsi://HOST[:PORT]/TARGET/LUN, scsi:DEVICE, file:PATH, none.  A file that is not there is
- * made.  side, 'a' or 'b', is who asks.
+ * iscsi://HOST[:PORT]/TARGET/LUN, scsi:DEVICE, file:PATH.  A file that is not there is made.
+ * side, 'a' or 'b', is who asks.
  */
 enum status arbiter_open(struct arbiter *a, const char *url, char side) must_check;
 

@@ -252,8 +252,8 @@ static enum status check(const struct options *o)
 		return complain(ST_USAGE, "--lose, --duplicate, --reorder: of a thousand datagrams; at most 900, 1000, 1000");
 	if (o->alone && strcmp(o->kill, "none"))
 		return complain(ST_USAGE, "--alone: one host without a partner survives nothing; give --kill none with it");
-	if (o->arbiter && strcmp(o->arbiter, "tgt") && strcmp(o->arbiter, "file") && strcmp(o->arbiter, "none"))
-		return complain(ST_USAGE, "--arbiter %s: not understood; give tgt, file or none", o->arbiter);
+	if (o->arbiter && strcmp(o->arbiter, "tgt") && strcmp(o->arbiter, "file"))
+		return complain(ST_USAGE, "--arbiter %s: not understood; give tgt or file", o->arbiter);
 	return ST_OK;
 }
 
@@ -325,12 +325,12 @@ const struct command cmd_ft_demo = {
 		"  --rate N            requests a second (default 50)\n"
 		"  --heartbeat TIME, --detect TIME   of the pair (50ms, 150ms)\n"
 		"  --lose N, --duplicate N, --reorder N   of a thousand datagrams on the link\n"
-		"  --arbiter tgt|file|none   the store: Debian's tgt over iSCSI (default, if installed)\n"
+		"  --arbiter tgt|file  the store: Debian's tgt over iSCSI (default, if installed)\n"
 		"  --kernel FILE, --initrd FILE, --append STRING, --mem SIZE   another guest\n"
 		"                      (default: the one 'make linux-guest' makes, 128M)\n"
 		"  --patience TIME     give up a boot, a takeover, a copy after so long (300s, 60s, 300s)\n"
-		"  --keep DIR          keep both hosts' recordings, consoles and words, all frames\n"
-		"                      (wire.pcapng) and the timeline there\n"
+		"  --keep DIR          keep the first host's recording, both hosts' consoles and words,\n"
+		"                      all frames (wire.pcapng) and the timeline there\n"
 		"  --client COMMAND    a shell's command is the client; the guest is $REPRISE_GUEST, port 7.\n"
 		"                      Lines `lost: N`, `repeated: N`, `pause_ms_max: N` of its output count\n"
 		"  --alone             with --kill none: one host, no pair, for comparison\n"

@@ -120,7 +120,7 @@ static void arguments(struct args *a, const struct play *p, unsigned h, const ch
 	put(a, "--append"), put(a, "%s", o->append);
 	put(a, "--mem"), put(a, "%llu", (unsigned long long)o->mem_bytes);
 	put(a, "--net"), put(a, "tap=%s", ftnet_tap(h));
-	if (o->keep)
+	if (o->keep && strcmp(as, "secondary"))
 		put(a, "-o"), put(a, "%s/%c-%u.rpl", p->dir, "ab"[h], p->host[h].life + 1);
 	if (o->verbose)
 		put(a, "--verbose");
@@ -156,7 +156,7 @@ static int open_input(struct play *p, unsigned h)
 /* What it sent before belongs to the life before. */
 static void begin_life(struct play *p, unsigned h)
 {
-	play_look(p);
+	play_hear_wire(p);
 	p->host[h].life = p->facts.nlives++;
 	p->facts.life[p->host[h].life] = (struct life){ .host = h };
 }
@@ -279,6 +279,17 @@ void host_turn(struct play *p, unsigned h, short revents)
 
 /* ---- ending ---- */
 
+/*
+ * A QEMU whose parent was killed is our child, until we have waited for it.  Whatever else has its
+ * number is a stranger: the host waited for it, or we did.
+ */
+static bool is_our_child(pid_t pid)
+{
+	siginfo_t info;
+
+	return pid > 0 && !waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT);
+}
+
 void host_ended(struct play *p, unsigned h, int status)
 {
 	struct demo_host *host = &p->host[h];
@@ -292,7 +303,7 @@ void host_ended(struct play *p, unsigned h, int status)
 		hear(p, h);
 	}
 	disconnect(host);
-	host->orphan = host->qemu_pid && !kill(host->qemu_pid, SIGKILL) ? host->qemu_pid : 0;
+	host->orphan = is_our_child(host->qemu_pid) && !kill(host->qemu_pid, SIGKILL) ? host->qemu_pid : 0;
 	host->pid = host->qemu_pid = 0;
 	host->status = status;
 	unlink(host->socket);

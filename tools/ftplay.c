@@ -85,7 +85,7 @@ static void on_frame(void *ctx, const struct wire_frame *f)
 	l->last_ns = f->at_ns;
 }
 
-void play_look(struct play *p)
+void play_hear_wire(struct play *p)
 {
 	wire_turn(&p->wire, on_frame, p);
 }
@@ -100,7 +100,7 @@ static void reap(struct play *p)
 		for (unsigned h = 0; h < 2; h++)
 			if (pid == p->host[h].pid) {
 				/* Frames it sent are its own, not the next life's. */
-				play_look(p);
+				play_hear_wire(p);
 				host_ended(p, h, status);
 			}
 		for (unsigned h = 0; h < 2; h++)
@@ -151,7 +151,7 @@ static void turn(struct play *p, u64 until_ns)
 		return;
 	cable_turn(&p->cable, fds + CABLE);
 	if (fds[WIRE].revents)
-		wire_turn(&p->wire, on_frame, p);
+		play_hear_wire(p);
 	client_turn(&p->client, fds[CLIENT].revents, play_now_ns());
 	for (unsigned h = 0; h < 2; h++)
 		host_turn(p, h, fds[HOSTS + h].revents);
@@ -601,7 +601,7 @@ void play_end(struct play *p)
 	for (unsigned h = 0; h < 2; h++)
 		host_stop(p, h);
 	(void)until(p, all_ended, LEAVE_S);
-	wire_turn(&p->wire, on_frame, p);
+	play_hear_wire(p);
 	p->facts.unseen = p->wire.dropped;
 	for (unsigned h = 0; h < 2; h++)
 		host_kill(p, h);

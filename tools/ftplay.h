@@ -70,8 +70,10 @@ u64 play_now_ns(void);
 /* One line of the timeline: what, in a colour if it is worth one, and the rest. */
 enum shade { SHADE_PLAIN, SHADE_GOOD, SHADE_BAD, SHADE_BLOW };
 /* Frames that have come so far are counted. */
-void play_look(struct play *p);
+void play_hear_wire(struct play *p);
 void play_tell(struct play *p, enum shade shade, const char *what, const char *fmt, ...) printf_like(4, 5);
+/* Frames that have come are those of the lives the hosts are in now: to be asked before one begins. */
+void play_hear_wire(struct play *p);
 /* Below below. */
 u64 play_draw(struct play *p, u64 below);
 
@@ -95,7 +97,7 @@ void host_show_log(const struct play *p, unsigned h);
 
 /* ---- ftstore.c ---- */
 
-/* kind: tgt, file, none; NULL: tgt if it is installed, else file. */
+/* kind: tgt, file; NULL: tgt if it is installed, else file. */
 enum status store_open(struct play *p, const char *kind) must_check;
 void store_close(struct play *p);
 

@@ -138,10 +138,7 @@ enum status store_open(struct play *p, const char *kind)
 		remark("ft demo: tgtd is not here, a file is the arbiter; apt-get install tgt qemu-block-extra for one over iSCSI");
 	if (kind ? !strcmp(kind, "tgt") : installed)
 		return open_target(p);
-	if (kind && !strcmp(kind, "none"))
-		snprintf(p->store.url, sizeof(p->store.url), "none");
-	else
-		snprintf(p->store.url, sizeof(p->store.url), "file:%s/arbiter", p->dir);
+	snprintf(p->store.url, sizeof(p->store.url), "file:%s/arbiter", p->dir);
 	return ST_OK;
 }
 

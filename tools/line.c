@@ -110,6 +110,15 @@ enum status line_open(struct summary *s)
 	return ST_OK;
 }
 
+enum status line_not(const struct summary *s, const char *option, const char *path)
+{
+	bool found = same_file(s->fd, path);
+
+	for (unsigned i = 0; i < s->line.n; i++)
+		found |= same_file(s->line.parent[i]->fd, path);
+	return found ? complain(ST_USAGE, "%s %s: the recording itself, or one it came from; give another name", option, path) : ST_OK;
+}
+
 void line_disks(const struct line *l, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks)
 {
 	for (unsigned i = 0; i < l->n; i++) {

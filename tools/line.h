@@ -14,6 +14,9 @@ enum status line_open(struct summary *s) must_check;
 /* The same, for who needs the run from its beginning on: refuses one that begins at a checkpoint. */
 enum status line_from_reset(struct summary *s) must_check;
 
+/* A complaint if path, where the option has something written, is the recording or one of its parents. */
+enum status line_not(const struct summary *s, const char *option, const char *path) must_check;
+
 /* The parents as disks of the hypervisor's, and what it must be told about them. */
 void line_disks(const struct line *l, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);
 void line_describe(const struct line *l, const struct summary *own, struct buf *conf);

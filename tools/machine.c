@@ -42,6 +42,7 @@ static enum status describe_image(struct machine *m, unsigned i, const char *pat
 	if (!realpath(path, absolute) || strchr(absolute, '\n'))
 		return complain(ST_USAGE, "%s: no name a recording can keep; rename it", path);
 	m->present[i] = true;
+	m->path[i] = path;
 	buf_printf(&m->head, "%s=%s\n%s_size=%zu\n%s_xxh64=" ID_FMT "\n", image_roles[i], absolute, image_roles[i],
 		   m->image[i].size, image_roles[i], (unsigned long long)digest_of(&m->image[i]));
 	if (i)
@@ -140,8 +141,10 @@ static enum status find_image(struct machine *m, unsigned i, const struct summar
 	for (unsigned k = 0; k < 2; k++) {
 		u64 before = mismatch;
 
-		if (try_image(&m->image[i], &w, candidates[k], &mismatch))
+		if (try_image(&m->image[i], &w, candidates[k], &mismatch)) {
+			m->path[i] = need(strdup(candidates[k]));
 			return ST_OK;
+		}
 		if (mismatch != before && !there)
 			there = candidates[k];
 	}
@@ -195,6 +198,14 @@ enum status machine_from_recording(struct machine *m, const struct summary *s, c
 	if (st)
 		machine_free(m);
 	return st;
+}
+
+enum status machine_not(const struct machine *m, const char *option, const char *path)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (m->path[i] && same_names(m->path[i], path))
+			return complain(ST_USAGE, "%s %s: the %s of the machine; give another name", option, path, image_roles[i]);
+	return disks_not(&m->disks, option, path);
 }
 
 u64 machine_memory(const struct machine *m)

@@ -19,6 +19,7 @@ struct machine {
 	struct buf head;
 	struct buf image[2];  /* as image_roles */
 	bool present[2];
+	const char *path[2];  /* where they were read; NULL: out of a recording.  They live as long as the program */
 	u64 mem_bytes;
 	struct machine_disks disks;
 };
@@ -36,6 +37,9 @@ enum status machine_from_recording(struct machine *m, const struct summary *s, c
 
 /* All of it but the disks. */
 enum status machine_images(struct machine *m, const struct summary *s, const struct options *o) must_check;
+
+/* A complaint if path, where the option has something written, is an image or a disk of it. */
+enum status machine_not(const struct machine *m, const char *option, const char *path) must_check;
 
 /* What the hypervisor needs for the machine, but for images and itself. */
 u64 machine_memory(const struct machine *m);

@@ -352,8 +352,28 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	return st;
 }
 
+static enum status check_pair(const struct options *o)
+{
+	if (!o->peer)
+		return complain(ST_USAGE, "--peer: missing; say where the other host is: --peer HOST:PORT");
+	if (!o->arbiter)
+		return complain(ST_USAGE, "--arbiter: missing; name the store both hosts reach: iscsi://HOST/TARGET/LUN, scsi:DEVICE or file:PATH");
+	if (o->checkpoint_every)
+		return complain(ST_USAGE, "--checkpoints: not for a pair; leave it out");
+	if (o->rtc_now)
+		return complain(ST_USAGE, "--rtc now: is another moment on the other host; give both the same date");
+	/* Each host has a copy, and what the guest writes to it is lost with the host: no file is the disk. */
+	for (unsigned i = 0; i < o->ndisks; i++)
+		if (!strcmp(o->disk[i].mode, "rw"))
+			return complain(ST_USAGE, "--disk %s,rw: a pair's hosts have a copy each, and write to no file; give it with ,cow or ,ro",
+					o->disk[i].path);
+	return ST_OK;
+}
+
 static enum status check(struct options *o, unsigned groups)
 {
+	enum status st;
+
 	if (o->initrd && o->root)
 		return complain(ST_USAGE, "--root: given together with --initrd; a guest has one initial RAM disk, choose");
 	if (o->gdb_wait && !o->live_gdb)
@@ -364,17 +384,12 @@ static enum status check(struct options *o, unsigned groups)
 		return complain(ST_USAGE, "--modules: given without --symbols; the kernel's own say which modules there are");
 	if (o->listen && o->gdb)
 		return complain(ST_USAGE, "--gdb: given together with --listen, which starts none; choose");
-	if (groups & OPT_PAIR && !o->peer)
-		return complain(ST_USAGE, "--peer: missing; say where the other host is: --peer HOST:PORT");
-	if (groups & OPT_PAIR && !o->arbiter)
-		return complain(ST_USAGE, "--arbiter: missing; name the store both hosts reach: iscsi://HOST/TARGET/LUN, file:PATH, or none");
+	st = groups & OPT_PAIR ? check_pair(o) : ST_OK;
+	if (st)
+		return st;
 	if (groups & (OPT_PAIR | OPT_DEMO) && o->detect_ms < 2 * o->heartbeat_ms)
 		return complain(ST_USAGE, "--detect %llums: less than two heartbeats of %llums, one lost would be a death; give more",
 				(unsigned long long)o->detect_ms, (unsigned long long)o->heartbeat_ms);
-	if (groups & OPT_PAIR && o->checkpoint_every)
-		return complain(ST_USAGE, "--checkpoints: not for a pair; leave it out");
-	if (groups & OPT_PAIR && o->rtc_now)
-		return complain(ST_USAGE, "--rtc now: is another moment on the other host; give both the same date");
 	if (!(groups & OPT_VM))
 		return ST_OK;
 	if (!o->kernel)

@@ -142,12 +142,12 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	"  -v, --verbose       what QEMU and the hypervisor say\n" \
 	"  -q, --quiet         no closing line\n"
 #define HELP_PAIR \
-	"The pair:\n" \
+	"The pair (its disks are cow or ro: each host has a copy of what is written):\n" \
 	"  --peer HOST:PORT    where the other host's end of the link is (UDP)\n" \
 	"  --listen [HOST:]PORT   where ours is (default: the peer's port, on every address)\n" \
 	"  --arbiter URL       the store that says who is live, the same for both hosts:\n" \
-	"                      iscsi://HOST[:PORT]/TARGET/LUN, scsi:/dev/sgN, file:PATH (a file\n" \
-	"                      of one machine), or none: a broken link may make two live hosts\n" \
+	"                      iscsi://HOST[:PORT]/TARGET/LUN, scsi:/dev/sgN, or file:PATH, a\n" \
+	"                      file of one machine\n" \
 	"  --heartbeat TIME    a sign of life so often (default 50ms)\n" \
 	"  --detect TIME       without one for so long the other is given up (default 150ms)\n" \
 	"  --pair NAME         tells two pairs with one arbiter or network apart\n" \

@@ -31,7 +31,7 @@
  *   ft_link_mac     of the link's adapter; the other host's ends in 01 if this one ends in 02, and so on
  *   ft_heartbeat_ms, ft_detect_ms, ft_pair_id (0x and 16 hex digits)
  *   ft_arbiter      scsi: the disk of the virtio-scsi adapter; file: ask over the control channel
- *                   [ftarbiter.h]; none
+ *                   [ftarbiter.h]
  *   ft_policy       reprotect, stop: when the two differ
  *   ft_recording=1  append_offset and append_chain are there, too
  * Numbers are decimal, chains 0x and 16 hex digits.
@@ -58,10 +58,10 @@
  *                      it is where it was to go, and a debugger may speak
  *     detached         the debugger that has gone is forgotten, another may come
  *     ft role=primary|secondary|solo|joining|waiting|lost state="TEXT" term=N protected=0|1 point=N
- *         lag_insns=N lag_ns=N held_bytes=N held_outputs=N sent=N received=N heartbeat_age_ms=N
- *         takeovers=N pause_us=N join_pause_us=N mismatch_epoch=N reason="TEXT"     (one line)
- *                      ft: at every change of the first four, else five times a second at most.
- *                      More keys may come; they are shown as they are
+ *         lag_insns=N held_bytes=N sent=N received=N heartbeat_age_ms=N takeovers=N pause_us=N
+ *         joins=N join_pause_us=N resent=N mismatch_epoch=N reason="TEXT"     (one line)
+ *                      ft: at every change of state, and five times a second at most.  lost without a
+ *                      reason: the machine has ended.  More keys may come; they are shown as they are
  *     arbiter n=N op=read, arbiter n=N op=swap expected=HEX desired=HEX   ft: asks for an answer
  *     end outcome=NAME guest_exit=N insns=N vtime_ns=N exits=N inputs=N
  *         input_bytes=N digest=HEX reason="TEXT"     (one line)  the last one

@@ -80,7 +80,7 @@ static struct {
 	struct guest guest;
 	struct word word, next_word;
 	u64 id, other, detect_ms, heartbeat_ms, heard_ms, beat_ms, pause_us, sent, received, asks;
-	bool arbiter, protected;
+	bool protected;
 	struct entry log[LOG];    /* at number % LOG */
 	u32 acked;
 	struct entry held[HELD];
@@ -120,9 +120,13 @@ static bool fault(const char *name)
 
 static void status(void)
 {
-	say("ft role=%s state=\"a fake\" term=%lu protected=%d point=%u lag_insns=0 lag_ns=0 held_bytes=0 held_outputs=%u sent=%lu "
-	    "received=%lu heartbeat_age_ms=%lu takeovers=0 pause_us=%lu join_pause_us=1500 mismatch_epoch=0 reason=\"%s\"\n",
-	    role_names[f.role], f.word.term, f.protected, f.guest.inputs, f.held_next - f.held_first, f.sent, f.received,
+	u64 held = 0;
+
+	for (u32 i = f.held_first; i != f.held_next; i++)
+		held += f.held[i % HELD].size;
+	say("ft role=%s state=\"a fake\" term=%lu protected=%d point=%u lag_insns=0 held_bytes=%lu sent=%lu "
+	    "received=%lu heartbeat_age_ms=%lu takeovers=0 pause_us=%lu joins=0 join_pause_us=1500 resent=0 mismatch_epoch=0 reason=\"%s\"\n",
+	    role_names[f.role], f.word.term, f.protected, f.guest.inputs, held, f.sent, f.received,
 	    now_ms() - f.heard_ms, f.pause_us, f.reason);
 }
 
@@ -407,10 +411,6 @@ static enum answer swap(const struct word *expected, const struct word *desired)
 	char a[2 * sizeof(struct word) + 1], b[sizeof(a)], line[1024], wanted[64];
 
 	f.asks++;
-	if (!f.arbiter) {
-		f.word = *desired;
-		return SWAPPED;
-	}
 	put_word(a, expected);
 	put_word(b, desired);
 	say("arbiter n=%lu op=swap expected=%s desired=%s\n", f.asks, a, b);
@@ -690,7 +690,6 @@ int main(int argc, char **argv)
 	f.id = (u64)getpid();
 	f.detect_ms = conf_u64(f.conf, f.conf_size, "ft_detect_ms", 150);
 	f.heartbeat_ms = conf_u64(f.conf, f.conf_size, "ft_heartbeat_ms", 50);
-	f.arbiter = conf_get(f.conf, f.conf_size, "ft_arbiter", text, sizeof(text)) && strcmp(text, "none");
 	f.heard_ms = now_ms();
 	if (f.link < 0) { /* `run`: no pair */
 		f.role = SOLO;

@@ -54,7 +54,7 @@
 static int console = -1, control = -1, disk = -1, gdb = -1;
 static const char *fault = "";
 static unsigned long fault_n;
-static bool replaying, recording, debugging;
+static bool replaying, recording, debugging, paired;
 static char session[4096];
 static size_t session_size;
 
@@ -189,6 +189,11 @@ static void arguments(int argc, char **argv)
 
 /* ---- the run ---- */
 
+static void tell_pair(const char *role, const char *reason)
+{
+	say("ft role=%s state=\"a fake\" term=7 protected=1 held_bytes=0 some_new_key=5 reason=\"%s\"\n", role, reason);
+}
+
 static noreturn_fn void finish(const char *outcome, u32 guest_exit, const char *reason)
 {
 	static const char *const names[] = {
@@ -213,6 +218,8 @@ static noreturn_fn void finish(const char *outcome, u32 guest_exit, const char *
 			raise(SIGKILL);
 		usleep(60000);
 	}
+	if (paired)
+		tell_pair("lost", is("lost") ? "the other is live" : ""); /* as the hypervisor's last words are */
 	if (is("remark"))
 		say("remark disk 0: 7 writes failed\n");
 	say("stat exits.total 1234\n");
@@ -228,7 +235,7 @@ static noreturn_fn void end_of_input(void)
 	if (is("triple"))
 		say("state rip 0000000000001000\n");
 	finish(is("reset") ? "reset" : is("triple") ? "triple-fault" : is("stuck") ? "stuck" : is("unhandled") ? "unhandled" :
-	       is("limit") ? "limit" : "poweroff", 0, is("unhandled") ? "rdmsr of 123h at 1000h" : "");
+	       is("limit") ? "limit" : is("lost") ? "quit" : "poweroff", 0, is("unhandled") ? "rdmsr of 123h at 1000h" : "");
 }
 
 static void enter(const u8 *data, u32 size)
@@ -559,9 +566,9 @@ static void open_recording(void)
 	replaying = !strcmp(mode, "replay");
 	debugging = !strcmp(mode, "debug");
 	if (!strcmp(mode, "ft")) {
+		paired = true;
 		recording = conf("ft_recording");
-		say("ft role=%s state=\"a fake\" term=7 protected=1 held_bytes=0 some_new_key=5 reason=\"%s\"\n",
-		    is("lost") ? "lost" : "solo", is("lost") ? "the other is live" : "");
+		tell_pair("solo", "");
 		say("arbiter n=1 op=read\n");
 	}
 	if (!recording && !replaying && !debugging)

@@ -65,13 +65,11 @@ finds lie 'contradicted'
 finds deaf 'no host was live'
 finds nojoin 'not protected again'
 finds mute '0 of 1 events'
-FAKE_FT=none demo --arbiter none --kill none
-is 0; ok 'without an arbiter'
 
 # ---- what is kept; another client; one host ----
 
 demo --keep kept
-is 0 && [ -s kept/timeline ] && [ -s kept/a-1.rpl ] && [ -s kept/b-2.rpl ] && [ -s kept/a-3.rpl ] && grep -q up kept/console-a-1 &&
+is 0 && [ -s kept/timeline ] && [ -s kept/a-1.rpl ] && [ ! -e kept/b-2.rpl ] && [ -s kept/console-b-2 ] && grep -q up kept/console-a-1 &&
 	grep -q '^# event=1 strike=primary pause_ms=' kept/timeline; ok 'what is kept'
 if command -v tshark > /dev/null; then
 	# What another program reads in it: the guest's frames come from one tap, then from the other.
@@ -118,7 +116,7 @@ clean; ok 'kill -9 of all of it: nothing is left'
 # ---- usage ----
 
 for c in '--kill all:primary, secondary' '--count 999:at most 200' '--rate 5000:at most 1000' '--lose 950:of a thousand' \
-	'--alone:--kill none' '--arbiter disk:tgt, file or none' '--kernel /no/such:No such file' '--heartbeat 400ms:two heartbeats'; do
+	'--alone:--kill none' '--arbiter disk:tgt or file' '--kernel /no/such:No such file' '--heartbeat 400ms:two heartbeats'; do
 	# shellcheck disable=SC2086
 	demo ${c%%:*}
 	is 2 "${c#*:}" || is 1; ok "refused: ${c%%:*}"

@@ -164,6 +164,18 @@ run "$reprise" replay net.rpl < /dev/null
 is 0 'identical to its end' && ! grep -q netdev dump/argv &&
 	[ "$(grep -A1 -x -- -device dump/argv | sed -n 's/^virtio-net-pci,\(.*\),romfile=$/\1/p' | tr '\n' ' ')" = \
 	'mac=52:54:00:12:34:56 mac=52:54:00:aa:bb:cc mac=52:54:00:12:34:58 ' ]; ok 'a replay has the devices, and no network'
+truncate -s 4096 net.img; mkfifo pipe.pcapng; run "$reprise" record -o pcap.rpl $VM --net user --disk net.img < /dev/null
+cp pcap.rpl kept.rpl; ln -s pcap.rpl link.rpl
+for o in 'link.rpl|the recording itself' 'kernel|the kernel of the machine' 'net.img|disk 0 of the machine' 'pipe.pcapng|not a regular file'; do
+	run timeout 20 "$reprise" log --force --pcap "${o%|*}" pcap.rpl < /dev/null
+	is 2 "--pcap ${o%|*}: ${o#*|}" && one_line && cmp -s pcap.rpl kept.rpl && [ "$(cat kernel)" = 'a kernel' ] &&
+		[ "$(stat -c %s net.img)" = 4096 ] && [ -p pipe.pcapng ]; ok "log --force --pcap ${o%|*} is refused"
+done
+printf precious > old.rpl
+for o in 'new.rpl' 'old.rpl --force'; do
+	run "$reprise" record -o $o $VM --net tap=nothere < /dev/null
+	is 2 'no such device' && one_line && [ ! -e new.rpl ] && [ "$(cat old.rpl)" = precious ]; ok "a network that is not there: no recording, -o $o"
+done
 mkdir root root/bin && echo hello > root/bin/sh && chmod 755 root/bin/sh && ln -s sh root/bin/ls && mkfifo root/pipe
 run "$reprise" run --kernel kernel --root root < /dev/null && cp dump/initrd one
 cp -r root root2 && touch -d 2001-01-01 root2 root2/bin/sh && run "$reprise" run --kernel kernel --root root2 < /dev/null
@@ -353,6 +365,16 @@ mv far/two.img far/three.img .
 # nobody loses one
 cp one.img keep.img; run "$reprise" record --force -o one.img $VM --disk one.img < text
 is 2 '-o one.img: disk 0 of the machine' && one_line && cmp -s one.img keep.img; ok 'a recording does not overwrite a disk'
+FTVM="$VM --peer 127.0.0.1:42424 --listen 127.0.0.1:42425 --arbiter file:word"
+run "$reprise" ft primary --force -o one.img $FTVM --disk one.img < /dev/null
+is 2 '-o one.img: disk 0 of the machine' && one_line && cmp -s one.img keep.img; ok 'nor does that of a host of a pair'
+ln -f kernel hard
+for o in "record --force -o hard $VM|kernel" "record --force -o ./initrd $VM|initrd" "ft primary --force -o kernel $FTVM|kernel" \
+	"pack --force -o kernel disks.rpl|kernel"; do
+	run "$reprise" ${o%|*} < /dev/null
+	is 2 "-o .*: the ${o##*|} of the machine" && [ "$(cat kernel initrd)" = 'a kernel
+an initrd' ]; ok "an image is not overwritten: ${o%% *}, the ${o##*|}"
+done
 soon() { # COMMAND...: it becomes true
 	for _ in $(seq 200); do
 		if "$@" 2> /dev/null; then return 0; fi
@@ -360,13 +382,14 @@ soon() { # COMMAND...: it becomes true
 	done
 	return 1
 }
-locked() { ! flock -n one.img true; }
+# Its disks are locked before QEMU runs.  Not found out by trying the lock: the one that is to get it might not.
+rm -f dump/pid
 FAKE=wait "$reprise" run $VM --disk one.img,rw <&9 > out 2> err & pid=$!
-soon locked
+soon [ -s dump/pid ]
 for m in rw cow ro; do run "$reprise" run $VM --disk one.img,$m < /dev/null; is 2 'one.img: in use' && one_line; ok "one writer, no other: $m"; done
-kill -TERM $pid; wait $pid
+kill -TERM $pid; wait $pid; rm -f dump/pid
 FAKE=wait "$reprise" run $VM --disk one.img <&9 > out 2> err & pid=$!
-soon locked
+soon [ -s dump/pid ]
 run "$reprise" run $VM --disk one.img,rw < /dev/null; is 2 'in use, another run has it' && one_line; ok 'readers, no writer'
 run "$reprise" run $VM --disk one.img < /dev/null; is 0; ok 'many readers'
 kill -TERM $pid; wait $pid
@@ -550,16 +573,29 @@ bad_ft() { # WHAT PATTERN OPTIONS...
 }
 bad_ft 'nothing more' 'primary, secondary'
 bad_ft 'no such part' 'no such command' tertiary
-bad_ft 'no peer' '^reprise: --peer: missing' primary $VM --arbiter none
+bad_ft 'no peer' '^reprise: --peer: missing' primary $VM --arbiter file:word
 bad_ft 'no arbiter' '^reprise: --arbiter: missing' secondary $FT
-bad_ft 'a peer that is none' 'HOST:PORT' primary $VM --arbiter none --peer here
-bad_ft 'itself as its peer' "own end" primary $VM --arbiter none --peer localhost:42424
+bad_ft 'a peer that is none' 'HOST:PORT' primary $VM --arbiter file:word --peer here
+bad_ft 'itself as its peer' "own end" primary $VM --arbiter file:word --peer localhost:42424
 bad_ft 'an arbiter that is none' 'not understood' primary $FT --arbiter ./file
-bad_ft 'an option that is none' "help ft primary" primary $FT --arbiter none --follow
-bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter none --status /no/such/s
+bad_ft 'no arbiter but a store' 'not understood' primary $FT --arbiter none
+bad_ft 'an option that is none' "help ft primary" primary $FT --arbiter file:word --follow
+bad_ft "a secondary's recording" '-o s.rpl: a secondary keeps no' secondary $FT --arbiter file:word -o s.rpl
+bad_ft 'a disk to be written' 'one.img,rw: a pair' primary $FT --arbiter file:word --disk one.img,rw
+bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter file:word --status /no/such/s
 bad_ft 'a status of nobody' 'No such file' status ./nobody
 run "$reprise" help ft secondary; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: help of a part'
 run "$reprise" ft secondary --help; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: the same by --help'
+
+# What the hypervisor says, and nothing else, is what is documented.
+sed -n '/"ft role=/,/;$/p' "$here/../../session/ft.c" | grep -o '[a-z_]*=[%\\]' | sed 's/=.*//' | sort > want
+sed -n '/^ \*     ft role=/,/(one line)/p' "$here/../../tools/session.h" | grep -o '[a-z_]*=' | sed 's/=.*//' | sort | cmp -s - want && [ -s want ]
+ok 'ft status: the keys in tools/session.h'
+"$reprise" help ft status > out
+for k in $(cat want); do
+	grep -qw "$k" out && grep -qw "$k" "$here/../../docs/reprise.1" || echo "$k"
+done > missing
+[ ! -s missing ]; ok 'ft status: the keys in its help and the man page'
 
 host() { # OPTIONS...: one that waits; sets $pid
 	FAKE=wait "$reprise" ft primary $FT --status ./status "$@" < /dev/null > out 2> err & pid=$!
@@ -585,7 +621,7 @@ soon grep -q role st; kill -INT $pid; wait $pid; status=$?; is 0 'left after'; o
 wait $follower; [ $? = 0 ] && [ ! -e status ]; ok 'ft status --follow ends with the host'
 first=$(sed -n 's/^ft_pair_id=//p' dump/session.conf)
 
-rm -f dump/control; host --arbiter none --pair other --side a -o ft.rpl; kill -TERM $pid; wait $pid; status=$?
+rm -f dump/control; host --arbiter file:word --pair other --side a -o ft.rpl; kill -TERM $pid; wait $pid; status=$?
 is 0 'recording ft.rpl' && grep -qx 'ft_recording=1' dump/session.conf && grep -q '^append_offset=' dump/session.conf &&
 	grep -qx 'ft_link_mac=52:54:00:ff:00:01' dump/session.conf; ok 'ft -o, --side'
 [ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" != "$first" ]; ok 'ft --pair: another name, another pair'
@@ -595,10 +631,15 @@ host --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1; kill -TERM $pid; wait $
 [ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" = "$first" ]; ok 'ft: the same machine elsewhere is the same pair'
 grep -q '^driver=iscsi,node-name=arbiter,.*portal=10.0.0.9:3260,target=iqn.2026-01.lab:store,lun=1,' dump/argv &&
 	grep -qx 'scsi-generic,drive=arbiter,bus=arbiter.0' dump/argv && grep -q 'n=1 result=unreachable' dump/control; ok 'ft: an arbiter that QEMU reaches'
-FAKE=lost run "$reprise" ft secondary $FT --arbiter none < /dev/null; is 1 'this host is out: the other is live'; ok 'ft: a host that has lost'
-FAKE=wait "$reprise" ft primary $FT --arbiter none < /dev/null > /dev/null 2>&1 & pid=$!
+FAKE=lost run "$reprise" ft secondary $FT --arbiter file:word < /dev/null; is 1 'this host is out: the other is live'; ok 'ft: a host that has lost'
+for c in 'x:0:powered off' 'exit=7:5:exited with 7' 'triple:5:triple fault'; do
+	want=${c#*:}
+	FAKE=${c%%:*} run "$reprise" ft primary $FT --arbiter file:word < /dev/null
+	is "${want%%:*}" "${want#*:}" && ! grep -q 'lost\|is out' err; ok "ft: a machine that ends ends the host as run does: ${c%%:*}"
+done
+FAKE=wait "$reprise" ft primary $FT --arbiter file:word < /dev/null > /dev/null 2>&1 & pid=$!
 FT='--kernel kernel --peer 127.0.0.1:42426 --listen 127.0.0.1:42427'
-FAKE=wait "$reprise" ft secondary $FT --arbiter none < /dev/null > /dev/null 2>&1 & second=$!
+FAKE=wait "$reprise" ft secondary $FT --arbiter file:word < /dev/null > /dev/null 2>&1 & second=$!
 two() { [ "$("$reprise" ft status 2> /dev/null | grep -c '^role: solo')" = 2 ]; }
 soon two; ok 'ft status: all hosts of this machine'
 kill -9 $second; wait $second 2> /dev/null; "$reprise" ft status > st && [ "$(grep -c '^role' st)" = 1 ] && [ "$(ls run)" = "reprise-ft-$pid" ]

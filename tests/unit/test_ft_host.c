@@ -43,9 +43,9 @@ Test(ft_host, options)
 {
 	struct options o;
 
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none"), ST_OK);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word"), ST_OK);
 	cr_assert(o.heartbeat_ms == 50 && o.detect_ms == 150 && !o.link_listen && !o.status && !o.side && !strcmp(o.on_mismatch, "reprotect"));
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--heartbeat", "20ms", "--detect", "1s", "--side", "b", "--on-mismatch", "stop"), ST_OK);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--heartbeat", "20ms", "--detect", "1s", "--side", "b", "--on-mismatch", "stop"), ST_OK);
 	cr_assert(o.heartbeat_ms == 20 && o.detect_ms == 1000 && o.side == 'b' && !strcmp(o.on_mismatch, "stop"));
 }
 
@@ -53,16 +53,16 @@ Test(ft_host, options_refused, .init = cr_redirect_stderr)
 {
 	struct options o;
 
-	cr_assert_eq(PAIR(&o, "--arbiter", "none"), ST_USAGE, "no peer");
+	cr_assert_eq(PAIR(&o, "--arbiter", "file:word"), ST_USAGE, "no peer");
 	cr_assert_eq(PAIR(&o, "--peer", "h:1"), ST_USAGE, "no arbiter");
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--heartbeat", "100ms", "--detect", "150ms"), ST_USAGE);
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--heartbeat", "100us"), ST_USAGE);
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--detect", "2m"), ST_USAGE);
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--side", "c"), ST_USAGE);
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--side", "ab"), ST_USAGE);
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--on-mismatch", "ignore"), ST_USAGE);
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--rtc", "now"), ST_USAGE, "two hosts' now differ");
-	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "none", "--kill", "primary"), ST_USAGE);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--heartbeat", "100ms", "--detect", "150ms"), ST_USAGE);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--heartbeat", "100us"), ST_USAGE);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--detect", "2m"), ST_USAGE);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--side", "c"), ST_USAGE);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--side", "ab"), ST_USAGE);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--on-mismatch", "ignore"), ST_USAGE);
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--rtc", "now"), ST_USAGE, "two hosts' now differ");
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--kill", "primary"), ST_USAGE);
 }
 
 /* ---- the arbiter ---- */
@@ -71,8 +71,6 @@ Test(ft_host, arbiter_names)
 {
 	struct arbiter a;
 
-	cr_assert_eq(arbiter_open(&a, "none", 'a'), ST_OK);
-	cr_assert_eq(a.kind, ARBITER_NONE);
 	cr_assert_eq(arbiter_open(&a, "iscsi://10.0.0.9/iqn.2026-01.lab:store/1", 'a'), ST_OK);
 	cr_assert_eq(a.kind, ARBITER_SCSI);
 	cr_assert_str_eq(a.drive, "driver=iscsi,node-name=arbiter,transport=tcp,portal=10.0.0.9:3260,target=iqn.2026-01.lab:store,lun=1,"
@@ -90,7 +88,7 @@ Test(ft_host, arbiter_names_refused, .init = cr_redirect_stderr)
 {
 	static const char *const bad[] = {
 		"", "file", "file:", "file:/", "file:/no/such/dir/f", "scsi:", "scsi:/no/such", "scsi:/etc/passwd", "iscsi:", "iscsi://",
-		"iscsi://h", "iscsi://h/t", "iscsi://h/t/", "iscsi://h/t/x", "iscsi://h//1", "iscsi:///t/1", "http://h", "file:/etc/passwd",
+		"iscsi://h", "iscsi://h/t", "iscsi://h/t/", "iscsi://h/t/x", "iscsi://h//1", "iscsi:///t/1", "http://h", "file:/etc/passwd", "none",
 	};
 	char dir[64], url[128], name[1100];
 	struct arbiter a;
@@ -134,12 +132,12 @@ static const char *swap(const struct arbiter *a, struct buf *b, u8 expected, u8 
 Test(ft_host, arbiter_file)
 {
 	char dir[64], url[128];
-	struct arbiter a, none;
+	struct arbiter a, unit;
 	struct buf b = { 0 };
 
 	snprintf(url, sizeof(url), "file:%s/word", scratch(dir));
 	cr_assert_eq(arbiter_open(&a, url, 'a'), ST_OK);
-	cr_assert_eq(arbiter_open(&none, "none", 'a'), ST_OK);
+	cr_assert_eq(arbiter_open(&unit, "iscsi://h/t/0", 'a'), ST_OK);
 	cr_assert(!arbiter_line(&a, "ft role=solo", &b));
 	cr_assert(!arbiter_line(&a, "arbitration", &b));
 	cr_assert(!strncmp(ask(&a, &b, "arbiter n=1 op=read"), "arbiter n=1 result=read word=0000", 33), "nothing yet");
@@ -153,7 +151,7 @@ Test(ft_host, arbiter_file)
 	cr_assert_str_eq(ask(&a, &b, "arbiter n=2 op=swap expected=00 desired=11"), "arbiter n=2 result=unreachable\n");
 	cr_assert_str_eq(ask(&a, &b, "arbiter n=2 op=erase"), "arbiter n=2 result=unreachable\n");
 	cr_assert_str_eq(ask(&a, &b, "arbiter "), "arbiter n= result=unreachable\n");
-	cr_assert_str_eq(swap(&none, &b, 0, 1), "arbiter n=7 result=unreachable\n");
+	cr_assert_str_eq(swap(&unit, &b, 0, 1), "arbiter n=7 result=unreachable\n", "the hypervisor's to ask");
 	cr_assert(!truncate(url + 5, 10));
 	cr_assert_str_eq(swap(&a, &b, 3, 4), "arbiter n=7 result=unreachable\n", "half a word");
 	unlink(url + 5);
