@@ -170,9 +170,6 @@ static enum status command(int argc, char **argv, const char *started_as)
 	if (!st && o.noperands)
 		st = complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", o.operands[0],
 			      argv[0]);
-	/* Its run begins in the middle of another's: there is nothing that a recording of it could start from. */
-	if (!st && o.output && !strcmp(started_as, "secondary"))
-		st = complain(ST_USAGE, "-o %s: a secondary keeps no recording; give -o to 'reprise ft primary'", o.output);
 	if (st)
 		return st;
 	h.quiet = o.quiet;
@@ -213,7 +210,9 @@ static enum status no_part(int argc, char **argv)
 			  complain(ST_USAGE, "ft %s: no such command; primary, secondary, status or demo, see 'reprise help ft'", argv[1]);
 }
 
-#define HELP_MACHINE \
+#define HELP_HOST \
+	HELP_PAIR "\n" \
+	"  -o, --output FILE   keep a recording of what this host runs; --force even if it exists\n\n" \
 	HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_CONSOLE
 
 static const struct command cmd_ft_primary = {
@@ -225,9 +224,7 @@ static const struct command cmd_ft_primary = {
 		"the same in step: 'reprise ft secondary' with the same options for the machine.  What the\n"
 		"machine says to the world leaves when the second host has what is needed to say it too.\n"
 		"Should this host die, the second goes on with it, and the world need not notice.\n\n"
-		HELP_PAIR "\n"
-		"  -o, --output FILE   keep a recording, of what this host runs; --force even if it exists\n\n"
-		HELP_MACHINE "\n"
+		HELP_HOST "\n"
 		"  reprise ft primary --peer 10.0.0.2:7000 --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1 \\\n"
 		"      --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --net tap=tap0\n",
 	.run = primary,
@@ -241,7 +238,7 @@ static const struct command cmd_ft_secondary = {
 		"Takes a copy of the machine that runs on the other host, runs it in step, silently, and\n"
 		"goes on with it when the other host dies.  A host that was lost, or is new, joins so at any\n"
 		"time.  The options for the machine are the primary's; the hosts compare.\n\n"
-		HELP_PAIR "\n" HELP_MACHINE "\n"
+		HELP_HOST "\n"
 		"  reprise ft secondary --peer 10.0.0.1:7000 --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1 \\\n"
 		"      --kernel vmlinuz --initrd initrd.cpio --append console=ttyS0 --net tap=tap0\n",
 	.run = secondary,

@@ -120,7 +120,7 @@ static void arguments(struct args *a, const struct play *p, unsigned h, const ch
 	put(a, "--append"), put(a, "%s", o->append);
 	put(a, "--mem"), put(a, "%llu", (unsigned long long)o->mem_bytes);
 	put(a, "--net"), put(a, "tap=%s", ftnet_tap(h));
-	if (o->keep && strcmp(as, "secondary"))
+	if (o->keep)
 		put(a, "-o"), put(a, "%s/%c-%u.rpl", p->dir, "ab"[h], p->host[h].life + 1);
 	if (o->verbose)
 		put(a, "--verbose");

@@ -69,8 +69,6 @@ struct play {
 u64 play_now_ns(void);
 /* One line of the timeline: what, in a colour if it is worth one, and the rest. */
 enum shade { SHADE_PLAIN, SHADE_GOOD, SHADE_BAD, SHADE_BLOW };
-/* Frames that have come so far are counted. */
-void play_hear_wire(struct play *p);
 void play_tell(struct play *p, enum shade shade, const char *what, const char *fmt, ...) printf_like(4, 5);
 /* Frames that have come are those of the lives the hosts are in now: to be asked before one begins. */
 void play_hear_wire(struct play *p);

@@ -580,7 +580,6 @@ bad_ft 'itself as its peer' "own end" primary $VM --arbiter file:word --peer loc
 bad_ft 'an arbiter that is none' 'not understood' primary $FT --arbiter ./file
 bad_ft 'no arbiter but a store' 'not understood' primary $FT --arbiter none
 bad_ft 'an option that is none' "help ft primary" primary $FT --arbiter file:word --follow
-bad_ft "a secondary's recording" '-o s.rpl: a secondary keeps no' secondary $FT --arbiter file:word -o s.rpl
 bad_ft 'a disk to be written' 'one.img,rw: a pair' primary $FT --arbiter file:word --disk one.img,rw
 bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter file:word --status /no/such/s
 bad_ft 'a status of nobody' 'No such file' status ./nobody
