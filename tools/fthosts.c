@@ -174,7 +174,7 @@ bool host_start(struct play *p, unsigned h, const char *as)
 	host->qemu_pid = 0;
 	host->role[0] = host->reason[0] = 0;
 	host->term = host->join_pause_us = host->pause_us = 0;
-	host->protected = false;
+	host->protected = host->out = false;
 	host->heard.size = 0;
 	in = open_input(p, h);
 	out = open_file(p, h, "console", console);
@@ -221,6 +221,7 @@ static void on_block(struct play *p, unsigned h, const char *block)
 	/* Out of the pair, and on its way back into it. */
 	if (!strcmp(role, "joining") && p->facts.life[host->life].frames && p->facts.nlives < LIVES_MAX)
 		begin_life(p, h);
+	host->out = !strcmp(role, "lost") || (host->out && strcmp(role, "secondary"));
 	strcpy(host->role, role);
 	host->protected = protected;
 }

@@ -390,7 +390,7 @@ static bool served(struct play *p)
 /* A host that is out of the pair joins it again by itself. */
 static bool comes_back(const struct play *p, unsigned h)
 {
-	return host_alive(p, h) && (!strcmp(p->host[h].role, "joining") || !strcmp(p->host[h].role, "secondary"));
+	return host_alive(p, h) && p->host[h].out && !strcmp(p->host[h].role, "joining");
 }
 
 static bool loser_out(struct play *p)

@@ -35,6 +35,7 @@ struct demo_host {
 	char role[16], reason[256];
 	u64 term, join_pause_us, pause_us;
 	bool protected;
+	bool out;                /* of the pair: it was told so since it was started, or joined */
 };
 
 struct store {
