@@ -164,6 +164,8 @@ static enum status set_stage(struct play *p, const struct options *o)
 	if (!st && p->keeps) {
 		snprintf(path, sizeof(path), "%s/timeline", p->dir);
 		p->events = fopen(path, "we");
+		if (p->events)
+			setlinebuf(p->events); /* a client may look */
 	}
 	if (o->client) {
 		setenv("REPRISE_GUEST", FTNET_GUEST, 1);

@@ -1,0 +1,75 @@
+#!/bin/bash
+# ft.sh [N] - what protection costs: the same guest alone on a host, and protected by a second one, in
+# turn; N rounds (1).  Then what the link carries, idle, and how long takeovers and new partners make
+# it stand.  Both hosts are emulated on this one machine: a processor each, if it has two.
+set -u
+export LC_ALL=C
+here=$(cd "$(dirname "$0")" && pwd)
+name=bench-ft
+# shellcheck source=tests/bench/common.sh
+. "$here/common.sh"
+rounds=${1:-1}
+export NET=$root/build/net
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM
+need_files "$reprise" "$kernel" "$initrd" "$NET/bulk" "$NET/seqclient"
+keep_build
+raw=$tmp/raw
+host_rows 2>&1
+failed=
+
+# The load's client wants the guest's workload; a client's N.
+declare -A guest=([cpu]='workload=again what=bench' [disk]='workload=again what=disk-1g gb_mb=64'
+	[reqresp]='workload=reqresp connections=0' [recv]='workload=again what=net-bulk-recv peer=10.0.2.2:9000'
+	[send]='workload=again what=net-bulk-send peer=10.0.2.2:9000 bytes=16M' [idle]='workload=reqresp connections=0')
+declare -A n=([cpu]=2 [disk]=3 [reqresp]=8 [recv]=16 [send]=16 [idle]=30)
+declare -A what=([cpu]='CPU-bound, rounds/s' [disk]='disk-bound, 64 MB/s' [reqresp]='request-response, 1/s'
+	[recv]='bulk receive, Mbit/s' [send]='bulk send, Mbit/s' [idle]='idle')
+
+play() { # DIR OPTIONS...
+	local dir=$1
+	shift
+	timeout 300 "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --quiet --keep "$dir" "$@" > "$dir.out" 2> "$dir.err"
+}
+value() { # FILE KEY
+	sed -n "s/^$2: //p" "$1"
+}
+measure() { # LOAD HOW...: into $per_s, $us, $p99, $kbit
+	local load=$1 dir=$tmp/run
+	shift
+	rm -rf "$dir" "$dir".*
+	play "$dir" --kill none --append "console=ttyS0 cryptomgr.notests ${guest[$load]}" \
+		--client "'$here/ftload.sh' $load ${n[$load]}" "$@" -- --disk "$tmp/a.img,ro" --disk "$tmp/b.img,cow"
+	per_s=$(value "$dir/client" per_s) us=$(value "$dir/client" us) p99=$(value "$dir/client" us_p99)
+	kbit=$(value "$dir.out" link_kbit_s)
+	[ -n "$per_s" ] && return
+	failed=1
+	echo "$name: $load $*: $(tail -n 1 "$dir.err")" >&2
+	return 1
+}
+
+truncate -s 64M "$tmp/a.img" "$tmp/b.img"
+echo "Two emulated hosts on one machine, $(nproc) processors; QEMU $("$qemu" --version | sed -n '1s/.*version \([^ ]*\).*/\1/p')"
+printf '%-24s %12s %12s %9s %14s %s\n' load alone protected ratio 'link kbit/s' 'one: alone, protected (p99)'
+for ((i = 0; i < rounds; i++)); do
+	for load in cpu disk reqresp recv send; do
+		measure "$load" --alone || continue
+		alone=$per_s one="$us us" alone99=$p99
+		measure "$load" || continue
+		awk -v w="${what[$load]}" -v a="$alone" -v p="$per_s" -v k="$kbit" -v one="$one ($alone99), $us us ($p99)" -v l="$load" 'BEGIN {
+			printf "%-24s %12.3f %12.3f %9.3f %14.1f %s\n", w, a, p, p / a, k, l == "reqresp" ? one : "" }'
+	done
+	measure idle && printf '%-24s %12s %12s %9s %14.2f %s\n' idle - - - "$kbit" 'goal: less than 8'
+done
+rm -rf "$tmp/kills"
+if play "$tmp/kills" --kill primary --count 10 --seconds 3 --append 'console=ttyS0 cryptomgr.notests workload=echo-server connections=0'; then
+	awk -F ': ' '/^(pause_ms|join_client_ms|join_machine_ms)_p/ { print $1 ": " $2 }' "$tmp/kills.out"
+	echo "takeover pause at the client: goal p50 less than 200 ms; published: VMware FT about 1 s [Scales 2010]"
+	echo "re-protection pause: published: live migration 60 ms [NSDI'05]"
+else
+	failed=1
+	tail -n 3 "$tmp/kills.err" >&2
+fi
+tail -n 1 "$tmp/kills.out"
+[ -z "$failed" ]

@@ -1,0 +1,46 @@
+#!/bin/bash
+# ftload.sh LOAD N - a client for `reprise ft demo`: what a guest does of a kind, in figures "KEY: VALUE".
+#
+#   cpu, disk   the guest repeats its work and says so on its console; rounds a second, over N rounds
+#   reqresp     requests one after the other for N seconds; a second, and how long one takes
+#   recv, send  N megabytes to the guest, from it
+#   idle        N seconds of nothing
+#
+# Always "lost: 0", "repeated: 0", "pause_ms_max: 0", which the demo wants of a client, and
+# "answers", "per_s" and "us" (of one, where it has a meaning).
+here=$(cd "$(dirname "$0")" && pwd)
+net=${NET:-$here/../../build/net}
+load=$1 n=$2
+
+rounds() { # how many rounds the console tells of
+	grep -c '^again: ' "$REPRISE_DIR/console-a-1"
+}
+after() { # ROUND: when it was over, into $at, in microseconds
+	while [ "$(rounds)" -lt "$1" ]; do read -r -t 0.01 -u 5 _; done
+	at=${EPOCHREALTIME/[.,]/}
+}
+exec 5<> <(:)
+case $load in
+cpu | disk)
+	after $(($(rounds) + 1)); from=$at first=$(rounds)
+	after $((first + n))
+	awk -v n="$n" -v us=$((at - from)) 'BEGIN { printf "per_s: %.4f\nus: %.0f\n", n * 1e6 / us, us / n }'
+	;;
+reqresp)
+	"$net/seqclient" --seconds "$n" --connect-wait 60 "$REPRISE_GUEST:7" > "$REPRISE_DIR/load" || exit
+	sed -n 's/^rate: /per_s: /p; s/^p50_us: /us: /p; s/^p99_us/us_p99/p' "$REPRISE_DIR/load"
+	;;
+recv) # the guest receives
+	"$net/bulk" send "${n}M" 9000 > "$REPRISE_DIR/load" || exit
+	sed -n 's/^mbit_s: /per_s: /p' "$REPRISE_DIR/load"
+	;;
+send)
+	"$net/bulk" recv 9000 > "$REPRISE_DIR/load" || exit
+	sed -n 's/^mbit_s: /per_s: /p' "$REPRISE_DIR/load"
+	;;
+idle)
+	sleep "$n"
+	echo 'per_s: 1'
+	;;
+esac
+printf 'lost: 0\nrepeated: 0\npause_ms_max: 0\n'
