@@ -260,6 +260,8 @@ static void report_stats(const struct vm *vm, u64 total_host)
 		if (t->exits[i])
 			control_printf("stat exit.%s %lu %lu\n", exit_reason_name((enum exit_reason)i), t->exits[i],
 				       t->host_insns[i]);
+	for (unsigned i = 0; i < vm->config.nnics; i++)
+		control_printf("stat nic%u.lost %lu %lu\n", i, vm->board.pci.nic[i].nlost_rx, vm->board.pci.nic[i].nlost_tx);
 }
 
 static bool broken(enum vm_outcome o)

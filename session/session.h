@@ -10,6 +10,7 @@
  *   session.c   the modes run, record, replay; how it ended
  *   debug.c     the mode debug, and record under a debugger
  *   fork.c      the mode fork
+ *   ft.c        the mode ft, with two files of its own [ft.h]
  *   guest.c     from configuration and images to a VM
  *   disk.c      its disks
  *   frames.c    a replay's frames, for the host command

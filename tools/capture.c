@@ -4,14 +4,7 @@
 #include "kernel/kconf.h"
 #include "tools/capture.h"
 #include "tools/pcapng.h"
-
-static bool parse_mac(const char *text, u8 mac[6])
-{
-	char more;
-
-	return sscanf(text, "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%c", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5],
-		      &more) == 6;
-}
+#include "tools/tool.h"
 
 bool capture_describe(struct capture_machine *m, const void *head, size_t head_size)
 {

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kernel/kconf.h"
@@ -20,14 +19,6 @@ struct fork {
 	u64 done;
 	u64 begun_ns, took_ns;   /* many: the one being made */
 };
-
-static u64 clock_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000000000UL + (u64)t.tv_nsec;
-}
 
 /* ---- the child's HEAD: its parent's machine, and where it left it ---- */
 
@@ -92,9 +83,9 @@ static void on_fork(void *ctx, const char *line)
 	static const char *const keys[] = { "n", "seed", "outcome", "insns", "digest", "fork_insns", "pages_written", "frames_own" };
 
 	if (!strncmp(line, "forking ", 8))
-		f->begun_ns = clock_ns();
+		f->begun_ns = host_ns();
 	if (!strncmp(line, "forked ", 7))
-		f->took_ns = clock_ns() - f->begun_ns;
+		f->took_ns = host_ns() - f->begun_ns;
 	if (strncmp(line, "fork ", 5))
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)

@@ -124,19 +124,13 @@ static void print(struct hosts *h, const struct host *host, char *block)
 /* Whole blocks that have come. */
 static void take(struct hosts *h, struct host *host, bool follow)
 {
-	char *end;
+	struct buf block = { 0 };
 
-	while (host->text.size && (end = memmem(host->text.data, host->text.size, "\n\n", 2))) {
-		size_t size = (size_t)(end + 2 - (char *)host->text.data);
-
-		end[1] = 0;
-		print(h, host, (char *)host->text.data);
-		memmove(host->text.data, host->text.data + size, host->text.size - size);
-		host->text.size -= size;
+	while ((follow || !host->any) && ftstatus_block(&host->text, &block)) {
+		print(h, host, (char *)block.data);
 		host->any = true;
-		if (!follow)
-			return;
 	}
+	buf_free(&block);
 }
 
 static void hear(struct hosts *h, struct host *host, bool follow)

@@ -146,11 +146,10 @@ static void put_events(const struct summary *s, bool json)
 /* A file without a name, of the recording's possible size; -1 after a complaint. */
 static int open_spool(u64 *size)
 {
-	const char *dir = getenv("TMPDIR");
 	char path[4096];
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/reprise-frames-XXXXXX", dir && *dir ? dir : "/tmp");
+	snprintf(path, sizeof(path), "%s/reprise-frames-XXXXXX", tmp_dir());
 	fd = mkostemp(path, O_CLOEXEC);
 	if (fd >= 0)
 		unlink(path);

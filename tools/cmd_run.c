@@ -42,10 +42,9 @@ static bool prepare_gdb(struct session *s, struct gdbrelay *relay, const struct 
 /* `run --gdb` can go backwards, too: it is recorded into a file that nobody keeps. */
 static bool scratch_recording(struct options *o, char path[4096])
 {
-	const char *dir = getenv("TMPDIR");
 	int fd;
 
-	snprintf(path, 4096, "%s/reprise-run-XXXXXX", dir && *dir ? dir : "/tmp");
+	snprintf(path, 4096, "%s/reprise-run-XXXXXX", tmp_dir());
 	fd = mkstemp(path);
 	if (fd < 0) {
 		remark("%s: %s; set TMPDIR to a directory that can be written", path, strerror(errno));

@@ -169,12 +169,10 @@ static const char *ask_file(const struct arbiter *a, const char *line, u8 word[A
 	const char *result;
 	ssize_t n;
 	int fd;
-	bool swap;
 
 	*has_word = false;
 	control_get(line, "op", op, sizeof(op));
-	swap = !strcmp(op, "swap");
-	if (swap ? !parse_word(line, "expected", expected) || !parse_word(line, "desired", desired) : strcmp(op, "read"))
+	if (strcmp(op, "swap") || !parse_word(line, "expected", expected) || !parse_word(line, "desired", desired))
 		return "unreachable";
 	fd = lock_file(a);
 	if (fd < 0)
@@ -183,9 +181,9 @@ static const char *ask_file(const struct arbiter *a, const char *line, u8 word[A
 	n = pread(fd, word, ARBITER_WORD, 0);
 	if (n && n != ARBITER_WORD) {
 		result = "unreachable";
-	} else if (!swap || memcmp(word, expected, ARBITER_WORD)) {
+	} else if (memcmp(word, expected, ARBITER_WORD)) {
 		*has_word = true;
-		result = swap ? "differs" : "read";
+		result = "differs";
 	} else {
 		/* It survives what the host does not: a word that comes back would let two be live. */
 		result = pwrite(fd, desired, ARBITER_WORD, 0) == ARBITER_WORD && !fdatasync(fd) ? "swapped" : "unknown";

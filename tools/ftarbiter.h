@@ -4,12 +4,11 @@
  * What the store holds is a word of ARBITER_WORD bytes, all zero at first; what it can do is to
  * compare and swap it at one stroke.  A logical unit is the hypervisor's to ask, through QEMU
  * [docs/ARBITER.md].  A file is ours: over the control channel come
- *     arbiter n=N op=read
  *     arbiter n=N op=swap expected=HEX desired=HEX
  * with whole words, and the answer to each is one line with its number,
  *     arbiter n=N result=RESULT [word=HEX]
- *   read, differs   word is what the file holds
  *   swapped
+ *   differs         word is what the file holds
  *   unreachable     certainly not done, nor will it be
  *   unknown         it may have been done
  */

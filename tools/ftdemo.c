@@ -20,7 +20,6 @@
 
 /* What the guest is told: a server of numbers, and no tests of ciphers that take longer than all the rest. */
 #define APPEND "console=ttyS0 cryptomgr.notests workload=echo-server connections=0"
-#define SERVER_PORT 7
 static const u8 guest_mac[6] = { 0x52, 0x54, 0x00, 0x12, 0x34, 0x56 };
 
 /* ---- files ---- */
@@ -44,7 +43,6 @@ static enum status find_images(struct play *p, const struct options *o, char ker
 
 static enum status make_directory(struct play *p, const struct options *o)
 {
-	const char *tmp = getenv("TMPDIR");
 	char made[3000];
 
 	if (o->keep) {
@@ -58,7 +56,7 @@ static enum status make_directory(struct play *p, const struct options *o)
 			return complain(ST_USAGE, "--keep %s: %s; give a new directory, or an empty one", o->keep, strerror(errno));
 		return ST_OK;
 	}
-	snprintf(p->dir, sizeof(p->dir), "%.2900s/reprise-demo-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	snprintf(p->dir, sizeof(p->dir), "%.2900s/reprise-demo-XXXXXX", tmp_dir());
 	if (mkdtemp(p->dir))
 		return ST_OK;
 	return complain(ST_HOST, "%s: %s; set TMPDIR to a directory that can be written", p->dir, strerror(errno));
@@ -286,7 +284,7 @@ static enum status run(int argc, char **argv)
 	}
 	p->cable.fd[0] = p->cable.fd[1] = p->wire.fd = p->client.fd = -1;
 	p->colours = isatty(STDOUT_FILENO);
-	p->start_ns = play_now_ns();
+	p->start_ns = host_ns();
 	p->random = o.has_seed ? o.seed : p->start_ns / 1000 % 1000000;
 	if (!start_janitor(p)) {
 		st = complain(ST_HOST, "ft demo: a process to clean up: %s; close some programs", strerror(errno));

@@ -237,25 +237,21 @@ static void disconnect(struct demo_host *host)
 static void hear(struct play *p, unsigned h)
 {
 	struct demo_host *host = &p->host[h];
-	char bytes[4096], *end;
+	struct buf block = { 0 };
+	char bytes[4096];
 	ssize_t n = recv(host->talk_fd, bytes, sizeof(bytes), 0);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
 		disconnect(host);
-		host->connect_at_ns = play_now_ns() + CONNECT_AGAIN_NS;
+		host->connect_at_ns = host_ns() + CONNECT_AGAIN_NS;
 		return;
 	}
 	buf_add(&host->heard, bytes, (size_t)n);
-	while (host->heard.size && (end = memmem(host->heard.data, host->heard.size, "\n\n", 2))) {
-		size_t size = (size_t)(end + 2 - (char *)host->heard.data);
-
-		end[1] = 0;
-		on_block(p, h, (const char *)host->heard.data);
-		memmove(host->heard.data, host->heard.data + size, host->heard.size - size);
-		host->heard.size -= size;
-	}
+	while (ftstatus_block(&host->heard, &block))
+		on_block(p, h, (const char *)block.data);
+	buf_free(&block);
 }
 
 struct pollfd host_watch(const struct play *p, unsigned h, u64 *until_ns)
@@ -272,10 +268,10 @@ void host_turn(struct play *p, unsigned h, short revents)
 
 	if (host->talk_fd >= 0 && revents)
 		hear(p, h);
-	if (!host->pid || host->talk_fd >= 0 || p->o->alone || play_now_ns() < host->connect_at_ns)
+	if (!host->pid || host->talk_fd >= 0 || p->o->alone || host_ns() < host->connect_at_ns)
 		return;
 	host->talk_fd = ftstatus_connect(host->socket);
-	host->connect_at_ns = play_now_ns() + CONNECT_AGAIN_NS;
+	host->connect_at_ns = host_ns() + CONNECT_AGAIN_NS;
 }
 
 /* ---- ending ---- */

@@ -21,25 +21,14 @@
 #define TAKEOVER_S 60      /* both unless --patience says otherwise */
 #define LEAVE_S 5          /* for a lost host to go by itself */
 #define REAP_MS 5000
-#define SERVER_PORT 7
 
 /* ---- time and the timeline ---- */
 
-u64 play_now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * SECOND + (u64)t.tv_nsec;
-}
-
 u64 play_draw(struct play *p, u64 below)
 {
-	u64 z = (p->random += 0x9e3779b97f4a7c15u);
+	u64 drawn = draw64(&p->random);
 
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return below ? (z ^ (z >> 31)) % below : 0;
+	return below ? drawn % below : 0;
 }
 
 static void tell_at(struct play *p, u64 at_ns, enum shade shade, const char *what, const char *text)
@@ -64,7 +53,7 @@ void play_tell(struct play *p, enum shade shade, const char *what, const char *f
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	tell_at(p, play_now_ns(), shade, what, text);
+	tell_at(p, host_ns(), shade, what, text);
 }
 
 /* ---- one turn of the loop ---- */
@@ -129,7 +118,7 @@ static void on_signals(struct play *p)
 
 static int wait_ms(u64 until_ns)
 {
-	u64 now = play_now_ns();
+	u64 now = host_ns();
 
 	return until_ns <= now ? 0 : (int)MIN((until_ns - now + 999999) / 1000000, 1000UL);
 }
@@ -152,7 +141,7 @@ static void turn(struct play *p, u64 until_ns)
 	cable_turn(&p->cable, fds + CABLE);
 	if (fds[WIRE].revents)
 		play_hear_wire(p);
-	client_turn(&p->client, fds[CLIENT].revents, play_now_ns());
+	client_turn(&p->client, fds[CLIENT].revents, host_ns());
 	for (unsigned h = 0; h < 2; h++)
 		host_turn(p, h, fds[HOSTS + h].revents);
 	if (fds[SIGNALS].revents)
@@ -164,10 +153,10 @@ static void turn(struct play *p, u64 until_ns)
 /* Until it is so; false: not within so many seconds, or the play was stopped, or can no more. */
 static bool until(struct play *p, bool (*so)(struct play *p), u64 seconds)
 {
-	u64 end = play_now_ns() + seconds * SECOND;
+	u64 end = host_ns() + seconds * SECOND;
 
 	while (!p->stopped && !so(p)) {
-		if (play_now_ns() >= end)
+		if (host_ns() >= end)
 			return false;
 		turn(p, end);
 	}
@@ -186,9 +175,9 @@ static bool client_over(struct play *p)
 
 static bool pass_time(struct play *p, u64 ns)
 {
-	u64 end = play_now_ns() + ns;
+	u64 end = host_ns() + ns;
 
-	while (!p->stopped && play_now_ns() < end && !client_over(p))
+	while (!p->stopped && host_ns() < end && !client_over(p))
 		turn(p, end);
 	return !p->stopped;
 }
@@ -244,7 +233,7 @@ static bool start_foreign(struct play *p)
 static void begin_traffic(struct play *p)
 {
 	p->traffic = true;
-	p->link_from_ns = play_now_ns();
+	p->link_from_ns = host_ns();
 	p->link_bytes = p->cable.way[0].bytes + p->cable.way[1].bytes;
 	p->link_datagrams = p->cable.way[0].datagrams + p->cable.way[1].datagrams;
 }
@@ -254,7 +243,7 @@ static void end_traffic(struct play *p)
 	if (!p->traffic)
 		return;
 	p->traffic = false;
-	p->link_ns = play_now_ns() - p->link_from_ns;
+	p->link_ns = host_ns() - p->link_from_ns;
 	p->link_bytes = p->cable.way[0].bytes + p->cable.way[1].bytes - p->link_bytes;
 	p->link_datagrams = p->cable.way[0].datagrams + p->cable.way[1].datagrams - p->link_datagrams;
 }
@@ -321,7 +310,6 @@ static void finish_client(struct play *p, bool in_order)
 		hear_foreign(p);
 		return;
 	}
-	p->facts.asked = p->client.sent;
 	p->facts.answered = p->client.answered;
 	p->facts.lost = client_lost(&p->client);
 	p->facts.repeated = p->client.repeated;
@@ -350,7 +338,7 @@ static void strike(struct play *p, struct event *e)
 	unsigned h = loser_of(p, e);
 
 	client_mark(&p->client);
-	e->at_ns = play_now_ns();
+	e->at_ns = host_ns();
 	switch (e->strike) {
 	case STRIKE_PRIMARY:
 	case STRIKE_SECONDARY:
@@ -421,7 +409,7 @@ static void tell_takeover(struct play *p, struct event *e)
 {
 	unsigned h = live_host(p);
 
-	e->live_ns = play_now_ns();
+	e->live_ns = host_ns();
 	e->after = p->host[h].life;
 	e->takeover_pause_ns = p->host[h].pause_us * 1000;
 	if (e->after != e->before)
@@ -439,7 +427,7 @@ static bool survive(struct play *p, struct event *e)
 	}
 	tell_takeover(p, e);
 	(void)until(p, served, patience(p, TAKEOVER_S));
-	e->pause_ns = client_pause_ns(&p->client, play_now_ns());
+	e->pause_ns = client_pause_ns(&p->client, host_ns());
 	if (!p->o->client)
 		play_tell(p, served(p) ? SHADE_GOOD : SHADE_BAD, "client", served(p) ? "waited %.1f ms" : "waits for %.1f ms",
 			  (double)e->pause_ns / 1e6);
@@ -453,12 +441,12 @@ static bool bring_back(struct play *p, struct event *e)
 	unsigned h = live_host(p);
 
 	if (e->strike == STRIKE_FREEZE) {
-		u64 now = play_now_ns();
+		u64 now = host_ns();
 
 		(void)pass_time(p, thaw_ns > now ? thaw_ns - now : 0);
 		h = p->facts.life[e->before].host;
 		kill(p->host[h].qemu_pid, SIGCONT);
-		play_tell(p, SHADE_BLOW, "thaw", "host %c goes on after %.1f s", "ab"[h], (double)(play_now_ns() - e->at_ns) / 1e9);
+		play_tell(p, SHADE_BLOW, "thaw", "host %c goes on after %.1f s", "ab"[h], (double)(host_ns() - e->at_ns) / 1e9);
 	}
 	if (e->strike == STRIKE_FREEZE || e->strike == STRIKE_PARTITION) {
 		if (!until(p, loser_out, patience(p, TAKEOVER_S)))
@@ -481,14 +469,14 @@ static bool restore(struct play *p, struct event *e)
 		clear_away(p, h);
 	p->cable.cut = false;
 	client_mark(&p->client);
-	started_ns = play_now_ns();
+	started_ns = host_ns();
 	play_tell(p, SHADE_PLAIN, "start", back ? "host %c joins again" : "host %c as secondary", "ab"[h]);
 	if ((!back && !host_start(p, h, "secondary")) || !until(p, protected_or_dead, patience(p, READY_S)) || !pair_protected(p)) {
 		play_tell(p, SHADE_BAD, "not safe", "the pair is not protected again");
 		host_show_log(p, h);
 		return false;
 	}
-	e->protected_ns = play_now_ns();
+	e->protected_ns = host_ns();
 	e->start_ns = started_ns;
 	e->join_pause_ns = p->host[!h].join_pause_us * 1000;
 	p->join_pause_ns[e - p->facts.event] = client_pause_ns(&p->client, e->protected_ns);

@@ -21,6 +21,8 @@
 #include "tools/ftwire.h"
 #include "tools/options.h"
 
+#define SERVER_PORT 7 /* the guest's server of numbers */
+
 struct demo_host {
 	pid_t pid, qemu_pid;     /* 0: none, not known yet */
 	pid_t orphan;            /* a QEMU that outlived its parent, and is about to end; it has the tap */
@@ -67,7 +69,6 @@ struct play {
 	u64 join_pause_ns[EVENTS_MAX]; /* the client's longest wait while a new secondary joined */
 };
 
-u64 play_now_ns(void);
 /* One line of the timeline: what, in a colour if it is worth one, and the rest. */
 enum shade { SHADE_PLAIN, SHADE_GOOD, SHADE_BAD, SHADE_BLOW };
 void play_tell(struct play *p, enum shade shade, const char *what, const char *fmt, ...) printf_like(4, 5);

@@ -60,14 +60,10 @@ void cable_close(struct cable *c)
 
 /* ---- datagrams ---- */
 
-/* splitmix64: the same faults for the same seed. */
+/* The same faults for the same seed. */
 static unsigned draw(struct cable *c, unsigned below)
 {
-	u64 z = (c->random += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return (unsigned)((z ^ (z >> 31)) % below);
+	return (unsigned)(draw64(&c->random) % below);
 }
 
 static void pass_on(const struct cable *c, unsigned to, const void *data, size_t size)

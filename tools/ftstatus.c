@@ -203,6 +203,20 @@ void ftstatus_turn(struct ftstatus *s, const struct pollfd *fds, unsigned nfds)
 
 /* ---- the other end ---- */
 
+bool ftstatus_block(struct buf *heard, struct buf *block)
+{
+	const u8 *end = heard->size ? memmem(heard->data, heard->size, "\n\n", 2) : NULL;
+
+	if (!end)
+		return false;
+	block->size = 0;
+	buf_add(block, heard->data, (size_t)(end + 1 - heard->data));
+	buf_add(block, "", 1);
+	heard->size -= (size_t)(end + 2 - heard->data);
+	memmove(heard->data, end + 2, heard->size);
+	return true;
+}
+
 bool ftstatus_get(const char *block, const char *key, char *value, size_t size)
 {
 	size_t n = strlen(key);

@@ -47,6 +47,8 @@ void ftstatus_close(struct ftstatus *s);
 
 /* A connection, non-blocking; -1 with errno. */
 int ftstatus_connect(const char *path);
+/* Takes the first whole block out of what has come, as a string without its empty line; false: there is none yet. */
+bool ftstatus_block(struct buf *heard, struct buf *block) must_check;
 /* The value of a key of a block, of its last line of that name; false: it has none. */
 bool ftstatus_get(const char *block, const char *key, char *value, size_t size);
 

@@ -49,7 +49,7 @@ struct facts {
 	struct event event[EVENTS_MAX];
 	unsigned nevents, wanted;  /* how many were meant to be */
 	unsigned alarms;           /* the pair parted, and nothing was struck */
-	u64 asked, answered, lost, repeated, contradicted;
+	u64 answered, lost, repeated, contradicted;
 	const char *broken;        /* the client's connection; empty: it is whole */
 	u64 unseen;                /* frames the capture lost */
 	u64 pause_ns;              /* the longest wait of the whole run, if nothing was struck */

@@ -102,11 +102,11 @@ void wire_close(struct wire *w)
 
 /* ---- frames ---- */
 
-static u64 now_ns(clockid_t clock)
+static u64 real_now_ns(void)
 {
 	struct timespec t;
 
-	clock_gettime(clock, &t);
+	clock_gettime(CLOCK_REALTIME, &t);
 	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
 }
 
@@ -132,7 +132,7 @@ static void on_packet(struct wire *w, const struct tpacket2_hdr *h, u64 real_to_
 
 void wire_turn(struct wire *w, void (*on_frame)(void *ctx, const struct wire_frame *f), void *ctx)
 {
-	u64 real_to_monotonic = now_ns(CLOCK_MONOTONIC) - now_ns(CLOCK_REALTIME);
+	u64 real_to_monotonic = host_ns() - real_now_ns();
 	struct tpacket_stats stats = { 0 };
 	socklen_t size = sizeof(stats);
 

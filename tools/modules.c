@@ -85,10 +85,8 @@ static bool link_all(struct modules *m, const char *from)
 
 enum status modules_open(struct modules *m, const char *from)
 {
-	const char *tmp = getenv("TMPDIR");
-
 	m->n = 0;
-	if (snprintf(m->dir, sizeof(m->dir), "%s/reprise-modules-XXXXXX", tmp && *tmp ? tmp : "/tmp") >= (int)sizeof(m->dir) ||
+	if (snprintf(m->dir, sizeof(m->dir), "%s/reprise-modules-XXXXXX", tmp_dir()) >= (int)sizeof(m->dir) ||
 	    !mkdtemp(m->dir)) {
 		m->dir[0] = 0;
 		return complain(ST_HOST, "--modules %s: no directory for links to them: %s; set TMPDIR", from, strerror(errno));

@@ -69,21 +69,6 @@ static bool parse_forward(struct net_forward *f, const char *rule)
 	       parse_address(&rule, f->guest) && parse_port(&rule, 0, &f->guest_port);
 }
 
-/* One machine's: not a group's, not nobody's. */
-static bool parse_mac(const char *text, u8 mac[6])
-{
-	unsigned b[6];
-	int size = 0;
-
-	if (strspn(text, "0123456789abcdefABCDEF:") != MAC_SIZE - 1 || text[MAC_SIZE - 1] ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &size) != 6 ||
-	    size != MAC_SIZE - 1 || (b[0] & 1))
-		return false;
-	for (unsigned i = 0; i < 6; i++)
-		mac[i] = (u8)b[i];
-	return memcmp(mac, "\0\0\0\0\0", 6);
-}
-
 static bool parse_name(struct net_nic *nic, enum net_kind kind, const char *name)
 {
 	size_t most = kind == NET_TAP ? IFNAMSIZ - 1 : sizeof(nic->name) - 1;

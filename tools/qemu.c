@@ -1,8 +1,9 @@
 /*
  * qemu.c - starting the QEMU that hosts the hypervisor.
  *
- * Everything it needs is handed over as open files: it opens no name of the
- * user's, so no name needs quoting, and nothing is left behind.
+ * What it needs is handed over as open files, so no name needs quoting, and
+ * nothing is left behind.  It opens one thing by a name of the user's, a pair's
+ * arbiter, which ftarbiter.c has quoted.
  */
 #include <errno.h>
 #include <fcntl.h>

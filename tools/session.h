@@ -62,14 +62,14 @@
  *         joins=N join_pause_us=N resent=N mismatch_epoch=N reason="TEXT"     (one line)
  *                      ft: at every change of state, and five times a second at most.  lost without a
  *                      reason: the machine has ended.  More keys may come; they are shown as they are
- *     arbiter n=N op=read, arbiter n=N op=swap expected=HEX desired=HEX   ft: asks for an answer
+ *     arbiter n=N op=swap expected=HEX desired=HEX   ft: asks for an answer
  *     end outcome=NAME guest_exit=N insns=N vtime_ns=N exits=N inputs=N
  *         input_bytes=N digest=HEX reason="TEXT"     (one line)  the last one
  *   to the hypervisor
  *     eof              standard input ended, and all of it is in the serial port
  *     quit             end the run here
  *     detached         the debugger has gone, and all it said is in the serial port
- *     arbiter n=N result=read|swapped|differs|unreachable|unknown [word=HEX]   ft: the answer
+ *     arbiter n=N result=swapped|differs|unreachable|unknown [word=HEX]   ft: the answer
  */
 #ifndef TOOLS_SESSION_H
 #define TOOLS_SESSION_H

@@ -67,9 +67,16 @@ const char *human_ns(u64 ns, char buf[32]);
 /* "81,234" */
 const char *with_commas(u64 v, char buf[32]);
 
-u64 host_ms(void);     /* a steady clock, for timeouts and progress only */
+/* "52:54:00:12:34:56": one machine's address, not a group's, not nobody's. */
+bool parse_mac(const char *text, u8 mac[6]);
+
+u64 host_ns(void);     /* a steady clock, for timeouts and progress only */
+u64 host_ms(void);
+u64 draw64(u64 *state); /* the next of splitmix64's numbers: the same for the same state */
 
 /* ---- files ---- */
+
+const char *tmp_dir(void); /* for files that nobody keeps: $TMPDIR or /tmp */
 
 /* Reads a whole file; complains and returns NULL if it cannot. */
 u8 *load_file(const char *path, const char *mend, size_t *size);

@@ -226,15 +226,52 @@ const char *with_commas(u64 v, char buf[32])
 	return p;
 }
 
-u64 host_ms(void)
+#define MAC_CHARS 17
+
+bool parse_mac(const char *text, u8 mac[6])
+{
+	unsigned b[6];
+	int size = 0;
+
+	if (strspn(text, "0123456789abcdefABCDEF:") != MAC_CHARS || text[MAC_CHARS] ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &size) != 6 ||
+	    size != MAC_CHARS || (b[0] & 1))
+		return false;
+	for (unsigned i = 0; i < 6; i++)
+		mac[i] = (u8)b[i];
+	return memcmp(mac, "\0\0\0\0\0", 6);
+}
+
+u64 host_ns(void)
 {
 	struct timespec t;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (u64)t.tv_sec * 1000 + (u64)t.tv_nsec / 1000000;
+	return (u64)t.tv_sec * 1000000000u + (u64)t.tv_nsec;
+}
+
+u64 host_ms(void)
+{
+	return host_ns() / 1000000;
+}
+
+u64 draw64(u64 *state)
+{
+	u64 z = (*state += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
 }
 
 /* ---- files ---- */
+
+const char *tmp_dir(void)
+{
+	const char *dir = getenv("TMPDIR");
+
+	return dir && *dir ? dir : "/tmp";
+}
 
 u8 *load_file(const char *path, const char *mend, size_t *size)
 {

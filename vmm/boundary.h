@@ -3,8 +3,9 @@
  *
  * All guest-visible nondeterminism enters here, stamped with an execution
  * point, and all guest output leaves here.  Live, record and replay are
- * implementations (replay/), the two ends of a fault-tolerant pair will be
- * two more.  Nothing below this interface can tell which is behind it.
+ * implementations (replay/), a host of a fault-tolerant pair is another, as
+ * primary and as secondary (ft/).  Nothing below this interface can tell which
+ * is behind it.
  *
  * The VM asks at deterministic points only: every poll_interval instructions
  * and when it halts.  So an exit caused by asking is the same in every mode.

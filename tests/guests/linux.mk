@@ -12,6 +12,7 @@ LINUX_MODULES += $(patsubst %,kernel/drivers/%.ko,$(addprefix virtio/,virtio_rin
 	char/hw_random/virtio-rng) kernel/net/core/failover.ko
 # Any fixed time does: an initramfs is the same bytes whenever it is made.
 INITRD_DATE := 2025-01-01T00:00:00Z
+# Of the workloads, net-bulk-recv, net-bulk-send and reqresp are for tests/bench; ip=dhcp is for people.
 INITRD_FILES := $(sort $(shell find tests/guests/initramfs -type f))
 
 $(O)/guests/vmlinuz: tests/guests/fetch-linux.sh

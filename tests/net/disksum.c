@@ -161,23 +161,41 @@ static void check_record(struct check *k, const char *sector, uint64_t where)
 		      r.seq, r.sum, k->sum);
 }
 
+static void give_up(const char *path)
+{
+	fprintf(stderr, "disksum: %s: %s\n", path, strerror(errno));
+	exit(2);
+}
+
+/* Fewer bytes only at the end: what cannot be read is not the end. */
+static size_t read_image(int fd, const char *path, void *buf, size_t size, off_t at)
+{
+	ssize_t n = pread(fd, buf, size, at);
+
+	if (n < 0)
+		give_up(path);
+	return (size_t)n;
+}
+
 /* Behind the log there is nothing; holes of the file need no reading. */
-static void check_rest(int fd, off_t at)
+static void check_rest(int fd, const char *path, off_t at)
 {
 	char buf[65536];
 
 	while ((at = lseek(fd, at, SEEK_DATA)) >= 0) {
-		ssize_t n = pread(fd, buf, sizeof(buf), at);
+		size_t n = read_image(fd, path, buf, sizeof(buf), at);
 
-		for (ssize_t i = 0; i < n; i++)
+		for (size_t i = 0; i < n; i++)
 			if (buf[i]) {
-				error("byte %lld: something behind the log's end", (long long)(at + i));
+				error("byte %lld: something behind the log's end", (long long)at + (long long)i);
 				return;
 			}
-		if (n <= 0)
+		if (!n)
 			return;
-		at += n;
+		at += (off_t)n;
 	}
+	if (errno != ENXIO) /* no data from there on */
+		give_up(path);
 }
 
 static void check_image(const char *path, struct check *k)
@@ -187,13 +205,11 @@ static void check_image(const char *path, struct check *k)
 	char sector[SECTOR + 1] = "";
 	uint64_t where = 0;
 
-	if (fd < 0) {
-		fprintf(stderr, "disksum: %s: %s\n", path, strerror(errno));
-		exit(2);
-	}
-	while (pread(fd, sector, SECTOR, (off_t)(where * SECTOR)) == SECTOR && memcmp(sector, nothing, SECTOR))
+	if (fd < 0)
+		give_up(path);
+	while (read_image(fd, path, sector, SECTOR, (off_t)(where * SECTOR)) == SECTOR && memcmp(sector, nothing, SECTOR))
 		check_record(k, sector, where++);
-	check_rest(fd, (off_t)(where * SECTOR));
+	check_rest(fd, path, (off_t)(where * SECTOR));
 	close(fd);
 }
 

@@ -6,7 +6,6 @@
 machine_elf=$root/build/kernel/arbiter.elf
 iqn=iqn.2026-01.invalid.reprise:test
 races=${1:-1000}
-port=$((20000 + $$ % 20000))
 export TGT_IPC_SOCKET=$tmp/tgt.ipc
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -o "$tmp/relay" "$root/tests/system/relay.c" || exit 1
 PATH=$PATH:/usr/sbin:/sbin
@@ -14,6 +13,7 @@ PATH=$PATH:/usr/sbin:/sbin
 # ---- targets ----
 
 store=$tmp/store data=$tmp/data
+free_port
 tgtd_start() {
 	local try
 	tgtd -f -t 1 --iscsi portal=127.0.0.1:$port >> "$tmp/tgtd.log" 2>&1 &
@@ -27,6 +27,9 @@ tgtd_start() {
 		tgtadm --lld iscsi --mode target --op bind --tid 1 --initiator-address 127.0.0.1
 }
 istgt_start() {
+	local control
+	control=$port
+	free_port
 	cat > "$tmp/istgt.conf" <<-END
 	[Global]
 	  NodeBase "${iqn%:*}"
@@ -36,7 +39,7 @@ istgt_start() {
 	  DiscoveryAuthMethod None
 	[UnitControl]
 	  AuthMethod None
-	  Portal UC1 127.0.0.1:$((port + 1))
+	  Portal UC1 127.0.0.1:$control
 	  Netmask 127.0.0.1
 	[PortalGroup1]
 	  Portal DA1 127.0.0.1:$port
@@ -232,7 +235,9 @@ ask a 'fence 1 1 1'
 [[ $line == held* ]]; right 'fence: a host takes the disk'
 ask a 'burst 1 0 5 a0'
 [ "$line" = '5 written' ]; right 'fence: it writes'
-until ask b 'scsi 1 000000000000 0' && [[ $line != *key=6* ]]; do :; done # attentions: of the restart, of the unit that came
+for i in {1..10}; do # attentions: of the restart, of the unit that came
+	ask b 'scsi 1 000000000000 0' && [[ $line != *key=6* ]] && break
+done
 ask b 'burst 1 0 5 b0'
 [[ $line == '0 written, then status=18'* ]]; right 'fence: the other is refused'
 all=0
@@ -280,7 +285,7 @@ target_end
 
 # ---- istgt: COMPARE AND WRITE ----
 
-port=$((port + 2))
+free_port
 truncate -s 0 "$store"
 truncate -s 1M "$store"
 istgt_start

@@ -569,7 +569,7 @@ static void open_recording(void)
 		paired = true;
 		recording = conf("ft_recording");
 		tell_pair("solo", "");
-		say("arbiter n=1 op=read\n");
+		say("arbiter n=1 op=swap expected=%0128d desired=%0128d\n", 1, 2); /* the word is all zeros: refused */
 	}
 	if (!recording && !replaying && !debugging)
 		return;

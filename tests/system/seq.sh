@@ -164,6 +164,8 @@ cp three bad; sector 0 900 1; wrong 'one far behind' 'behind the log'
 cp three bad; wrong 'an answered request not there' 'was answered' --acked 3
 cp three bad; wrong 'payloads that were not sent' 'from the payloads' --seed 2 --size 4
 cp disk bad; sector 349 351 1 disk; wrong 'a write of long ago over a new record' 'does not follow'
+disksum . # opens, and cannot be read
+is 2 'Is a directory' && [ ! -s out ]; ok 'the disk: one that cannot be read is not an empty one'
 
 # A changed byte in a stream.
 start_bulk

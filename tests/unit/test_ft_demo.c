@@ -342,7 +342,7 @@ static struct facts *good_facts(enum strike k)
 		.life = { { 0, 10, 100, 200 }, { 1, 20, 300, 900 }, { .host = 0 } },
 		.wanted = 1, .nevents = 1,
 		.event = { { .strike = k, .at_ns = 210, .before = 0, .after = 1, .live_ns = 290, .pause_ns = 187400000, .protected_ns = 800 } },
-		.asked = 50, .answered = 50, .broken = "",
+		.answered = 50, .broken = "",
 	};
 	if (k == STRIKE_SECONDARY) {
 		f.life[0].last_ns = 900;

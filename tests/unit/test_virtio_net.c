@@ -493,8 +493,11 @@ Test(virtio_net, buffers_on_the_rings)
 	for (unsigned i = 0; i < 3; i++)
 		vring_add(rx, &b[i], 1);
 	arrive(1, 1000);
+	cr_assert(broken(), "the frame has overwritten what is to say where the rest of it goes");
+	cr_assert(virtio_net_deaf(&rig.net));
 	for (u32 i = 0; i < 10; i++)
 		arrive(i, 200);
+	cr_assert_eq(rig.net.nlost_rx, 10, "and none of these is looked for buffers");
 }
 
 Test(virtio_net, a_reset_stops_looking)

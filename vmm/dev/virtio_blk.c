@@ -22,7 +22,7 @@ enum { CONFIG_CAPACITY = 0, CONFIG_SIZE_MAX = 8, CONFIG_SEG_MAX = 12, CONFIG_BLK
 /* [VIRTIO 5.2.6 Device Operation] */
 enum { T_IN = 0, T_OUT = 1, T_FLUSH = 4, T_GET_ID = 8 };
 enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
-enum { HEADER_SIZE = 16, STATUS_SIZE = 1, ID_SIZE = 20 };
+enum { HEADER_SIZE = 16, STATUS_SIZE = 1 };
 
 /* --- 1  requests and their data -------------------------------------------------- */
 
