@@ -154,7 +154,6 @@ struct host {
 	bool waiting, interruptible, pending;
 	s64 clock_offset;
 	s64 drift_ppm;
-	u64 frozen_since;
 
 	struct ft_env env;
 	struct ft_memory mem;
@@ -184,8 +183,6 @@ struct host {
 	bool spoilt;                 /* it has */
 	u64 spoilt_epoch;
 	bool leaves;                 /* its operator ends it */
-	bool released_any;
-	u64 last_lag;
 	u8 buf_log[LOG_BYTES], buf_ring[RING_BYTES + FT_RECORD_MAX], buf_state[4096];
 	u8 buf_held[HELD_BYTES] aligned_to(8);
 };
@@ -280,8 +277,6 @@ void check_release(struct host *h, const void *data, u32 size);
 void check_made(struct host *h, const void *data, u32 size);
 /* Now and then, when a host waits. */
 void check_host(struct host *h);
-/* A host whose machine is spoilt, or not whole. */
-void check_role(struct host *h);
 /* When a life is over, or the seed is: its recording replays. */
 void check_life(struct host *h);
 /* Everything works and has for a while: is all well?  True: so it is. */
@@ -306,7 +301,6 @@ struct scenario {
 	u64 power_off_after;        /* requests; ~0 */
 	u32 held_bytes;                  /* for outputs */
 	bool records;
-	bool bulk;
 	enum ft_policy policy;
 	u64 restart_ns;
 	bool calm;
@@ -326,7 +320,7 @@ struct sim {
 	bool trace, failed, over;
 	bool flipped;               /* some host's machine was spoilt */
 	u64 events;
-	u64 takeovers, joins, reunions, losses;
+	u64 takeovers, losses;
 	u64 lan_port;               /* the host to which the clients' network sends */
 	char why[256];
 };
