@@ -215,6 +215,14 @@ static void reply(struct machine *m, const struct request *q)
 	emit(m, OUTPUT_FRAME, &r, size);
 }
 
+/* More outputs at once: a few now and then, seldom more than a small host can hold. */
+static u64 burst(const struct machine *m)
+{
+	if (m->s.hash % 29 == 0)
+		return 16 + (m->s.hash >> 32) % 48;
+	return m->s.hash % 7 == 0 ? (m->s.hash >> 32) % 12 : 0;
+}
+
 static void serve(struct machine *m)
 {
 	const struct request q = m->s.queue[0];
@@ -235,9 +243,8 @@ static void serve(struct machine *m)
 	reply(m, &q);
 	if (m->s.hash % 5 == 0)
 		say_something(m);
-	if (m->s.hash % 7 == 0)
-		for (u64 n = (m->s.hash >> 32) % 12; n; n--)
-			reply(m, &q); /* a burst: they are all the same to the client */
+	for (u64 n = burst(m); n; n--)
+		reply(m, &q); /* they are all the same to the client */
 	if (m->s.served >= m->s.limit)
 		m->outcome = VM_POWERED_OFF;
 }
