@@ -72,6 +72,17 @@ static void damage(struct packet *p)
 		p->size = 1 + (u32)rng_below(&sim.rng, p->size);
 }
 
+static void arrive_after(struct host *from, unsigned to, const void *data, u32 size, u64 ns)
+{
+	const struct link_quality *q = &sim.sc.link[from->id][to];
+	struct packet *p = packet_new(data, size);
+
+	p->from = from->id;
+	if (q->corrupt && rng_chance(&sim.rng, q->corrupt))
+		damage(p);
+	sched_add(sim.now + ns, EV_DATAGRAM, to, 0, p);
+}
+
 static void carry(struct host *from, unsigned to, const void *data, u32 size)
 {
 	const struct link_quality *q = &sim.sc.link[from->id][to];
@@ -83,14 +94,10 @@ static void carry(struct host *from, unsigned to, const void *data, u32 size)
 	}
 	if (q->dup && rng_chance(&sim.rng, q->dup))
 		copies++;
-	while (copies--) {
-		struct packet *p = packet_new(data, size);
-
-		p->from = from->id;
-		if (q->corrupt && rng_chance(&sim.rng, q->corrupt))
-			damage(p);
-		sched_add(sim.now + travel_time(q), EV_DATAGRAM, to, 0, p);
-	}
+	while (copies--)
+		arrive_after(from, to, data, size, travel_time(q));
+	if (q->echo && rng_chance(&sim.rng, q->echo))
+		arrive_after(from, to, data, size, rng_below(&sim.rng, q->echo_max));
 }
 
 void net_send(struct host *from, u64 to, const void *data, u32 size)

@@ -234,6 +234,8 @@ void packets_reset(void);
 struct link_quality {
 	unsigned loss, dup, corrupt, late;   /* permille */
 	u64 delay_min, delay_max, late_max;
+	unsigned echo;                       /* permille that come once more, long after */
+	u64 echo_max;
 };
 
 void net_send(struct host *from, u64 to, const void *data, u32 size);
@@ -288,6 +290,7 @@ void check_calm_begins(void);
 enum fault {
 	FAULT_CRASH, FAULT_FREEZE, FAULT_THAW, FAULT_PARTITION, FAULT_HEAL, FAULT_STORE_DOWN, FAULT_STORE_UP, FAULT_SLOW_STORE,
 	FAULT_SLOW_DISK, FAULT_FLIP, FAULT_BURST, FAULT_BURST_ENDS, FAULT_SPARE, FAULT_CALM, FAULT_LEAVE,
+	FAULT_DOUBT, FAULT_DOUBT_ENDS,
 };
 
 struct scenario {
