@@ -103,6 +103,36 @@ void check_live(struct host *h)
 	seen.live_life = h->lives;
 }
 
+/* All that a datagram may change; what is counted and when something was said lies elsewhere. */
+static u64 state_of(const struct ft_pair *p)
+{
+	u64 h = XXH64(&p->role, offsetof(struct ft_pair, hello_ns) - offsetof(struct ft_pair, role), 1);
+
+	return h ? h : 1;
+}
+
+/* Damaged, or said in a session that is not this host's, or not by its partner. */
+static bool is_stranger(const struct ft_pair *p, const struct packet *d)
+{
+	unsigned kind = d->data[6] & 15;
+
+	return d->damaged || (kind >= FT_DATA && (!p->session || (u32)read_bytes_le(d->data + 7, 4) != p->session ||
+						  d->from != p->other_at));
+}
+
+/* I16 */
+void check_taken(struct host *h, const struct packet *p)
+{
+	h->before_stranger = is_stranger(&h->pair, p) ? state_of(&h->pair) : 0;
+}
+
+void check_stranger(struct host *h)
+{
+	if (h->before_stranger && h->before_stranger != state_of(&h->pair))
+		check_fail("I16: host %u heeds a datagram that is damaged, or of another session", h->id);
+	h->before_stranger = 0;
+}
+
 /* I5, I13, I15 */
 void check_host(struct host *h)
 {

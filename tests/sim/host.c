@@ -34,6 +34,7 @@ static u32 env_receive(void *ctx, u64 *from, void *buf, u32 room)
 	struct packet *p;
 	u32 size;
 
+	check_stranger(h);
 	if (!h->nic_n)
 		return 0;
 	p = h->nic[h->nic_first];
@@ -44,6 +45,7 @@ static u32 env_receive(void *ctx, u64 *from, void *buf, u32 room)
 	*from = p->from;
 	if (sim.trace)
 		trace_message("takes", h->id, p->from, p->data, p->size);
+	check_taken(h, p);
 	packet_free(p);
 	return size;
 }
@@ -273,6 +275,7 @@ void host_start(struct host *h, bool founds)
 	h->spoilt = false;
 	h->life = (struct life){ .number = ++h->lives, .records = sim.sc.records };
 	h->pending = false;
+	h->before_stranger = 0;
 	ft_init(&h->pair, &c, &h->env, &h->mem);
 	machine_power_on(&h->machine, sim.seed, sim.sc.power_off_after);
 	/* Some are so slow that they have not executed all they know when they must take over. */

@@ -45,6 +45,7 @@ struct packet *packet_new(const void *data, u32 size)
 	p = unused;
 	unused = p->next;
 	p->size = size;
+	p->damaged = false;
 	memcpy(p->data, data, size);
 	return p;
 }
@@ -64,12 +65,13 @@ static u64 travel_time(const struct link_quality *q)
 	return q->late && rng_chance(&sim.rng, q->late) ? ns + rng_below(&sim.rng, q->late_max) : ns;
 }
 
-static void damage(struct packet *p)
+static void damage(struct packet *p, const void *data, u32 size)
 {
 	for (u64 n = 1 + rng_below(&sim.rng, 3); n; n--)
 		p->data[rng_below(&sim.rng, p->size)] ^= (u8)(1 << rng_below(&sim.rng, 8));
 	if (rng_chance(&sim.rng, 100))
 		p->size = 1 + (u32)rng_below(&sim.rng, p->size);
+	p->damaged = p->size != size || memcmp(p->data, data, size);
 }
 
 static void arrive_after(struct host *from, unsigned to, const void *data, u32 size, u64 ns)
@@ -79,7 +81,7 @@ static void arrive_after(struct host *from, unsigned to, const void *data, u32 s
 
 	p->from = from->id;
 	if (q->corrupt && rng_chance(&sim.rng, q->corrupt))
-		damage(p);
+		damage(p, data, size);
 	sched_add(sim.now + ns, EV_DATAGRAM, to, 0, p);
 }
 

@@ -120,7 +120,7 @@ extern const struct ft_machine machine_hooks; /* ctx: struct machine */
 
 enum host_state { HOST_DOWN, HOST_UP, HOST_ENDED };
 
-#define NIC_DEPTH 128
+#define NIC_DEPTH 120          /* less than half of what a host takes at once [check_stranger] */
 #define GUEST_NIC_DEPTH 16
 #define LOG_BYTES 16384
 #define RING_BYTES 16384
@@ -182,6 +182,7 @@ struct host {
 	bool flip;                   /* a bit of the machine will flip */
 	bool spoilt;                 /* it has */
 	u64 spoilt_epoch;
+	u64 before_stranger;         /* its state before a datagram that is to change nothing; 0: none */
 	bool leaves;                 /* its operator ends it */
 	u8 buf_log[LOG_BYTES], buf_ring[RING_BYTES + FT_RECORD_MAX], buf_state[4096];
 	u8 buf_held[HELD_BYTES] aligned_to(8);
@@ -224,6 +225,7 @@ u64 host_clock(const struct host *h);
 struct packet {
 	struct packet *next;
 	u32 size;
+	bool damaged;
 	u64 from;
 	u8 data[FT_DATAGRAM_MAX];
 };
@@ -277,6 +279,9 @@ void check_live(struct host *h);
 void check_release(struct host *h, const void *data, u32 size);
 /* A machine made an output, released or not. */
 void check_made(struct host *h, const void *data, u32 size);
+/* A datagram is about to be taken; and the host is done with it. */
+void check_taken(struct host *h, const struct packet *p);
+void check_stranger(struct host *h);
 /* Now and then, when a host waits. */
 void check_host(struct host *h);
 /* When a life is over, or the seed is: its recording replays. */
