@@ -239,6 +239,8 @@ static struct ft_config config(void)
 			       .poll_insns = MACHINE_POLL, .epoch_insns = MACHINE_EPOCH, .max_lag_insns = 60000,
 			       .final_pages = 2, .max_rounds = 6, .on_divergence = sim.sc.policy };
 
+	/* Outputs wait for a host that dies while it loads: what comes of that is over in a second, too. */
+	c.timers.join_ns = 1000 * MS;
 	return c;
 }
 
