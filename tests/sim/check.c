@@ -133,6 +133,21 @@ void check_stranger(struct host *h)
 	h->before_stranger = 0;
 }
 
+/* The most of 40,000 seeds was 109. */
+#define SENDS_MS 50
+#define SENDS_ENOUGH 250
+
+/* I17: two hosts that answer each other's answers get nowhere. */
+void check_sent(struct host *h)
+{
+	if (sim.now >= h->sends_since + SENDS_MS * MS) {
+		h->sends_since = sim.now;
+		h->sends_then = h->sends;
+	}
+	if (h->sends - h->sends_then > SENDS_ENOUGH)
+		check_fail("I17: host %u has sent %u datagrams within %u ms", h->id, SENDS_ENOUGH, SENDS_MS);
+}
+
 /* I5, I13, I15 */
 void check_host(struct host *h)
 {

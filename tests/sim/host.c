@@ -272,7 +272,8 @@ void host_start(struct host *h, bool founds)
 	h->state = HOST_UP;
 	h->founds = founds;
 	h->frozen = false;
-	h->sends = 0;
+	h->sends = h->sends_then = 0;
+	h->sends_since = sim.now;
 	h->leaves = false;
 	h->spoilt = false;
 	h->life = (struct life){ .number = ++h->lives, .records = sim.sc.records };

@@ -108,6 +108,7 @@ void net_send(struct host *from, u64 to, const void *data, u32 size)
 
 	if (last && from->crash_before)
 		host_crash(from, "before a message");
+	check_sent(from);
 	if (sim.trace)
 		trace_message("sends", from->id, to, data, size);
 	for (unsigned i = 0; i < NHOSTS; i++)

@@ -174,6 +174,7 @@ struct host {
 
 	/* What is to go wrong here. */
 	u64 sends;                   /* datagrams of this life */
+	u64 sends_since, sends_then; /* a while ago, and how many then */
 	u64 crash_at_send;           /* 0: none; after this many */
 	bool crash_before;           /* ... before the last leaves */
 	u64 disk_ns;                 /* a write takes up to so long */
@@ -282,6 +283,8 @@ void check_made(struct host *h, const void *data, u32 size);
 /* A datagram is about to be taken; and the host is done with it. */
 void check_taken(struct host *h, const struct packet *p);
 void check_stranger(struct host *h);
+/* A datagram is about to be sent. */
+void check_sent(struct host *h);
 /* Now and then, when a host waits. */
 void check_host(struct host *h);
 /* When a life is over, or the seed is: its recording replays. */
@@ -307,7 +310,7 @@ struct scenario {
 	unsigned nclients;
 	u64 think_max;
 	u64 power_off_after;        /* requests; ~0 */
-	u32 held_bytes;                  /* for outputs */
+	u32 held_bytes;             /* for outputs */
 	bool records;
 	enum ft_policy policy;
 	u64 restart_ns;
