@@ -147,6 +147,16 @@ static void port_progress(void *ctx, const struct execpoint *now unused_arg)
 	check_host(host_of(ctx));
 }
 
+/* ---- its memory ---- */
+
+void host_walk(struct machine *m)
+{
+	struct host *h = container_of(m, struct host, machine);
+
+	if (sim.sc.load_ns)
+		host_sleep(h, rng_below(&sim.rng, sim.sc.load_ns), false);
+}
+
 /* ---- its disk, for the recording ---- */
 
 static err_t disk_read(void *ctx, u64 offset, void *buf, size_t n)

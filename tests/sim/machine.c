@@ -342,6 +342,7 @@ static err_t save(void *ctx, const u8 **state, u32 *size, u64 *digest)
 {
 	struct machine *m = ctx;
 
+	host_walk(m);
 	*state = (const u8 *)&m->s;
 	*size = sizeof(m->s);
 	*digest = machine_digest(m);
@@ -352,6 +353,7 @@ static void clear(void *ctx)
 {
 	struct machine *m = ctx;
 
+	host_walk(m);
 	memset(m->page, 0, sizeof(m->page));
 	m->stale = ~0U;
 	m->insn_ns = m->insn_ns ? m->insn_ns : MACHINE_INSN_NS;
@@ -374,6 +376,7 @@ static err_t load(void *ctx, const u8 *state, u32 size, u64 *digest)
 
 	if (size != sizeof(m->s))
 		return ERR_INVALID;
+	host_walk(m);
 	memcpy(&m->s, state, size);
 	*digest = machine_digest(m);
 	return OK;

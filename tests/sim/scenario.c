@@ -145,6 +145,7 @@ void scenario_make(u64 seed)
 	sim.sc.power_off_after = rng_chance(r, 60) ? 3 + rng_below(r, 60) : ~0UL;
 	sim.sc.records = rng_chance(r, 250);
 	sim.sc.held_bytes = rng_chance(r, 250) ? 2 * FT_HELD_SEAM : HELD_BYTES;
+	sim.sc.load_ns = rng_chance(r, 300) ? rng_between(r, 1 * MS, 400 * MS) : 0;
 	sim.sc.policy = rng_chance(r, 300) ? FT_STOP_BOTH : FT_REPROTECT;
 	sim.sc.restart_ns = rng_between(r, 30 * MS, 250 * MS);
 	sim.sc.store_min = rng_between(r, 100 * US, 3 * MS);

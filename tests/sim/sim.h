@@ -118,6 +118,9 @@ extern const struct ft_machine machine_hooks; /* ctx: struct machine */
 
 /* ---- hosts [host.c] ---- */
 
+/* A walk over all of a machine: a host that does it does nothing else meanwhile. */
+void host_walk(struct machine *m);
+
 enum host_state { HOST_DOWN, HOST_UP, HOST_ENDED };
 
 #define NIC_DEPTH 120          /* less than half of what a host takes at once [check_stranger] */
@@ -311,6 +314,7 @@ struct scenario {
 	u64 think_max;
 	u64 power_off_after;        /* requests; ~0 */
 	u32 held_bytes;             /* for outputs */
+	u64 load_ns;                /* clearing, loading or digesting a whole machine takes up to so long */
 	bool records;
 	enum ft_policy policy;
 	u64 restart_ns;
