@@ -219,8 +219,8 @@ static void calm(void)
  */
 static void flip(struct host *h, bool in_memory)
 {
-	if (h->state != HOST_UP || h->pair.role != FT_SECONDARY || !h->life.began)
-		return;
+	if (h->state != HOST_UP || h->pair.role != FT_SECONDARY || !h->life.began || h->spoilt)
+		return; /* a bit that flips again is as it was */
 	if (in_memory)
 		machine_flip(&h->machine);
 	else
