@@ -239,6 +239,7 @@ static void host_main(struct host *h)
 		run_machine(h);
 	check_host(h);
 	check_life(h);
+	check_gone(h, false);
 	h->state = HOST_ENDED;
 	sched_add(sim.now + sim.sc.restart_ns, EV_RESTART, h->id, h->lives, NULL);
 }
@@ -306,6 +307,7 @@ void host_crash(struct host *h, const char *why)
 		return;
 	TRACE("host", h->id, "CRASHES %s", why);
 	h->crash_at_send = 0;
+	check_gone(h, true);
 	h->state = HOST_DOWN;
 	h->wake_gen++;
 	check_life(h);

@@ -290,6 +290,8 @@ void check_stranger(struct host *h);
 void check_sent(struct host *h);
 /* Now and then, when a host waits. */
 void check_host(struct host *h);
+/* A host is about to be no more: crashed, or ended. */
+void check_gone(struct host *h, bool crashed);
 /* When a life is over, or the seed is: its recording replays. */
 void check_life(struct host *h);
 /* Everything works and has for a while: is all well?  True: so it is. */
@@ -316,12 +318,16 @@ struct scenario {
 	u32 held_bytes;             /* for outputs */
 	u64 load_ns;                /* clearing, loading or digesting a whole machine takes up to so long */
 	bool records;
+	bool single;                /* one fault at most */
 	enum ft_policy policy;
 	u64 restart_ns;
 	bool calm;
 };
 void scenario_make(u64 seed);
 void scenario_event(const struct event *e);
+
+/* How a machine came to its end. */
+enum lost { NEVER_BEGAN, LOST_BY_ITSELF, LOST_LEFT, LOST_CRASHED, LOST_SPOILT, LOST_WAYS };
 
 /* ---- all of it [sim.c] ---- */
 
@@ -335,7 +341,7 @@ struct sim {
 	bool trace, failed, over;
 	bool flipped;               /* some host's machine was spoilt */
 	u64 events;
-	u64 takeovers, losses;
+	u64 takeovers, ends[LOST_WAYS];
 	u64 lan_port;               /* the host to which the clients' network sends */
 	char why[256];
 };
