@@ -39,7 +39,9 @@ void ft_copy_step(struct ft_pair *p)
 static bool wait_for_room(struct ft_pair *p)
 {
 	while (p->role == FT_COPYING && !page_fits(p)) {
-		p->ship.flush_to = p->ship.ask_to = p->ship.tx.end;
+		p->ship.flush_to = p->ship.tx.end;
+		if (!p->ship.unanswered_ns)
+			p->ship.ask_to = p->ship.tx.end;
 		ft_wait(p, FT_LONG);
 	}
 	return p->role == FT_COPYING;

@@ -111,7 +111,8 @@ bool ft_ship_event(struct ft_pair *p, const struct rec_event *ev)
 			pair_stop(p, VM_HOST_FAILED, "the log could not be written"); /* a point before the last: never */
 			break;
 		}
-		p->ship.flush_to = p->ship.ask_to = p->ship.tx.end;
+		if (!p->ship.waited_for) /* then each beat asks */
+			p->ship.flush_to = p->ship.ask_to = p->ship.tx.end;
 		ft_wait_for_other(p);
 	}
 	p->ship.waited_for = false;
@@ -218,8 +219,13 @@ void ft_ship_ack(struct ft_pair *p, const struct ft_message *m, u64 now_ns)
 	if (fresh)
 		measure_round_trip(s, now_ns);
 	forget_pushes(s);
-	s->unanswered_ns = s->npushes ? now_ns : 0;
-	s->resend_ns = now_ns + s->timeout_ns;
+	/* An answer that acknowledges nothing new does not put off what is under way: that may be lost. */
+	if (fresh || s->tx.acked == s->tx.sent) {
+		s->unanswered_ns = s->npushes ? now_ns : 0;
+		s->resend_ns = now_ns + s->timeout_ns;
+	} else if (s->unanswered_ns) {
+		s->unanswered_ns = now_ns;
+	}
 }
 
 /* --- 5  timers -------------------------------------------------------------------------- */
@@ -256,6 +262,7 @@ void ft_ship_timers(struct ft_pair *p, u64 now_ns)
 		pair_enlist(p);
 	if (s->unanswered_ns && now_ns >= s->resend_ns) {
 		s->timeout_ns = MIN(2 * s->timeout_ns, (u64)MOST_TIMEOUT_NS);
+		s->resend_ns = now_ns + s->timeout_ns;
 		s->ask_sent_ns = 0; /* whatever comes answers either */
 		if (ft_sender_overdue(&s->tx))
 			p->s.resent_bytes += s->tx.again_to - s->tx.again;
@@ -292,9 +299,10 @@ static void send_data(struct ft_pair *p, u32 n, u64 offset, bool ask, u64 now_ns
 	s->beat_ns = now_ns + p->c.timers.beat_ns;
 	if (ask) {
 		s->ask_to = 0;
-		s->resend_ns = now_ns + s->timeout_ns;
-		if (!s->unanswered_ns)
+		if (!s->unanswered_ns) {
 			s->unanswered_ns = now_ns;
+			s->resend_ns = now_ns + s->timeout_ns;
+		}
 		if (!s->ask_sent_ns)
 			s->ask_sent_ns = now_ns;
 	}
@@ -342,7 +350,7 @@ void ft_ship_send(struct ft_pair *p, u64 now_ns)
 		s->push[s->npushes++] = s->tx.end;
 	if ((push && !asked) || stale)
 		s->ask_to = MAX(s->tx.end, 1UL);
-	else if (beat && (ft_must_wait(p) || now_ns - s->heard_ns >= p->c.timers.answer_ns * 5 / 4))
+	else if (beat && (s->waited_for || ft_must_wait(p) || now_ns - s->heard_ns >= p->c.timers.answer_ns * 5 / 4))
 		s->ask_to = MAX(s->tx.end, 1UL);
 	send_ready(p, now_ns);
 }

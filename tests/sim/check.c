@@ -18,6 +18,7 @@ static struct {
 	u64 n;                     /* numbers below this have left */
 	struct host *live;         /* went live last */
 	u64 live_life;
+	enum lost lost;            /* how the last that had the machine ended */
 	u64 calm_ns, answered[NCLIENTS];
 } seen;
 
@@ -101,6 +102,51 @@ void check_live(struct host *h)
 		sim.over = true; /* nobody could know yet: from here on there is nothing to hold it to */
 	seen.live = h;
 	seen.live_life = h->lives;
+}
+
+/* All that a datagram may change; what is counted and when something was said lies elsewhere. */
+static u64 state_of(const struct ft_pair *p)
+{
+	u64 h = XXH64(&p->role, offsetof(struct ft_pair, hello_ns) - offsetof(struct ft_pair, role), 1);
+
+	return h ? h : 1;
+}
+
+/* Damaged, or said in a session that is not this host's, or not by its partner. */
+static bool is_stranger(const struct ft_pair *p, const struct packet *d)
+{
+	unsigned kind = d->data[6] & 15;
+
+	return d->damaged || (kind >= FT_DATA && (!p->session || (u32)read_bytes_le(d->data + 7, 4) != p->session ||
+						  d->from != p->other_at));
+}
+
+/* I16 */
+void check_taken(struct host *h, const struct packet *p)
+{
+	h->before_stranger = is_stranger(&h->pair, p) ? state_of(&h->pair) : 0;
+}
+
+void check_stranger(struct host *h)
+{
+	if (h->before_stranger && h->before_stranger != state_of(&h->pair))
+		check_fail("I16: host %u heeds a datagram that is damaged, or of another session", h->id);
+	h->before_stranger = 0;
+}
+
+/* The most of 40,000 seeds was 109. */
+#define SENDS_MS 50
+#define SENDS_ENOUGH 250
+
+/* I17: two hosts that answer each other's answers get nowhere. */
+void check_sent(struct host *h)
+{
+	if (sim.now >= h->sends_since + SENDS_MS * MS) {
+		h->sends_since = sim.now;
+		h->sends_then = h->sends;
+	}
+	if (h->sends - h->sends_then > SENDS_ENOUGH)
+		check_fail("I17: host %u has sent %u datagrams within %u ms", h->id, SENDS_ENOUGH, SENDS_MS);
 }
 
 /* I5, I13, I15 */
@@ -207,6 +253,12 @@ void check_calm_begins(void)
 		seen.answered[i] = sim.client[i].done;
 }
 
+/* As the word has it, not ft_named, which is under test. */
+static bool is_member(const struct ft_word *w, const struct host *h)
+{
+	return w->member[0] == h->pair.me || w->member[1] == h->pair.me;
+}
+
 /* A primary, and a secondary that the word names beside it. */
 static bool is_protected(void)
 {
@@ -224,8 +276,8 @@ static bool is_protected(void)
 	return false;
 }
 
-/* A host that has the machine, whether it runs or not, and that the word names. */
-static bool somebody_has_it(void)
+/* Another host that has the machine, whether it runs or not, and that the word names. */
+static bool somebody_has_it(const struct host *but)
 {
 	struct ft_word w;
 
@@ -233,10 +285,51 @@ static bool somebody_has_it(void)
 	for (unsigned i = 0; i < NHOSTS; i++) {
 		const struct host *h = &sim.host[i];
 
-		if (h->state == HOST_UP && ft_named(&w, h->pair.me) && h->life.began)
+		if (h != but && h->state == HOST_UP && is_member(&w, h) && h->life.began)
 			return true;
 	}
 	return false;
+}
+
+/* Why a member that has the machine may end, if it has not crashed. */
+static enum lost how_it_ended(const struct host *h)
+{
+	const struct ft_follow *f = &h->pair.follow;
+
+	if (h->life.outcome == VM_POWERED_OFF)
+		return LOST_BY_ITSELF;
+	if (h->leaves || (f->ended && f->end.outcome == VM_QUIT))
+		return LOST_LEFT;
+	return sim.flipped && h->life.outcome == VM_DIVERGED ? LOST_SPOILT : NEVER_BEGAN;
+}
+
+/*
+ * I17: a machine is lost only if it ended, was ended, or if all that had it crashed.  So no
+ * member that has it ends otherwise, whatever befell the other.
+ */
+void check_gone(struct host *h, bool crashed)
+{
+	struct ft_word w;
+
+	store_word(&w);
+	if (!h->life.began || !is_member(&w, h))
+		return;
+	if (!crashed && h->pair.s.may_join && somebody_has_it(h))
+		return; /* it was silent for so long that it found itself out, and was taken in behind its back */
+	seen.lost = crashed ? LOST_CRASHED : how_it_ended(h);
+	if (seen.lost == NEVER_BEGAN)
+		check_fail("I17: host %u, which has the machine, ends: %d, %s", h->id, h->life.outcome, h->pair.s.reason);
+}
+
+/* ... and if one fault only befell the pair, nobody had been protected before. */
+static void check_lost(void)
+{
+	struct ft_word w;
+
+	store_word(&w);
+	if (seen.lost == LOST_CRASHED && sim.sc.single && !sim.flipped && w.term > 1)
+		check_fail("I17: a protected machine is lost, and one host crashed");
+	sim.ends[seen.lost]++;
 }
 
 #define CALM_ENOUGH (4000 * MS)
@@ -246,17 +339,14 @@ static bool somebody_has_it(void)
 bool check_progress(void)
 {
 	bool served = true;
-	unsigned up = 0;
 
 	for (unsigned i = 0; i < sim.sc.nclients; i++)
 		served = served && sim.client[i].done >= seen.answered[i] + REPLIES_ENOUGH;
-	for (unsigned i = 0; i < NHOSTS; i++)
-		up += sim.host[i].state == HOST_UP;
-	if (served && (is_protected() || up < 2))
+	if (served && is_protected())
 		return true;
-	if (!somebody_has_it()) {
-		sim.losses++; /* all that had the machine are gone: nothing can be asked any more */
-		return true;
+	if (!somebody_has_it(NULL)) {
+		check_lost();
+		return true; /* nothing can be asked any more */
 	}
 	if (sim.now > seen.calm_ns + CALM_ENOUGH)
 		check_fail("I17: %s", served ? "not protected, though a second host is there" : "clients are not served");

@@ -34,6 +34,7 @@ static u32 env_receive(void *ctx, u64 *from, void *buf, u32 room)
 	struct packet *p;
 	u32 size;
 
+	check_stranger(h);
 	if (!h->nic_n)
 		return 0;
 	p = h->nic[h->nic_first];
@@ -44,6 +45,7 @@ static u32 env_receive(void *ctx, u64 *from, void *buf, u32 room)
 	*from = p->from;
 	if (sim.trace)
 		trace_message("takes", h->id, p->from, p->data, p->size);
+	check_taken(h, p);
 	packet_free(p);
 	return size;
 }
@@ -145,6 +147,16 @@ static void port_progress(void *ctx, const struct execpoint *now unused_arg)
 	check_host(host_of(ctx));
 }
 
+/* ---- its memory ---- */
+
+void host_walk(struct machine *m)
+{
+	struct host *h = container_of(m, struct host, machine);
+
+	if (sim.sc.load_ns)
+		host_sleep(h, rng_below(&sim.rng, sim.sc.load_ns), false);
+}
+
 /* ---- its disk, for the recording ---- */
 
 static err_t disk_read(void *ctx, u64 offset, void *buf, size_t n)
@@ -227,6 +239,7 @@ static void host_main(struct host *h)
 		run_machine(h);
 	check_host(h);
 	check_life(h);
+	check_gone(h, false);
 	h->state = HOST_ENDED;
 	sched_add(sim.now + sim.sc.restart_ns, EV_RESTART, h->id, h->lives, NULL);
 }
@@ -237,6 +250,8 @@ static struct ft_config config(void)
 			       .poll_insns = MACHINE_POLL, .epoch_insns = MACHINE_EPOCH, .max_lag_insns = 60000,
 			       .final_pages = 2, .max_rounds = 6, .on_divergence = sim.sc.policy };
 
+	/* Outputs wait for a host that dies while it loads: what comes of that is over in a second, too. */
+	c.timers.join_ns = 1000 * MS;
 	return c;
 }
 
@@ -268,11 +283,13 @@ void host_start(struct host *h, bool founds)
 	h->state = HOST_UP;
 	h->founds = founds;
 	h->frozen = false;
-	h->sends = 0;
+	h->sends = h->sends_then = 0;
+	h->sends_since = sim.now;
 	h->leaves = false;
 	h->spoilt = false;
 	h->life = (struct life){ .number = ++h->lives, .records = sim.sc.records };
 	h->pending = false;
+	h->before_stranger = 0;
 	ft_init(&h->pair, &c, &h->env, &h->mem);
 	machine_power_on(&h->machine, sim.seed, sim.sc.power_off_after);
 	/* Some are so slow that they have not executed all they know when they must take over. */
@@ -290,6 +307,7 @@ void host_crash(struct host *h, const char *why)
 		return;
 	TRACE("host", h->id, "CRASHES %s", why);
 	h->crash_at_send = 0;
+	check_gone(h, true);
 	h->state = HOST_DOWN;
 	h->wake_gen++;
 	check_life(h);

@@ -215,6 +215,14 @@ static void reply(struct machine *m, const struct request *q)
 	emit(m, OUTPUT_FRAME, &r, size);
 }
 
+/* More outputs at once: a few now and then, seldom more than a small host can hold. */
+static u64 burst(const struct machine *m)
+{
+	if (m->s.hash % 29 == 0)
+		return 16 + (m->s.hash >> 32) % 48;
+	return m->s.hash % 7 == 0 ? (m->s.hash >> 32) % 12 : 0;
+}
+
 static void serve(struct machine *m)
 {
 	const struct request q = m->s.queue[0];
@@ -235,9 +243,8 @@ static void serve(struct machine *m)
 	reply(m, &q);
 	if (m->s.hash % 5 == 0)
 		say_something(m);
-	if (m->s.hash % 7 == 0)
-		for (u64 n = (m->s.hash >> 32) % 12; n; n--)
-			reply(m, &q); /* a burst: they are all the same to the client */
+	for (u64 n = burst(m); n; n--)
+		reply(m, &q); /* they are all the same to the client */
 	if (m->s.served >= m->s.limit)
 		m->outcome = VM_POWERED_OFF;
 }
@@ -335,6 +342,7 @@ static err_t save(void *ctx, const u8 **state, u32 *size, u64 *digest)
 {
 	struct machine *m = ctx;
 
+	host_walk(m);
 	*state = (const u8 *)&m->s;
 	*size = sizeof(m->s);
 	*digest = machine_digest(m);
@@ -345,6 +353,7 @@ static void clear(void *ctx)
 {
 	struct machine *m = ctx;
 
+	host_walk(m);
 	memset(m->page, 0, sizeof(m->page));
 	m->stale = ~0U;
 	m->insn_ns = m->insn_ns ? m->insn_ns : MACHINE_INSN_NS;
@@ -367,6 +376,7 @@ static err_t load(void *ctx, const u8 *state, u32 size, u64 *digest)
 
 	if (size != sizeof(m->s))
 		return ERR_INVALID;
+	host_walk(m);
 	memcpy(&m->s, state, size);
 	*digest = machine_digest(m);
 	return OK;

@@ -28,7 +28,7 @@ enum {
 	DIGEST_IGNORED, PAGES_LEFT_OUT,
 	NEVER_WAITS, HOLDS_TOO_MUCH,
 	DAMAGE_TAKEN, OTHER_SESSION_TAKEN,
-	NEVER_SUSPECTS, NEVER_WELCOMES,
+	NEVER_SUSPECTS, NEVER_WELCOMES, ALWAYS_REFUSED, NEVER_CLAIMS, PARTS_AT_WILL,
 };
 
 const struct mutant mutants[] = {
@@ -62,6 +62,9 @@ const struct mutant mutants[] = {
 	{ "I16", "a datagram of another session is taken" },
 	{ "I17", "silence is never suspected" },
 	{ "I17", "nobody is welcome" },
+	{ "I17", "who joins is refused for want of room, and tries again" },
+	{ "I17", "a secondary that hears nothing ends" },
+	{ "I17", "a primary parts without a reason, seldom" },
 };
 const unsigned nmutants = ARRAY_SIZE(mutants);
 
@@ -254,6 +257,32 @@ WRAP(pair_welcome, void, struct ft_pair *p, const struct ft_hello *h, u64 from)
 {
 	if (mutation != NEVER_WELCOMES)
 		__real_pair_welcome(p, h, from);
+}
+
+WRAP(ft_encode, u32, const struct ft_message *m, u64 key, u8 *buf)
+{
+	struct ft_message small = *m;
+
+	if (mutation != ALWAYS_REFUSED || m->kind != FT_HELLO)
+		return __real_ft_encode(m, key, buf);
+	small.hello.held_room = 0;
+	return __real_ft_encode(&small, key, buf);
+}
+
+WRAP(pair_claim, void, struct ft_pair *p, const char *why)
+{
+	if (mutation == NEVER_CLAIMS)
+		__real_pair_stop(p, VM_QUIT, "the primary is %s", why);
+	else
+		__real_pair_claim(p, why);
+}
+
+/* Nobody is the worse for it, until the primary crashes. */
+WRAP(ft_ship_timers, void, struct ft_pair *p, u64 now_ns)
+{
+	if (mutation == PARTS_AT_WILL && p->role == FT_PRIMARY && now_ns % 997 == 0)
+		p->ship.silent = true;
+	__real_ft_ship_timers(p, now_ns);
 }
 
 WRAP(ft_copy_stand, void, struct ft_pair *p, const struct execpoint *now)

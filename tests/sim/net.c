@@ -45,6 +45,7 @@ struct packet *packet_new(const void *data, u32 size)
 	p = unused;
 	unused = p->next;
 	p->size = size;
+	p->damaged = false;
 	memcpy(p->data, data, size);
 	return p;
 }
@@ -64,12 +65,24 @@ static u64 travel_time(const struct link_quality *q)
 	return q->late && rng_chance(&sim.rng, q->late) ? ns + rng_below(&sim.rng, q->late_max) : ns;
 }
 
-static void damage(struct packet *p)
+static void damage(struct packet *p, const void *data, u32 size)
 {
 	for (u64 n = 1 + rng_below(&sim.rng, 3); n; n--)
 		p->data[rng_below(&sim.rng, p->size)] ^= (u8)(1 << rng_below(&sim.rng, 8));
 	if (rng_chance(&sim.rng, 100))
 		p->size = 1 + (u32)rng_below(&sim.rng, p->size);
+	p->damaged = p->size != size || memcmp(p->data, data, size);
+}
+
+static void arrive_after(struct host *from, unsigned to, const void *data, u32 size, u64 ns)
+{
+	const struct link_quality *q = &sim.sc.link[from->id][to];
+	struct packet *p = packet_new(data, size);
+
+	p->from = from->id;
+	if (q->corrupt && rng_chance(&sim.rng, q->corrupt))
+		damage(p, data, size);
+	sched_add(sim.now + ns, EV_DATAGRAM, to, 0, p);
 }
 
 static void carry(struct host *from, unsigned to, const void *data, u32 size)
@@ -83,14 +96,10 @@ static void carry(struct host *from, unsigned to, const void *data, u32 size)
 	}
 	if (q->dup && rng_chance(&sim.rng, q->dup))
 		copies++;
-	while (copies--) {
-		struct packet *p = packet_new(data, size);
-
-		p->from = from->id;
-		if (q->corrupt && rng_chance(&sim.rng, q->corrupt))
-			damage(p);
-		sched_add(sim.now + travel_time(q), EV_DATAGRAM, to, 0, p);
-	}
+	while (copies--)
+		arrive_after(from, to, data, size, travel_time(q));
+	if (q->echo && rng_chance(&sim.rng, q->echo))
+		arrive_after(from, to, data, size, rng_below(&sim.rng, q->echo_max));
 }
 
 void net_send(struct host *from, u64 to, const void *data, u32 size)
@@ -99,6 +108,7 @@ void net_send(struct host *from, u64 to, const void *data, u32 size)
 
 	if (last && from->crash_before)
 		host_crash(from, "before a message");
+	check_sent(from);
 	if (sim.trace)
 		trace_message("sends", from->id, to, data, size);
 	for (unsigned i = 0; i < NHOSTS; i++)

@@ -11,6 +11,10 @@
 static void quality(struct link_quality *q, struct rng *r, unsigned badness)
 {
 	*q = (struct link_quality){ .delay_min = 40 * US, .delay_max = rng_between(r, 60 * US, 400 * US) };
+	if (rng_chance(r, 300)) { /* what the network had kept for a while, of sessions long over, too */
+		q->echo = (unsigned)rng_below(r, 300);
+		q->echo_max = rng_between(r, 20 * MS, 800 * MS);
+	}
 	if (!badness)
 		return;
 	q->loss = (unsigned)rng_below(r, badness > 1 ? 200 : 30);
@@ -19,7 +23,7 @@ static void quality(struct link_quality *q, struct rng *r, unsigned badness)
 	q->late = (unsigned)rng_below(r, 150);
 	q->late_max = rng_between(r, 1 * MS, badness > 1 ? 25 * MS : 5 * MS);
 	q->delay_max = rng_between(r, 100 * US, badness > 1 ? 4 * MS : 1 * MS);
-	if (badness > 1 && rng_chance(r, 500)) /* what the network had kept for a while, of sessions long over */
+	if (badness > 1 && rng_chance(r, 500))
 		q->late_max = rng_between(r, 100 * MS, 800 * MS);
 }
 
@@ -36,7 +40,7 @@ static void draw_fault(struct rng *r, u64 at)
 	unsigned h = (unsigned)rng_below(r, 2);
 	u64 lasts = rng_chance(r, 500) ? rng_between(r, 20 * MS, 200 * MS) : rng_between(r, 100 * MS, 900 * MS);
 
-	switch (rng_below(r, 13)) {
+	switch (rng_below(r, 14)) {
 	case 0:
 	case 1:
 		add(at, FAULT_CRASH, h, 0);
@@ -76,6 +80,14 @@ static void draw_fault(struct rng *r, u64 at)
 	case 11:
 		add(at, FAULT_BURST, h, rng_between(r, 200, 1000));
 		add(at + lasts, FAULT_BURST_ENDS, h, 0);
+		break;
+	case 12: /* just long enough to be suspected, and a store that does not say what it did */
+		add(at, FAULT_SLOW_STORE, 0, rng_between(r, 5, 200));
+		add(at, FAULT_DOUBT, 0, rng_between(r, 300, 1000));
+		add(at, FAULT_FREEZE, h, 0);
+		lasts = rng_between(r, 140 * MS, 400 * MS);
+		add(at + rng_between(r, 140 * MS, 250 * MS), FAULT_THAW, h, 0);
+		add(at + lasts, FAULT_DOUBT_ENDS, 0, 0);
 		break;
 	default:
 		add(at, FAULT_LEAVE, h, 0);
@@ -128,11 +140,14 @@ void scenario_make(u64 seed)
 		for (unsigned k = 0; k < NHOSTS; k++)
 			quality(&sim.sc.link[i][k], r, badness);
 	quality(&sim.sc.lan, r, badness);
+	sim.sc.single = family < 4;
+	sim.sc.single = family < 4;
 	sim.sc.nclients = 1 + (unsigned)rng_below(r, NCLIENTS);
 	sim.sc.think_max = rng_between(r, 1 * MS, 30 * MS);
 	sim.sc.power_off_after = rng_chance(r, 60) ? 3 + rng_below(r, 60) : ~0UL;
 	sim.sc.records = rng_chance(r, 250);
 	sim.sc.held_bytes = rng_chance(r, 250) ? 2 * FT_HELD_SEAM : HELD_BYTES;
+	sim.sc.load_ns = rng_chance(r, 300) ? rng_between(r, 1 * MS, 400 * MS) : 0;
 	sim.sc.policy = rng_chance(r, 300) ? FT_STOP_BOTH : FT_REPROTECT;
 	sim.sc.restart_ns = rng_between(r, 30 * MS, 250 * MS);
 	sim.sc.store_min = rng_between(r, 100 * US, 3 * MS);
@@ -206,8 +221,8 @@ static void calm(void)
  */
 static void flip(struct host *h, bool in_memory)
 {
-	if (h->state != HOST_UP || h->pair.role != FT_SECONDARY || !h->life.began)
-		return;
+	if (h->state != HOST_UP || h->pair.role != FT_SECONDARY || !h->life.began || h->spoilt)
+		return; /* a bit that flips again is as it was */
 	if (in_memory)
 		machine_flip(&h->machine);
 	else
@@ -249,6 +264,12 @@ void scenario_event(const struct event *e)
 		break;
 	case FAULT_SLOW_STORE:
 		sim.sc.store_max = sim.sc.store_min + arg * MS;
+		break;
+	case FAULT_DOUBT:
+		sim.sc.store_unknown = (unsigned)arg;
+		break;
+	case FAULT_DOUBT_ENDS:
+		sim.sc.store_unknown = 0;
 		break;
 	case FAULT_SLOW_DISK:
 		h->disk_ns = arg * MS;

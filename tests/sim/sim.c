@@ -248,8 +248,10 @@ static int many(u64 first, u64 n, unsigned jobs)
 	for (unsigned i = 0; i < jobs; i++)
 		if (!fork()) {
 			run_range(first + i, first + n, jobs);
-			printf("# job %u: %lu events, %lu takeovers, %lu machines lost, %lu ms\n", i,
-			       sim.events, sim.takeovers, sim.losses, (unsigned long)clock() / 1000);
+			printf("# job %u: %lu events, %lu takeovers, %lu ms; machines that ended: %lu by themselves, %lu by an "
+			       "operator, %lu crashed without a partner, %lu spoilt, %lu before they began\n", i, sim.events, sim.takeovers,
+			       (unsigned long)clock() / 1000, sim.ends[LOST_BY_ITSELF], sim.ends[LOST_LEFT], sim.ends[LOST_CRASHED],
+			       sim.ends[LOST_SPOILT], sim.ends[NEVER_BEGAN]);
 			fflush(stdout);
 			_exit((int)MIN(failed_seeds, 100UL));
 		}

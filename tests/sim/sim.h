@@ -118,9 +118,12 @@ extern const struct ft_machine machine_hooks; /* ctx: struct machine */
 
 /* ---- hosts [host.c] ---- */
 
+/* A walk over all of a machine: a host that does it does nothing else meanwhile. */
+void host_walk(struct machine *m);
+
 enum host_state { HOST_DOWN, HOST_UP, HOST_ENDED };
 
-#define NIC_DEPTH 128
+#define NIC_DEPTH 120          /* less than half of what a host takes at once [check_stranger] */
 #define GUEST_NIC_DEPTH 16
 #define LOG_BYTES 16384
 #define RING_BYTES 16384
@@ -154,7 +157,6 @@ struct host {
 	bool waiting, interruptible, pending;
 	s64 clock_offset;
 	s64 drift_ppm;
-	u64 frozen_since;
 
 	struct ft_env env;
 	struct ft_memory mem;
@@ -175,6 +177,7 @@ struct host {
 
 	/* What is to go wrong here. */
 	u64 sends;                   /* datagrams of this life */
+	u64 sends_since, sends_then; /* a while ago, and how many then */
 	u64 crash_at_send;           /* 0: none; after this many */
 	bool crash_before;           /* ... before the last leaves */
 	u64 disk_ns;                 /* a write takes up to so long */
@@ -183,9 +186,8 @@ struct host {
 	bool flip;                   /* a bit of the machine will flip */
 	bool spoilt;                 /* it has */
 	u64 spoilt_epoch;
+	u64 before_stranger;         /* its state before a datagram that is to change nothing; 0: none */
 	bool leaves;                 /* its operator ends it */
-	bool released_any;
-	u64 last_lag;
 	u8 buf_log[LOG_BYTES], buf_ring[RING_BYTES + FT_RECORD_MAX], buf_state[4096];
 	u8 buf_held[HELD_BYTES] aligned_to(8);
 };
@@ -227,6 +229,7 @@ u64 host_clock(const struct host *h);
 struct packet {
 	struct packet *next;
 	u32 size;
+	bool damaged;
 	u64 from;
 	u8 data[FT_DATAGRAM_MAX];
 };
@@ -237,6 +240,8 @@ void packets_reset(void);
 struct link_quality {
 	unsigned loss, dup, corrupt, late;   /* permille */
 	u64 delay_min, delay_max, late_max;
+	unsigned echo;                       /* permille that come once more, long after */
+	u64 echo_max;
 };
 
 void net_send(struct host *from, u64 to, const void *data, u32 size);
@@ -278,10 +283,15 @@ void check_live(struct host *h);
 void check_release(struct host *h, const void *data, u32 size);
 /* A machine made an output, released or not. */
 void check_made(struct host *h, const void *data, u32 size);
+/* A datagram is about to be taken; and the host is done with it. */
+void check_taken(struct host *h, const struct packet *p);
+void check_stranger(struct host *h);
+/* A datagram is about to be sent. */
+void check_sent(struct host *h);
 /* Now and then, when a host waits. */
 void check_host(struct host *h);
-/* A host whose machine is spoilt, or not whole. */
-void check_role(struct host *h);
+/* A host is about to be no more: crashed, or ended. */
+void check_gone(struct host *h, bool crashed);
 /* When a life is over, or the seed is: its recording replays. */
 void check_life(struct host *h);
 /* Everything works and has for a while: is all well?  True: so it is. */
@@ -293,6 +303,7 @@ void check_calm_begins(void);
 enum fault {
 	FAULT_CRASH, FAULT_FREEZE, FAULT_THAW, FAULT_PARTITION, FAULT_HEAL, FAULT_STORE_DOWN, FAULT_STORE_UP, FAULT_SLOW_STORE,
 	FAULT_SLOW_DISK, FAULT_FLIP, FAULT_BURST, FAULT_BURST_ENDS, FAULT_SPARE, FAULT_CALM, FAULT_LEAVE,
+	FAULT_DOUBT, FAULT_DOUBT_ENDS,
 };
 
 struct scenario {
@@ -304,15 +315,19 @@ struct scenario {
 	unsigned nclients;
 	u64 think_max;
 	u64 power_off_after;        /* requests; ~0 */
-	u32 held_bytes;                  /* for outputs */
+	u32 held_bytes;             /* for outputs */
+	u64 load_ns;                /* clearing, loading or digesting a whole machine takes up to so long */
 	bool records;
-	bool bulk;
+	bool single;                /* one fault at most */
 	enum ft_policy policy;
 	u64 restart_ns;
 	bool calm;
 };
 void scenario_make(u64 seed);
 void scenario_event(const struct event *e);
+
+/* How a machine came to its end. */
+enum lost { NEVER_BEGAN, LOST_BY_ITSELF, LOST_LEFT, LOST_CRASHED, LOST_SPOILT, LOST_WAYS };
 
 /* ---- all of it [sim.c] ---- */
 
@@ -326,7 +341,7 @@ struct sim {
 	bool trace, failed, over;
 	bool flipped;               /* some host's machine was spoilt */
 	u64 events;
-	u64 takeovers, joins, reunions, losses;
+	u64 takeovers, ends[LOST_WAYS];
 	u64 lan_port;               /* the host to which the clients' network sends */
 	char why[256];
 };
