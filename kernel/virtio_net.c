@@ -19,7 +19,7 @@ enum { DEVICE_ID_MODERN = 0x1041, DEVICE_ID_TRANSITIONAL = 0x1000 };
 
 #define F_MAC BIT(5)
 #define HEADER 12U /* [VIRTIO 5.1.6]: twelve bytes with VERSION_1, zero without offloads */
-#define SEND_TIMEOUT_NS 5000000UL
+#define SEND_TRIES 10000U /* a few milliseconds, on any clock: PAUSE lets QEMU go and send */
 
 enum { RECEIVE = 0, TRANSMIT = 1 }; /* queues */
 enum { WAKE = 0 };                  /* the MSI-X table's entry for received frames */
@@ -162,20 +162,18 @@ void nic_done(struct nic *n)
 /* A free request on the transmit queue, perhaps after a while; -1: the device is stuck. */
 static int room(struct nic *n)
 {
-	u64 give_up = 0;
 	u32 written;
 
-	for (;;) {
+	for (unsigned i = 0; i < SEND_TRIES; i++) {
 		while (ring_take(&n->tx, &written) >= 0)
 			;
 		if (ring_next(&n->tx) >= 0)
 			return ring_next(&n->tx);
-		if (!give_up)
-			give_up = rdtsc() + host_tsc_hz() / 1000 * (SEND_TIMEOUT_NS / 1000000);
-		if (rdtsc() > give_up)
-			return -1;
+		if (!i)
+			nic_kick(n);
 		pause();
 	}
+	return -1;
 }
 
 void nic_queue(struct nic *n, const void *frame, u32 size)

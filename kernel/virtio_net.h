@@ -20,7 +20,7 @@ struct nic;
 
 struct nic_stats {
 	u64 received, sent;
-	u64 dropped;           /* to be sent: too long, or the device had no room for 5 ms */
+	u64 dropped;           /* to be sent: too long, or the device had no room for a few ms */
 };
 
 /*
