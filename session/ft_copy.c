@@ -149,7 +149,7 @@ void session_copy_init(struct session_pair *f)
 	struct vm *vm = f->s->vm;
 
 	for (unsigned m = 0; m < vm_nmemories(vm); m++)
-		f->give[m] = session_memory((size_t)vm_memory(vm, m)->nchunks * (CHUNK_PAGES / 8));
+		f->give[m] = session_memory(MAX((size_t)vm_memory(vm, m)->nchunks, 1UL) * (CHUNK_PAGES / 8)); /* a disk that is not written has none */
 	f->state = session_memory(CHECKPOINT_STATE_MAX);
 	f->copy = (struct ft_machine){ copy_begin, copy_next, copy_round, copy_end, save, clear, put_page, load, f };
 }

@@ -39,7 +39,7 @@ for ((i = 0; i < ${#blows[@]}; i += 2)); do
 	kind=${blows[i]} n=${blows[i + 1]}
 	[ "$n" -gt 0 ] || continue
 	demo "$kind" --kill "$kind" --count "$n" --append "$append workload=ft-server" \
-		--client "'$root/tests/system/ftclient.sh' $n" -- --disk data.img,cow
+		--client "'$root/tests/system/ftclient.sh' $n" -- --disk data.img,cow --disk data.img,ro
 	if [ $i = 0 ] && is 1 'a network of its own\|/dev/net/tun\|user namespace'; then
 		skip 'a network for the pair' "$(cat err)"
 		finish
