@@ -151,6 +151,7 @@ Test(ft_stream, any_network)
 {
 	struct { u64 from, to; } late[16] = { { 0, 0 } };
 	u64 begin = (1UL << 32) - 5 * SIZE, seed = 1;
+	unsigned rounds = 0;
 
 	s.acked = s.sent = s.end = s.ever_sent = r.end = r.taken = begin;
 	s.limit = begin + SIZE;
@@ -160,6 +161,7 @@ Test(ft_stream, any_network)
 		u64 offset;
 		u32 n;
 
+		cr_assert_lt(rounds++, 10000, "it comes to an end");
 		put(MIN(ft_sender_room(&s), dice % 700));
 		n = ft_sender_next(&s, buf, 1 + dice / 7 % 900, 1, &offset);
 		for (u32 i = 0; i < n; i++)
