@@ -6,39 +6,12 @@
 #include <stdlib.h>
 
 #include "tests/unit/fakeworld.h"
+#include "tests/unit/testmem.h"
 #include "vmm/disk.h"
 #include "vmm/image.h"
 
 /* --- memory, and a base in memory ---------------------------------------------------- */
 
-static void *given[256];
-static unsigned ngiven;
-static int chunks_left;
-
-static void *give(size_t alignment, size_t size)
-{
-	cr_assert_lt(ngiven, ARRAY_SIZE(given));
-	given[ngiven] = aligned_alloc(alignment, size);
-	return memset(given[ngiven++], 0, size);
-}
-
-static void *chunk(void *ctx unused_arg)
-{
-	return chunks_left-- > 0 ? give(CHUNK_SIZE, CHUNK_SIZE) : NULL;
-}
-
-static void *pages(void *ctx unused_arg, size_t n)
-{
-	return give(PAGE_SIZE, n * PAGE_SIZE);
-}
-
-static const struct chunk_source source = { chunk, pages, NULL };
-
-static void done(void)
-{
-	while (ngiven)
-		free(given[--ngiven]);
-}
 
 /*
  * Sector contents are a stamp, different in each of a sector's words.  The base
@@ -120,12 +93,12 @@ static err_t make(enum disk_mode mode, u64 room_bytes)
 	const struct disk_config c = { .nsectors = SECTORS, .mode = mode, .room_bytes = room_bytes,
 				       .base = { base_read, base_write, base_flush, &base } };
 
-	chunks_left = 200;
+	testmem_chunks_left = 200;
 	memset(&base, 0, sizeof(base));
 	for (u32 i = 0; i < SECTORS; i++)
 		base.stamp[i] = 0x80000000 | i;
 	memset(&disk, 0xdd, sizeof(disk));
-	return disk_init(&disk, &c, &source);
+	return disk_init(&disk, &c, &testmem_source);
 }
 
 static err_t write_stamp(u64 sector, u32 n, u32 stamp)
@@ -170,7 +143,7 @@ Test(disk, what_cannot_be_is_refused)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct disk_config c = { cases[i].nsectors, cases[i].mode, cases[i].room, b };
 
-		cr_assert_eq(disk_init(&disk, &c, &source), cases[i].want, "case %zu", i);
+		cr_assert_eq(disk_init(&disk, &c, &testmem_source), cases[i].want, "case %zu", i);
 	}
 	for (unsigned i = 0; i < 3; i++) {
 		struct disk_config c = { 1, DISK_COW, MIB(2), b };
@@ -181,9 +154,9 @@ Test(disk, what_cannot_be_is_refused)
 			c.base.write = NULL;
 		else
 			c.base.flush = NULL;
-		cr_assert_eq(disk_init(&disk, &c, &source), ERR_INVALID, "hook %u is missing", i);
+		cr_assert_eq(disk_init(&disk, &c, &testmem_source), ERR_INVALID, "hook %u is missing", i);
 	}
-	cr_assert_eq(ngiven, 0, "memory is taken when it is written to");
+	cr_assert_eq(testmem_given, 0, "memory is taken when it is written to");
 }
 
 Test(disk, sectors_beyond_the_end_are_refused)
@@ -206,7 +179,7 @@ Test(disk, sectors_beyond_the_end_are_refused)
 			cr_assert_eq(disk_write(&disk, cases[i].sector, buf, cases[i].n), want, "write %zu", i);
 		}
 	}
-	done();
+	testmem_free_all();
 }
 
 Test(disk, without_an_overlay_all_is_the_bases)
@@ -230,7 +203,7 @@ Test(disk, without_an_overlay_all_is_the_bases)
 	cr_assert_eq(write_stamp(1, 1, 1), ERR_IO);
 	base.fail_in = 1;
 	cr_assert_eq(disk_flush(&disk), ERR_IO);
-	cr_assert_eq(ngiven, 0);
+	cr_assert_eq(testmem_given, 0);
 }
 
 /* --- the overlay ------------------------------------------------------------------------------ */
@@ -256,7 +229,7 @@ Test(disk, slots_are_given_in_the_order_of_the_first_writes)
 	}
 	cr_assert_eq(disk_written(&disk), 4);
 	cr_assert_eq(base.writes, 0);
-	done();
+	testmem_free_all();
 }
 
 Test(disk, a_write_that_has_no_room_does_nothing)
@@ -277,17 +250,17 @@ Test(disk, a_write_that_has_no_room_does_nothing)
 	cr_assert_eq(read_stamp(2 * DISK_REGION_SECTORS - 1), 9 + 2 * DISK_REGION_SECTORS - 1);
 	cr_assert_eq(read_stamp(SECTORS - 1), 0x80000000 | (SECTORS - 1));
 	cr_assert_eq(write_stamp(17, 1, 3), OK, "where there is a slot already there is room");
-	done();
+	testmem_free_all();
 }
 
 Test(disk, a_host_without_memory_says_so)
 {
 	cr_assert_eq(make(DISK_COW, MIB(4)), OK);
-	chunks_left = 0;
+	testmem_chunks_left = 0;
 	cr_assert_eq(write_stamp(0, 1, 5), ERR_NO_MEMORY);
-	chunks_left = 1;
+	testmem_chunks_left = 1;
 	cr_assert_eq(write_stamp(0, 1, 5), ERR_NO_MEMORY);
-	done();
+	testmem_free_all();
 }
 
 /* Each run of sectors in one place is one call, wherever regions end. */
@@ -306,7 +279,7 @@ Test(disk, the_base_is_asked_as_seldom_as_can_be)
 	cr_assert_eq(base.reads, 0);
 	cr_assert_eq(disk_read(&disk, 4096 + 71, buf, 4096), OK);
 	cr_assert_eq(base.reads, 1, "the rest of a region and the next");
-	done();
+	testmem_free_all();
 }
 
 Test(disk, an_error_of_the_base_is_told)
@@ -319,7 +292,7 @@ Test(disk, an_error_of_the_base_is_told)
 	}
 	base.fail_in = 1;
 	cr_assert_eq(disk_read(&disk, 50, buf, 1), OK, "the overlay's own");
-	done();
+	testmem_free_all();
 }
 
 Test(disk, one_sector_makes_another_digest)
@@ -342,7 +315,7 @@ Test(disk, one_sector_makes_another_digest)
 	memset(buf, 0, 512);
 	cr_assert_eq(disk_write(&disk, 6, buf, 1), OK, "zeros are contents, too");
 	cr_assert_neq(digest(), after);
-	done();
+	testmem_free_all();
 }
 
 static u64 last_done, last_all;
@@ -370,7 +343,7 @@ Test(disk, zeros_written_are_no_hole)
 			cr_assert_eq(disk_commit(&disk, note, &base), OK);
 	}
 	cr_assert(!base.stamp[4096] && !base.stamp[4103] && base.stamp[4104]);
-	done();
+	testmem_free_all();
 }
 
 Test(disk, a_commit_writes_what_was_written)
@@ -394,7 +367,7 @@ Test(disk, a_commit_writes_what_was_written)
 		base.nwritten = last_done = 0;
 		cr_assert_eq(disk_commit(&disk, note, &base), ERR_IO, "the %u-th fails", i);
 	}
-	done();
+	testmem_free_all();
 }
 
 /* Out of a file anything may come. */
@@ -424,7 +397,7 @@ Test(disk, tables_that_cannot_be_reach_nothing_that_is_not_there)
 			wrote += !err;
 			refused += !!err;
 		}
-		done();
+		testmem_free_all();
 	}
 	cr_assert(getenv("REPRISE_SIM_SEED") || (wrote > 100 && refused > 100), "%u written, %u refused", wrote, refused);
 }
@@ -565,6 +538,6 @@ Test(disk, random_writes_images_and_commits_are_a_plain_array)
 		cr_assert(!memcmp(base.stamp, m.stamp, sizeof(m.stamp)), "seed %lu: the base after the commit", seed);
 		check_all(seed);
 		free(memory);
-		done();
+		testmem_free_all();
 	}
 }

@@ -6,39 +6,19 @@
 #include <stdlib.h>
 
 #include "tests/unit/fakeworld.h"
+#include "tests/unit/testmem.h"
 #include "vmm/guestmem.h"
 
-static int chunks_left;
-static void *given[256]; /* all that memory asked for, the part it could not use included */
-static unsigned ngiven, memories;
-
-static void *give(size_t alignment, size_t size)
-{
-	cr_assert_lt(ngiven, ARRAY_SIZE(given));
-	given[ngiven] = aligned_alloc(alignment, size);
-	return memset(given[ngiven++], 0, size);
-}
-
-static void *chunk(void *ctx unused_arg)
-{
-	return chunks_left-- > 0 ? give(CHUNK_SIZE, CHUNK_SIZE) : NULL;
-}
-
-static void *pages(void *ctx unused_arg, size_t n)
-{
-	return give(PAGE_SIZE, n * PAGE_SIZE);
-}
-
-static const struct chunk_source source = { chunk, pages, NULL };
+static unsigned memories;
 
 static struct guest_memory *memory(u64 size_bytes)
 {
 	struct guest_memory *m = malloc(sizeof(*m));
 
 	memories++;
-	chunks_left = 64;
+	testmem_chunks_left = 64;
 	memset(m, 0xdd, sizeof(*m));
-	cr_assert_eq(guestmem_init(m, size_bytes, &source), OK);
+	cr_assert_eq(guestmem_init(m, size_bytes, &testmem_source), OK);
 	return m;
 }
 
@@ -48,8 +28,7 @@ static void done(struct guest_memory *m)
 	free(m);
 	if (--memories)
 		return;
-	while (ngiven)
-		free(given[--ngiven]);
+	testmem_free_all();
 }
 
 static void wr(struct guest_memory *m, u64 at, const void *data, size_t n)
@@ -67,10 +46,10 @@ Test(guestmem, sizes_are_whole_chunks_up_to_3_gib)
 {
 	struct guest_memory *m = malloc(sizeof(*m));
 
-	cr_assert_eq(guestmem_init(m, 0, &source), ERR_INVALID);
-	cr_assert_eq(guestmem_init(m, CHUNK_SIZE + PAGE_SIZE, &source), ERR_INVALID);
-	cr_assert_eq(guestmem_init(m, GIB(3), &source), OK);
-	cr_assert_eq(guestmem_init(m, GIB(3) + CHUNK_SIZE, &source), ERR_TOO_BIG);
+	cr_assert_eq(guestmem_init(m, 0, &testmem_source), ERR_INVALID);
+	cr_assert_eq(guestmem_init(m, CHUNK_SIZE + PAGE_SIZE, &testmem_source), ERR_INVALID);
+	cr_assert_eq(guestmem_init(m, GIB(3), &testmem_source), OK);
+	cr_assert_eq(guestmem_init(m, GIB(3) + CHUNK_SIZE, &testmem_source), ERR_TOO_BIG);
 	free(m);
 }
 
@@ -95,7 +74,7 @@ Test(guestmem, a_flat_memory_has_no_hole)
 	struct guest_memory *m = memory(MIB(4)), *flat = memory(MIB(4));
 	static u8 buf[0x60000];
 
-	cr_assert_eq(guestmem_init_flat(flat, MIB(4), &source), OK);
+	cr_assert_eq(guestmem_init_flat(flat, MIB(4), &testmem_source), OK);
 	for (u64 at = 0; at < MIB(4); at += PAGE_SIZE)
 		cr_assert(guestmem_is_ram(flat, GPA(at)));
 	cr_assert(!guestmem_is_ram(flat, GPA(MIB(4))) && !guestmem_is_ram(flat, GPA(~0UL)));
@@ -173,11 +152,11 @@ Test(guestmem, without_host_memory_it_says_so)
 	struct guest_memory *m = memory(MIB(4));
 	u8 byte = 1;
 
-	chunks_left = 0;
+	testmem_chunks_left = 0;
 	cr_assert_eq(guestmem_write(m, GPA(0), &byte, 1), ERR_NO_MEMORY);
 	cr_assert_eq(guestmem_read(m, GPA(0), &byte, 1), ERR_NO_MEMORY);
 	cr_assert_null(guestmem_touch(m, GPA(0)));
-	chunks_left = 1;
+	testmem_chunks_left = 1;
 	cr_assert_eq(guestmem_write(m, GPA(0), &byte, 1), OK);
 	done(m);
 }

@@ -6,34 +6,14 @@
 #include <stdlib.h>
 
 #include "tests/unit/fakeworld.h"
+#include "tests/unit/testmem.h"
 #include "vmm/image.h"
 
 /* --- memory to take images of ------------------------------------------------- */
 
 #define CHUNKS 3
 
-static void *given[64]; /* all that the memories asked for */
-static unsigned ngiven;
-static int chunks_left;
 
-static void *give(size_t alignment, size_t size)
-{
-	cr_assert_lt(ngiven, ARRAY_SIZE(given));
-	given[ngiven] = aligned_alloc(alignment, size);
-	return memset(given[ngiven++], 0, size);
-}
-
-static void *chunk(void *ctx unused_arg)
-{
-	return chunks_left-- > 0 ? give(CHUNK_SIZE, CHUNK_SIZE) : NULL;
-}
-
-static void *pages(void *ctx unused_arg, size_t n)
-{
-	return give(PAGE_SIZE, n * PAGE_SIZE);
-}
-
-static const struct chunk_source source = { chunk, pages, NULL };
 static struct guest_memory mem, reference;
 static struct page_pool pool;
 static struct image_keeper keeper;
@@ -42,9 +22,9 @@ static u32 all_frames;
 
 static void begin(u64 pool_bytes)
 {
-	chunks_left = 2 * CHUNKS;
-	cr_assert_eq(guestmem_init(&mem, CHUNKS * CHUNK_SIZE, &source), OK);
-	cr_assert_eq(guestmem_init(&reference, CHUNKS * CHUNK_SIZE, &source), OK);
+	testmem_chunks_left = 2 * CHUNKS;
+	cr_assert_eq(guestmem_init(&mem, CHUNKS * CHUNK_SIZE, &testmem_source), OK);
+	cr_assert_eq(guestmem_init(&reference, CHUNKS * CHUNK_SIZE, &testmem_source), OK);
 	pool_memory = aligned_alloc(PAGE_SIZE, pool_bytes);
 	memset(pool_memory, 0xcd, pool_bytes);
 	cr_assert_eq(page_pool_init(&pool, pool_memory, pool_bytes), OK);
@@ -54,8 +34,7 @@ static void begin(u64 pool_bytes)
 
 static void done(void)
 {
-	while (ngiven)
-		free(given[--ngiven]);
+	testmem_free_all();
 	free(pool_memory);
 }
 
@@ -274,7 +253,7 @@ Test(image, restoring_says_so_when_the_host_has_no_memory)
 	put(8, 3);
 	mem.chunk[1] = NULL; /* as in another guest that never touched it */
 	keeper.last = nothing;
-	chunks_left = 0;
+	testmem_chunks_left = 0;
 	cr_assert_eq(image_restore(&keeper, &im), ERR_NO_MEMORY);
 	cr_assert_eq(get(8), 3, "half of it has been restored");
 	done();
