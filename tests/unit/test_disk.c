@@ -10,8 +10,7 @@
 #include "vmm/disk.h"
 #include "vmm/image.h"
 
-/* --- memory, and a base in memory ---------------------------------------------------- */
-
+/* --- a base in memory ----------------------------------------------------------------- */
 
 /*
  * Sector contents are a stamp, different in each of a sector's words.  The base
