@@ -122,6 +122,7 @@ static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct
 	/* A host that has just taken over goes on from its frontier, not from where it halted. */
 	if (p->open.count == now->count && p->open.vtime_ns > at)
 		at = MIN(p->open.vtime_ns - 1, deadline_ns);
+	ft_look(p);
 	while (ft_is_live(p->role)) {
 		bool closed = ft_closed(p, now->count, at);
 
@@ -138,10 +139,10 @@ static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct
 			return at;
 		if (ft_beat_due(p, ft_now(p)))
 			ft_close(p, now->count, at + 1);
-		ft_pump(p);
+		ft_serve(p);
 		ft_copy_step(p);
 		ft_copy_stand(p, &(struct execpoint){ now->count, now->vtime_ns, now->sequence });
-		waited = ft_wait(p, MIN(left, FT_LONG));
+		waited = ft_sleep(p, MIN(left, FT_LONG));
 		at += MIN(waited, left);
 	}
 	return VTIMER_NEVER;

@@ -83,6 +83,7 @@ void ft_copy_stand(struct ft_pair *p, const struct execpoint *now)
 
 	if (p->role != FT_COPYING || !p->copy.ready || p->ship.tx.end - p->ship.tx.acked > STAND_BACKLOG)
 		return;
+	ft_look(p);
 	began = ft_now(p);
 	/* What was not given of the last round, and what changed since it began. */
 	if (!give_pages(p) || p->role != FT_COPYING)
@@ -92,6 +93,7 @@ void ft_copy_stand(struct ft_pair *p, const struct execpoint *now)
 		return;
 	pair_guard(p, &start);
 	p->s.join_rounds = p->copy.rounds;
+	ft_look(p);
 	p->s.join_pause_ns = ft_now(p) - began;
 	p->ship.flush_to = p->ship.ask_to = p->ship.tx.end;
 }
@@ -120,8 +122,10 @@ static void take_start(struct ft_pair *p, const struct ft_start *start)
 {
 	const struct ft_machine *m = p->env->machine;
 	u64 digest = 0;
+	err_t err = m->load(m->ctx, p->m.state, p->follow.state_fill, &digest);
 
-	if (m->load(m->ctx, p->m.state, p->follow.state_fill, &digest))
+	ft_look(p); /* that has taken a while */
+	if (err)
 		give_up(p, "the machine's state could not be loaded");
 	else if (!ft_digests_agree(digest, start->digest))
 		give_up(p, "the copy's digest differs");

@@ -93,8 +93,29 @@ static const char *refusal(unsigned reason)
 	return reason && reason < ARRAY_SIZE(what) ? what[reason] : "reason unknown to this host";
 }
 
+/*
+ * Where the partner was somebody else says HELLO: it has begun anew, and need not be waited for.  Two of
+ * them: one may have been on its way for long, from a life before.
+ */
+static void begun_anew(struct ft_pair *p, u64 id)
+{
+	if (p->anew != id) {
+		p->anew = id;
+		return;
+	}
+	p->anew = 0;
+	if (p->role == FT_COPYING || p->role == FT_GUARDED)
+		pair_drop(p, "it began anew");
+	else if (p->role == FT_PRIMARY)
+		pair_part(p, "beginning anew");
+	else
+		p->ship.silent = true;
+}
+
 static void take_hello(struct ft_pair *p, const struct ft_hello *h, u64 from)
 {
+	if (ft_ships(p->role) && p->role != FT_PARTING && from == p->other_at && h->id != p->other)
+		begun_anew(p, h->id);
 	if (p->role == FT_COPYING && h->id == p->other && from == p->other_at)
 		say_welcome(p); /* the first was lost */
 	else if (p->role == FT_ALONE && !p->tail && h->id && h->id != p->me && alike(p, h, from)) {
@@ -243,11 +264,14 @@ static void receive(struct ft_pair *p)
 	}
 }
 
-void ft_pump(struct ft_pair *p)
+void ft_serve(struct ft_pair *p)
 {
+	const enum ft_role before = p->role;
 	u64 now;
 
 	receive(p);
+	if (p->role != before || p->role == FT_LOADING)
+		ft_look(p); /* taking a machine in lasts */
 	now = ft_now(p);
 	ft_claim_step(p, now);
 	if (ft_ships(p->role)) {
@@ -261,6 +285,12 @@ void ft_pump(struct ft_pair *p)
 	} else if (p->role == FT_SEEKING && now >= p->hello_ns) {
 		say_hello(p, now);
 	}
+}
+
+void ft_pump(struct ft_pair *p)
+{
+	ft_look(p);
+	ft_serve(p);
 }
 
 /* When something is to be done next. */
@@ -277,12 +307,20 @@ static u64 due(const struct ft_pair *p)
 	return at;
 }
 
-u64 ft_wait(struct ft_pair *p, u64 max_ns)
+u64 ft_sleep(struct ft_pair *p, u64 max_ns)
 {
 	const struct host_port *host = p->env->host;
 	u64 now = ft_now(p), at = due(p), ns = at > now ? at - now : 0;
 
 	ns = host->wait(host->ctx, MIN(max_ns, MAX(ns, (u64)LEAST_WAIT_NS)));
-	ft_pump(p);
+	ft_look(p);
+	return ns;
+}
+
+u64 ft_wait(struct ft_pair *p, u64 max_ns)
+{
+	u64 ns = ft_sleep(p, max_ns);
+
+	ft_serve(p);
 	return ns;
 }

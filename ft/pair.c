@@ -27,6 +27,7 @@ void ft_init(struct ft_pair *p, const struct ft_config *c, const struct ft_env *
 	p->c = *c;
 	p->m = *m;
 	p->me = env->new_id(env->ctx);
+	ft_look(p);
 	live_boundary_init(&p->live, env->host);
 	ft_held_init(&p->held, m->held, m->held_bytes);
 }
@@ -202,8 +203,9 @@ void pair_load(struct ft_pair *p, const struct ft_welcome *w, u32 session, u64 f
 	p->other = w->id;
 	p->other_at = from;
 	p->word = (struct ft_word){ .pair = p->c.pair, .term = w->term, .owner = w->id, .member = { w->id, p->me } };
-	ft_follow_begin(p);
 	p->env->machine->clear(p->env->machine->ctx);
+	ft_look(p); /* that has taken a while */
+	ft_follow_begin(p);
 }
 
 void pair_follow(struct ft_pair *p, const struct ft_start *start)

@@ -110,10 +110,12 @@ struct ft_pair {
 	struct ft_config c;
 	struct ft_memory m;
 
+	u64 now_ns;                   /* ft_now */
 	enum ft_role role;
 	u64 role_ns;                  /* since when */
 	bool tail;                    /* live, and some of the log is left to execute */
 	u64 me, other, other_at;
+	u64 anew;                     /* who has said HELLO from the partner's address; 0: nobody */
 	u32 session, sessions;        /* sessions: begun here so far */
 	struct ft_word word;          /* what the store holds, as far as this host knows */
 	struct ft_claim claim;
@@ -142,9 +144,15 @@ static inline struct ft_pair *ft_pair_of(struct boundary *b)
 	return container_of(b, struct ft_pair, b);
 }
 
+/* Real time as of the last look at the clock: asking it costs more than all the rest of a turn [link.c]. */
 static inline u64 ft_now(const struct ft_pair *p)
 {
-	return p->env->now_ns(p->env->ctx);
+	return p->now_ns;
+}
+
+static inline void ft_look(struct ft_pair *p)
+{
+	p->now_ns = p->env->now_ns(p->env->ctx);
 }
 
 /* --- rules.c -------------------------------------------------------------------- */
@@ -218,9 +226,12 @@ void ft_claim_step(struct ft_pair *p, u64 now_ns);
 
 /* --- link.c --------------------------------------------------------------------- */
 
-/* Serves the link, the store and the timers once. */
+/* Serves the link, the store and the timers once; ft_pump looks at the clock before. */
+void ft_serve(struct ft_pair *p);
 void ft_pump(struct ft_pair *p);
-/* Waits for max_ns at most, or for something to do, and pumps.  Returns the time that passed. */
+/* Waits for max_ns at most, or for something to do, and looks at the clock.  Returns the time that passed. */
+u64 ft_sleep(struct ft_pair *p, u64 max_ns);
+/* The same, and serves. */
 u64 ft_wait(struct ft_pair *p, u64 max_ns);
 void ft_send(struct ft_pair *p, const struct ft_message *m, u64 to);
 void ft_send_bye(struct ft_pair *p, enum ft_bye why);

@@ -144,13 +144,12 @@ static const char *role_word(enum ft_role r)
 /* The line `ft` of the control channel [tools/session.h]. */
 static void tell(struct session_pair *f, bool at_once)
 {
+	u64 now = ft_now(f->pair);
 	struct ft_status st;
-	u64 now;
 
-	ft_status(f->pair, &st);
-	now = host_realtime_ns();
-	if (!at_once && st.role == f->told_role && st.joins == f->told_joins && now - f->told_ns < TELL_NS)
+	if (!at_once && f->pair->role == f->told_role && f->pair->s.joins == f->told_joins && now - f->told_ns < TELL_NS)
 		return;
+	ft_status(f->pair, &st);
 	f->told_role = st.role;
 	f->told_joins = st.joins;
 	f->told_ns = now;
