@@ -229,15 +229,21 @@ void ring_interrupts(struct virtio_ring *q, bool on)
 	__asm__ volatile("mfence" : : : "memory"); /* before completed requests are looked for [VIRTIO 2.7.7] */
 }
 
-err_t ring_run(struct virtio_ring *q, const struct virtio_buffer *buffers, unsigned n)
+int ring_submit(struct virtio_ring *q, const struct virtio_buffer *buffers, unsigned n)
 {
-	u64 give_up = rdtsc() + REQUEST_TIMEOUT_S * host_tsc_hz();
 	int number = ring_next(q);
-	u32 written;
 
 	if (!ring_offer(q, buffers, n))
-		return ERR_IO; /* all in flight: the device has been lost for as many requests */
+		return -1;
 	ring_kick(q);
+	return number;
+}
+
+err_t ring_wait(struct virtio_ring *q, int number)
+{
+	u64 give_up = rdtsc() + REQUEST_TIMEOUT_S * host_tsc_hz();
+	u32 written;
+
 	while (ring_take(q, &written) != number) {
 		if (rdtsc() > give_up)
 			return ERR_IO;

@@ -84,7 +84,11 @@ int ring_take(struct virtio_ring *q, u32 *written);
 /* Whether the device is to interrupt for completed requests. */
 void ring_interrupts(struct virtio_ring *q, bool on);
 
-/* One request, waited for: for a queue with nothing else in flight. */
-err_t ring_run(struct virtio_ring *q, const struct virtio_buffer *buffers, unsigned n) must_check;
+/*
+ * Hands a request over; its number, -1: all are in flight.  ring_wait: until the device has done that
+ * one; for a queue with nothing else in flight.
+ */
+int ring_submit(struct virtio_ring *q, const struct virtio_buffer *buffers, unsigned n);
+err_t ring_wait(struct virtio_ring *q, int number) must_check;
 
 #endif

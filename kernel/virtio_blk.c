@@ -2,6 +2,7 @@
  * virtio_blk.c - block requests over virtio.  See virtio_blk.h.
  * [VIRTIO 5.2 Block Device]
  */
+#include "kernel/mm.h"
 #include "kernel/virtio.h"
 #include "kernel/virtio_blk.h"
 
@@ -29,6 +30,10 @@ struct blk {
 		u64 sector;
 	} header;
 	volatile u8 status;
+	/* A write that is not waited for. */
+	u8 *kept;       /* its bytes; NULL: there was none yet */
+	int behind;     /* its number; -1: none is under way */
+	bool failed;    /* one did */
 };
 
 static struct {
@@ -37,7 +42,7 @@ static struct {
 	struct blk disks[BLK_MAX];
 } blks;
 
-static err_t request(struct blk *b, u32 type, u64 sector, const void *buf, size_t size_bytes)
+static int submit(struct blk *b, u32 type, u64 sector, const void *buf, size_t size_bytes)
 {
 	const struct virtio_buffer parts[3] = {
 		{ &b->header, sizeof(b->header), false },
@@ -45,15 +50,34 @@ static err_t request(struct blk *b, u32 type, u64 sector, const void *buf, size_
 		{ (const void *)&b->status, 1, true },
 	};
 	const struct virtio_buffer no_data[2] = { parts[0], parts[2] };
-	err_t err;
 
 	b->header.type = type;
 	b->header.sector = sector;
 	b->status = 0xff;
-	err = size_bytes ? ring_run(&b->q, parts, 3) : ring_run(&b->q, no_data, 2);
-	if (err)
-		return err;
-	return b->status == S_OK ? OK : ERR_IO;
+	return size_bytes ? ring_submit(&b->q, parts, 3) : ring_submit(&b->q, no_data, 2);
+}
+
+static err_t wait(struct blk *b, int number)
+{
+	err_t err = number < 0 ? ERR_IO : ring_wait(&b->q, number);
+
+	return err ? err : b->status == S_OK ? OK : ERR_IO;
+}
+
+/* A failure stays: whoever looks next may not be who wrote. */
+err_t blk_settle(struct blk *b)
+{
+	if (b->behind >= 0 && wait(b, b->behind))
+		b->failed = true;
+	b->behind = -1;
+	return b->failed ? ERR_IO : OK;
+}
+
+static err_t request(struct blk *b, u32 type, u64 sector, const void *buf, size_t size_bytes)
+{
+	if (blk_settle(b) && type != T_IN)
+		return ERR_IO;
+	return wait(b, submit(b, type, sector, buf, size_bytes));
 }
 
 static err_t transfer(struct blk *b, u32 type, u64 sector, const void *buf, size_t nsectors)
@@ -87,10 +111,26 @@ err_t blk_write(struct blk *b, u64 sector, const void *buf, size_t nsectors)
 	return transfer(b, T_OUT, sector, buf, nsectors);
 }
 
+err_t blk_write_behind(struct blk *b, u64 sector, const void *buf, size_t nsectors)
+{
+	err_t err = blk_settle(b);
+
+	if (err)
+		return err;
+	if (!b->kept)
+		b->kept = page_alloc(BLK_BEHIND / PAGE_SIZE);
+	if (!b->kept || nsectors > BLK_BEHIND / BLK_SECTOR_SIZE || blk_readonly(b) || sector > b->nsectors ||
+	    nsectors > b->nsectors - sector)
+		return blk_write(b, sector, buf, nsectors);
+	memcpy(b->kept, buf, nsectors * BLK_SECTOR_SIZE);
+	b->behind = submit(b, T_OUT, sector, b->kept, nsectors * BLK_SECTOR_SIZE);
+	return b->behind < 0 ? ERR_IO : OK;
+}
+
 err_t blk_flush(struct blk *b)
 {
 	/* A device without the feature writes through [VIRTIO 5.2.6.2]. */
-	return b->v.features & F_FLUSH ? request(b, T_FLUSH, 0, NULL, 0) : OK;
+	return b->v.features & F_FLUSH ? request(b, T_FLUSH, 0, NULL, 0) : blk_settle(b);
 }
 
 u64 blk_sectors(const struct blk *b)
@@ -120,6 +160,7 @@ static bool probe(void *ctx unused_arg, const struct pci_device *d)
 	    ring_init(&b->v, &b->q, 0, QUEUE_SIZE, RING_NO_VECTOR))
 		return true;
 	virtio_start(&b->v);
+	b->behind = -1;
 	capacity = (const volatile u32 *)b->v.config;
 	b->nsectors = capacity[0] | (u64)capacity[1] << 32;
 	/* Not terminated when all twenty bytes are used; an id is optional. */

@@ -31,7 +31,7 @@ static err_t medium_read(void *ctx, u64 offset, void *buf, size_t n)
 
 static err_t medium_write(void *ctx, u64 offset, const void *buf, size_t n)
 {
-	return blk_write(ctx, offset / REC_SECTOR, buf, n / REC_SECTOR);
+	return blk_write_behind(ctx, offset / REC_SECTOR, buf, n / REC_SECTOR);
 }
 
 static err_t medium_flush(void *ctx)
@@ -283,9 +283,9 @@ void session_end_recording(struct session *s, enum vm_outcome outcome)
 	session_flush_output(s);
 	if (s->stored && outcome != VM_HOST_FAILED)
 		stored_end(s->stored);
-	if (outcome != VM_HOST_FAILED && rec_put_end(s->writer, &s->end, 1))
+	if (outcome != VM_HOST_FAILED && (rec_put_end(s->writer, &s->end, 1) || blk_settle(s->writer->medium.ctx)))
 		s->end.outcome = VM_HOST_FAILED;
-	if (s->writer->error)
+	if (s->writer->error || s->end.outcome == VM_HOST_FAILED)
 		ksnprintf(s->end.reason, sizeof(s->end.reason), "the recording could not be written: disk full or failing");
 }
 

@@ -21,10 +21,10 @@ failed=
 
 # The load's client wants the guest's workload; a client's N.
 declare -A guest=([cpu]='workload=again what=bench' [disk]='workload=again what=disk-1g gb_mb=64'
-	[reqresp]='workload=reqresp connections=0' [recv]='workload=again what=net-bulk-recv peer=10.0.2.2:9000'
+	[reqresp]='workload=reqresp connections=0' [reqresp16]='workload=reqresp connections=0' [recv]='workload=again what=net-bulk-recv peer=10.0.2.2:9000'
 	[send]='workload=again what=net-bulk-send peer=10.0.2.2:9000 bytes=16M' [idle]='workload=reqresp connections=0')
-declare -A n=([cpu]=2 [disk]=3 [reqresp]=8 [recv]=16 [send]=16 [idle]=30)
-declare -A what=([cpu]='CPU-bound, rounds/s' [disk]='disk-bound, 64 MB/s' [reqresp]='request-response, 1/s'
+declare -A n=([cpu]=2 [disk]=3 [reqresp]=8 [reqresp16]=8 [recv]=16 [send]=16 [idle]=30)
+declare -A what=([cpu]='CPU-bound, rounds/s' [disk]='disk-bound, 64 MB/s' [reqresp]='request-response, 1/s' [reqresp16]='... 16 in flight, 1/s'
 	[recv]='bulk receive, Mbit/s' [send]='bulk send, Mbit/s' [idle]='idle')
 
 play() { # DIR OPTIONS...
@@ -53,12 +53,12 @@ truncate -s 64M "$tmp/a.img" "$tmp/b.img"
 echo "Two emulated hosts on one machine, $(nproc) processors; QEMU $("$qemu" --version | sed -n '1s/.*version \([^ ]*\).*/\1/p')"
 printf '%-24s %12s %12s %9s %14s %s\n' load alone protected ratio 'link kbit/s' 'one: alone, protected (p99)'
 for ((i = 0; i < rounds; i++)); do
-	for load in cpu disk reqresp recv send; do
+	for load in cpu disk reqresp reqresp16 recv send; do
 		measure "$load" --alone || continue
 		alone=$per_s one="$us us" alone99=$p99
 		measure "$load" || continue
 		awk -v w="${what[$load]}" -v a="$alone" -v p="$per_s" -v k="$kbit" -v one="$one ($alone99), $us us ($p99)" -v l="$load" 'BEGIN {
-			printf "%-24s %12.3f %12.3f %9.3f %14.1f %s\n", w, a, p, p / a, k, l == "reqresp" ? one : "" }'
+			printf "%-24s %12.3f %12.3f %9.3f %14.1f %s\n", w, a, p, p / a, k, l ~ /^reqresp/ ? one : "" }'
 	done
 	measure idle && printf '%-24s %12s %12s %9s %14.2f %s\n' idle - - - "$kbit" 'goal: less than 8'
 done

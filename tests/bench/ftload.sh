@@ -3,6 +3,7 @@
 #
 #   cpu, disk   the guest repeats its work and says so on its console; rounds a second, over N rounds
 #   reqresp     requests one after the other for N seconds; a second, and how long one takes
+#   reqresp16   with 16 in flight
 #   recv, send  N megabytes to the guest, from it
 #   idle        N seconds of nothing
 #
@@ -10,7 +11,7 @@
 # "answers", "per_s" and "us" (of one, where it has a meaning).
 here=$(cd "$(dirname "$0")" && pwd)
 net=${NET:-$here/../../build/net}
-load=$1 n=$2
+load=$1 n=$2 window=${1#reqresp}
 
 rounds() { # how many rounds the console tells of
 	grep -c '^again: ' "$REPRISE_DIR/console-a-1"
@@ -26,8 +27,8 @@ cpu | disk)
 	after $((first + n))
 	awk -v n="$n" -v us=$((at - from)) 'BEGIN { printf "per_s: %.4f\nus: %.0f\n", n * 1e6 / us, us / n }'
 	;;
-reqresp)
-	"$net/seqclient" --seconds "$n" --connect-wait 60 "$REPRISE_GUEST:7" > "$REPRISE_DIR/load" || exit
+reqresp*)
+	"$net/seqclient" --seconds "$n" --window "${window:-1}" --connect-wait 60 "$REPRISE_GUEST:7" > "$REPRISE_DIR/load" || exit
 	sed -n 's/^rate: /per_s: /p; s/^p50_us: /us: /p; s/^p99_us/us_p99/p' "$REPRISE_DIR/load"
 	;;
 recv) # the guest receives

@@ -35,7 +35,7 @@ last_digest() {
 # ---- the same run ----
 
 records c typed --checkpoint-every 150M --limit-insns 500M
-is 6; ok "recorded with a checkpoint every 150M: $(bytes c.rpl) bytes"
+is 6; ok_with 'recorded with a checkpoint every 150M: $(bytes c.rpl) bytes'
 [ "$(info c.rpl checkpoints)" = 4 ]; ok 'info: three, and the one of the end'
 run "$reprise" verify c.rpl
 is 0; ok verify
@@ -82,7 +82,7 @@ run "$reprise" verify cut.rpl
 is 4 && one_line; ok 'cut in the middle of a checkpoint: verify says so'
 n=$(info cut.rpl checkpoints)
 run "$reprise" replay cut.rpl
-is 4 && grep -q 'identical as far as' err && same_beginning out c.out; ok "what is intact replays: $(info cut.rpl instructions) instructions, $n checkpoints"
+is 4 && grep -q 'identical as far as' err && same_beginning out c.out; ok_with 'what is intact replays: $(info cut.rpl instructions) instructions, $n checkpoints'
 debugs cut.rpl -- where-am-i reverse-stepi where-am-i
 grep -q '^instruction [1-9]' out; ok 'and can be debugged'
 early=$(digest_at 250M plain.rpl)
@@ -127,7 +127,7 @@ for n in 1; do
 	kill "$typing" 2> /dev/null
 	wait "$typing" 2> /dev/null
 	run "$reprise" verify k.rpl
-	is 4; ok "QEMU killed after $far bytes of output: $(info k.rpl checkpoints) checkpoints, $(extent k.rpl)"
+	is 4; ok_with 'QEMU killed after $far bytes of output: $(info k.rpl checkpoints) checkpoints, $(extent k.rpl)'
 	run "$reprise" replay k.rpl
 	grep -q 'identical as far as' err && same_beginning out k.out || { keep kill k.* out err; false; }; ok 'what is left replays'
 	at=$(($(info k.rpl instructions) * 9 / 10))

@@ -11,7 +11,7 @@ export HOME=$tmp # nobody's .gdbinit
 printf 'echo parent-$((6*7))\n' > typed
 run "$reprise" record -o p.rpl --kernel "$kernel" --initrd "$initrd" --append "$append" --checkpoint-every 500M --no-eof-char \
 	--limit-vtime 1500ms < typed
-is 6 && grep -q parent-42 out; ok "a parent: $(extent p.rpl)"
+is 6 && grep -q parent-42 out; ok_with 'a parent: $(extent p.rpl)'
 printf 'echo child-$((6*7))\npoweroff -f\n' > typed
 
 forks() { # NAME PARENT OPTIONS...: recorded; what is typed comes from ./typed
@@ -38,8 +38,8 @@ digests() { # FILE COUNT...: the machine's at these points, in a debugger, one a
 
 forks k p.rpl --at 1300M
 is 0 'powered off' && grep -q child-42 k.out && grep -q 'echo child' k.out; ok 'a fork: what is typed is echoed, heard and answered; it powers off'
-[ "$(info k.rpl parent)" = "$(info p.rpl id)" ] && [ "$(info k.rpl complete)" = yes ]; ok "its recording names its parent: $(extent k.rpl)"
-[ "$(bytes k.rpl)" -lt 4096 ]; ok "and is small: $(bytes k.rpl) bytes"
+[ "$(info k.rpl parent)" = "$(info p.rpl id)" ] && [ "$(info k.rpl complete)" = yes ]; ok_with 'its recording names its parent: $(extent k.rpl)'
+[ "$(bytes k.rpl)" -lt 4096 ]; ok_with 'and is small: $(bytes k.rpl) bytes'
 child_replays k; ok 'and replays: identical to its end, the same console'
 grep -q parent-42 out; ok 'from the beginning of its run on, its parent'"'"'s part too'
 run "$reprise" log k.rpl
@@ -57,11 +57,11 @@ ok 'before the point it is its parent, each time'
 # ---- forks of it ----
 
 forks g k.rpl --at 1310M --limit-insns 20M --seed 7
-is 6; ok "a fork of the fork: $(extent g.rpl)"
+is 6; ok_with 'a fork of the fork: $(extent g.rpl)'
 child_replays g; ok 'replays'
 # Out of the child, but from a point where there was no child yet, and past where that began.
 forks e k.rpl --at 400M --jitter 1ms --limit-insns 950M
-is 6 && [ "$(info e.rpl parent)" = "$(info k.rpl id)" ]; ok "a fork of the fork at a point before its own: $(extent e.rpl)"
+is 6 && [ "$(info e.rpl parent)" = "$(info k.rpl id)" ]; ok_with 'a fork of the fork at a point before its own: $(extent e.rpl)'
 child_replays e; ok 'replays: it has nothing of its parent but the name'
 
 # ---- seeds ----

@@ -38,6 +38,7 @@ truncate -s 32M data.img
 for ((i = 0; i < ${#blows[@]}; i += 2)); do
 	kind=${blows[i]} n=${blows[i + 1]}
 	[ "$n" -gt 0 ] || continue
+	patience_s=$((300 + 15 * n))
 	demo "$kind" --kill "$kind" --count "$n" --append "$append workload=ft-server" \
 		--client "'$root/tests/system/ftclient.sh' $n" -- --disk data.img,cow --disk data.img,ro
 	if [ $i = 0 ] && is 1 'a network of its own\|/dev/net/tun\|user namespace'; then

@@ -84,6 +84,11 @@ result() { # STATUS NAME
 ok() { # NAME: by the status of the command before, so no command substitution in NAME
 	result $? "$1"
 }
+ok_with() { # 'NAME WITH $(SUBSTITUTIONS)': made when the status is known; in double quotes they would change it
+	local status_before=$? name
+	eval "name=\"$1\""
+	result $status_before "$name"
+}
 skip() { # NAME REASON
 	passed=$((passed + 1))
 	echo "ok $((passed + failed)) - $1 # SKIP $2"

@@ -97,7 +97,7 @@ ok 'back, to the beginning, to the end, and back'
 grep -q detached "$tmp/gdb"; ok 'gdb detaches'
 
 gdb_on -ex stepi -ex 'set $x = $pc' "${W[@]}" -ex reverse-stepi -ex 'break *$x' -ex continue "${W[@]}" -ex delete -ex detach
-[ "$(point 1)" -gt "$n" ] && [ "$(point 2)" = "$(point 1)" ]; ok "a breakpoint just where it had come to, at $(point 1)" || evidence
+[ "$(point 1)" -gt "$n" ] && [ "$(point 2)" = "$(point 1)" ]; ok_with 'a breakpoint just where it had come to, at $(point 1)' || evidence
 
 # ---- at its prompt ----
 
@@ -115,14 +115,14 @@ printf 'echo $((6*7))typed\n' >&8
 wait $gdb_pid
 n=$(point 1)
 [ "$(point 2)" = $((n - 3)) ] && [ "$(point 3)" = 0 ] && [ "$(point 4)" = "$n" ]; ok "at instruction $n: reverse-stepi, reverse-continue to the beginning, goto end" || evidence
-[ "$(point 5)" -gt "$n" ] && grep -q '^at 1$' "$tmp/gdb"; ok "a breakpoint is hit live, at instruction $(point 5)" || evidence
+[ "$(point 5)" -gt "$n" ] && grep -q '^at 1$' "$tmp/gdb"; ok_with 'a breakpoint is hit live, at instruction $(point 5)' || evidence
 [ "$(point 6)" -lt "$(point 5)" ] && [ "$(point 7)" = "$(point 5)" ]; ok 'and the hit before it backward, and it again forward' || evidence
 wait_for "$tmp/a.out" "$prompt" $pid
 pause 300
 printf 'poweroff -f\n' >&8
 stop a
 is 0 'powered off' && grep -q '42typed' "$tmp/a.out"; ok 'detached: the machine goes on, hears what is typed, and powers off'
-[ "$(info "$tmp/a.rpl" complete)" = yes ]; ok "its recording is complete: $(extent "$tmp/a.rpl")"
+[ "$(info "$tmp/a.rpl" complete)" = yes ]; ok_with 'its recording is complete: $(extent "$tmp/a.rpl")'
 replays a || { keep live "$tmp"/a.* "$tmp/out" "$tmp/err" "$tmp/gdb"; false; }; ok 'and replays: identical to its end, the same console'
 
 # ---- gdb dies, gdb kills ----
@@ -146,7 +146,7 @@ gdb_on "${W[@]}" -ex 'reverse-stepi 1000' -ex kill
 stop b
 is 0 'left after'; ok "gdb's kill ends the session"
 [ "$(info "$tmp/b.rpl" complete)" = yes ] && [ "$(info "$tmp/b.rpl" instructions)" = "$(point 1)" ]
-ok "its recording is complete, to where the machine had come: $(extent "$tmp/b.rpl")"
+ok_with 'its recording is complete, to where the machine had come: $(extent "$tmp/b.rpl")'
 replays b || { keep killed "$tmp"/b.* "$tmp/out" "$tmp/err" "$tmp/gdb"; false; }; ok 'and replays: identical to its end'
 
 # ---- a tiny kernel, which ends by itself; --gdb-wait; run ----

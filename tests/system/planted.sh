@@ -14,7 +14,7 @@ soft_s=600
 for words in '' hot; do
 	how=${words:+, a hot counter in the same cache line}
 	run "$reprise" record --force -o "$tmp/stray.rpl" --mem 64M --kernel "$stray" --append "insns=$insns $words" < /dev/null
-	is 5 && grep -q 'vector 13' "$tmp/out"; ok "the list is followed into nothing$how: $(extent "$tmp/stray.rpl")"
+	is 5 && grep -q 'vector 13' "$tmp/out"; ok_with 'the list is followed into nothing$how: $(extent "$tmp/stray.rpl")'
 	start_gdb "$tmp/gdb-$words" "$tmp/stray.rpl" --symbols "$stray"
 	where_is_it
 	crash=$count
