@@ -10,6 +10,8 @@
  */
 #include "ft/pair.h"
 
+#define OUTPUTS_UNSERVED 16
+
 /* Where the machine is; nothing enters before (I3). */
 static void arrive(struct ft_pair *p, const struct execpoint *now)
 {
@@ -192,7 +194,9 @@ static void put_out(struct ft_pair *p, struct output out)
 			ft_wait(p, FT_LONG);
 	}
 	p->made += units;
-	if (ft_holds_back(p->role))
+	if (ft_holds_back(p->role) && ++p->unserved >= OUTPUTS_UNSERVED)
+		ft_pump(p); /* a poll point may be far: acknowledgements are heard, the other hears from here */
+	else if (ft_holds_back(p->role))
 		ft_ship_send(p, ft_now(p)); /* its mark, at once if few are under way */
 }
 

@@ -269,6 +269,7 @@ void ft_serve(struct ft_pair *p)
 	const enum ft_role before = p->role;
 	u64 now;
 
+	p->unserved = 0;
 	receive(p);
 	if (p->role != before || p->role == FT_LOADING)
 		ft_look(p); /* taking a machine in lasts */

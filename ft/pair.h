@@ -124,6 +124,7 @@ struct ft_pair {
 	struct execpoint now;         /* where it was last seen */
 	struct ft_point open;         /* the first point that is not closed (I3) */
 	u64 made;                     /* units of output made */
+	unsigned unserved;            /* outputs since the link was served */
 	u64 asked;                    /* questions answered */
 	u64 epochs;
 	struct ft_held held;          /* held (live) or withheld (the other) */

@@ -5,17 +5,20 @@
 # both hosts recorded replays.
 #
 #   ft.sh [PRIMARY SECONDARY PARTITION FREEZE]   how many of each blow (1 each; make soak-ft: 50 20 10 10)
+#
+# FT_DETECT: of the pair (1s: beside other suites a host may have to wait for its processor; make soak-ft:
+# 150ms, on a quiet machine).
 . "$(dirname "$0")/lib.sh"
 net=$(realpath -m "${NET:-$root/build/net}")
 cd "$tmp" || exit 1
 blows=(primary "${1:-1}" secondary "${2:-1}" partition "${3:-1}" freeze "${4:-1}")
-arbiter=(--arbiter "${FT_ARBITER:-file}")
+pair=(--arbiter "${FT_ARBITER:-file}" --detect "${FT_DETECT:-1s}")
 good=' pause_ms: [0-9]* lost: 0 repeated: 0 live_hosts_max: 1$'
 
 demo() { # DIR OPTIONS...: leaves DIR, ./out, ./err and $status
 	local dir=$1
 	shift
-	run "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --seed "$TEST_SEED" --seconds 3 "${arbiter[@]}" --keep "$dir" "$@"
+	run "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --seed "$TEST_SEED" --seconds 3 "${pair[@]}" --keep "$dir" "$@"
 }
 replays_all() { # DIR: the machine's run as each host recorded it, whole or as far as it came
 	local file n=0
