@@ -283,7 +283,7 @@ cp a.rpl away/ && (cd / && run "$reprise" replay "$tmp/away/a.rpl"; [ "$status" 
 (cd away && "$reprise" replay a.rpl > /dev/null 2>&1); ok 'found beside the recording'
 echo 'another kernel' > kernel
 run "$reprise" replay a.rpl; is 2 'digest .* was recorded with the kernel' && one_line; ok 'another kernel is refused, both digests named'
-"${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -O1 -I"$here/../.." -o alter "$here"/alter.c "$here"/../../tools/recfile.c "$here"/../../tools/util.c \
+"${CC:-gcc}" -std=gnu11 -D_GNU_SOURCE -O1 -I"$here/../.." -o alter "$here"/alter.c "$here"/../../tools/recfile.c "$here"/../../tools/util.c "$here"/../../kernel/kconf.c \
 	"$here"/../../replay/stored_read.c "$here"/../../replay/recording_*.c -llz4 || exit 1
 for c in 'digest_version=2 digest_version=3|its digests are of version 3' 'machine=1 machine=9|recorded on machine model 9'; do
 	./alter a.rpl later.rpl ${c%|*} > /dev/null && run "$reprise" replay --kernel away/kernel later.rpl
