@@ -76,6 +76,7 @@ static err_t start(struct nic *n, u32 frame_max)
 		return ERR_NO_MEMORY;
 	trap_set_irq_handler(VEC_HOST_NIC, NULL);
 	msix_route(&n->msix, WAKE, VEC_HOST_NIC);
+	msix_mask(&n->msix, WAKE, false);
 	while ((number = ring_next(&n->rx)) >= 0)
 		receive_into(n, number);
 	virtio_start(&n->v);
@@ -209,14 +210,28 @@ void nic_send(struct nic *n, const void *frame, u32 size)
 	nic_kick(n);
 }
 
+bool nics_present(void)
+{
+	for (unsigned i = 0; i < nics.n; i++)
+		if (nics.nic[i].open)
+			return true;
+	return false;
+}
+
+/*
+ * By the ring's flag alone: masking the vector takes two accesses to the device, each of which costs
+ * QEMU more than the rest of a wait.
+ */
+static void interrupts(bool on)
+{
+	for (unsigned i = 0; i < nics.n; i++)
+		if (nics.nic[i].open)
+			ring_interrupts(&nics.nic[i].rx, on);
+}
+
 void nics_listen(void)
 {
-	for (unsigned i = 0; i < nics.n; i++) {
-		if (nics.nic[i].open) {
-			ring_interrupts(&nics.nic[i].rx, true);
-			msix_mask(&nics.nic[i].msix, WAKE, false);
-		}
-	}
+	interrupts(true);
 }
 
 bool nics_heard(void)
@@ -236,10 +251,5 @@ bool nics_heard(void)
 
 void nics_deafen(void)
 {
-	for (unsigned i = 0; i < nics.n; i++) {
-		if (nics.nic[i].open) {
-			msix_mask(&nics.nic[i].msix, WAKE, true);
-			ring_interrupts(&nics.nic[i].rx, false);
-		}
-	}
+	interrupts(false);
 }

@@ -52,8 +52,9 @@ void nic_kick(struct nic *n);
 /*
  * For cpu_wait [time.c], and called in this order: interrupts may come; has
  * a frame come since this was last true, or since the last nic_done; no
- * interrupt is raised any more.
+ * interrupt is raised any more, once a port has been written (QEMU's devices are at rest then).
  */
+bool nics_present(void);
 void nics_listen(void);
 bool nics_heard(void);
 void nics_deafen(void);

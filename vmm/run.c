@@ -237,17 +237,6 @@ static void report_watches(struct vcpu *v, const struct exit *e, bool done)
 	v->vm->watch_hit(v, slots, v->vm->watch_ctx);
 }
 
-/*
- * An interrupt offered to a vCPU that accepts interrupts comes before the first
- * instruction.  If some have retired without it, the host has lost it and this
- * run is none that could be repeated.
- */
-static void require_delivery(struct vcpu *v, int vector, const struct exit *e)
-{
-	if (!e->irq_taken && e->retired)
-		vm_stop(v->vm, VM_HOST_FAILED, "the host ran %lu instructions instead of delivering interrupt %d", e->retired, vector);
-}
-
 /* Runs one vCPU to its next exit, for at most n instructions, and accounts for it. */
 static void enter(struct vcpu *v, u64 n, struct exit *e)
 {
@@ -255,7 +244,7 @@ static void enter(struct vcpu *v, u64 n, struct exit *e)
 	bool shadow = v->cpu.interrupt_shadow && !v->exception.valid; /* delivery ends it */
 	bool in_shadow = shadow && v->irq_vector >= 0 && !vm->host_keeps_shadow;
 	u64 rip = v->cpu.rip;
-	bool another, due;
+	bool another;
 
 	/*
 	 * Hosts do not all honour a saved interrupt shadow at entry, so it is
@@ -268,13 +257,10 @@ static void enter(struct vcpu *v, u64 n, struct exit *e)
 		n = 1;
 	v->cpu.cr8 = lapic_cr8(&v->lapic);
 	arm_watches(v, &n);
-	due = v->irq_vector >= 0 && (v->cpu.rflags & RFLAGS_IF) && !shadow && !v->exception.valid;
 	vm->virt->run(v, n, e);
 	vm->watch_blind |= e->blind;
 	vm->stats.guest_insns += e->retired;
 	set_now(vm, vm->now.count + e->retired);
-	if (due)
-		require_delivery(v, v->irq_vector, e);
 	if (e->irq_taken) {
 		vm->stats.irqs++;
 		accept_interrupt(v);

@@ -3,7 +3,7 @@
 # and what is cut, flipped or altered there costs time at most, and never a wrong state.
 . "$(dirname "$0")/lib.sh"
 append=$full_boot # the points below are its
-${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -I"$root" -o "$tmp/alter" "$root"/tests/system/alter.c "$root"/tools/{recfile,util}.c "$root"/replay/stored_read.c \
+${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O1 -I"$root" -o "$tmp/alter" "$root"/tests/system/alter.c "$root"/tools/{recfile,util}.c "$root"/kernel/kconf.c "$root"/replay/stored_read.c \
 	"$root"/replay/recording_{event,read,write,lz4}.c -llz4 || exit 1
 cd "$tmp" || exit 1
 export HOME=$tmp # nobody's .gdbinit

@@ -7,7 +7,12 @@
 # For the demo: "lost: N", "repeated: N", "pause_ms_max: N", "last: N"; and in $REPRISE_DIR/pauses the
 # longest wait, in ms, around each event.
 events=$1 payload=${2-some text}
-exec 3<> "/dev/tcp/$REPRISE_GUEST/7" || exit 1
+# The guest may be on its way up still.
+for ((i = 0; i < 300; i++)); do
+	{ exec 3<> "/dev/tcp/$REPRISE_GUEST/7"; } 2> /dev/null && break
+	sleep 0.2
+done
+[ "$i" -lt 300 ] || { echo "no server at $REPRISE_GUEST" >&2; exit 1; }
 read -r -t 60 hello <&3 || exit 1
 [ "$hello" = 'seqd 1' ] || { echo "not a seqd: $hello" >&2; exit 1; }
 

@@ -5,7 +5,7 @@
 # on what is still in the TLB: there hides the last trace of where the guest was stopped, and of
 # the size QEMU gave its software TLB, which follows host time [docs/CAVEATS.md].
 #
-# Each guest is recorded once and replayed N times (1): those must be identical.  Replays with
+# PRESSURE_MEM: sizes of the first guest (80M).  Each guest is recorded once and replayed N times (1): those must be identical.  Replays with
 # --perturb (PERTURBED, 0) stop elsewhere on purpose; how many of them differ is only reported.
 . "$(dirname "$0")/lib.sh"
 n=${1:-1} perturbed=${2:-0}
@@ -46,7 +46,7 @@ differs() { # NAME
 	keep "$1" "$tmp"/p.* "$tmp/out" "$tmp/err"
 }
 
-for mem in 80M 96M; do
+for mem in ${PRESSURE_MEM:-80M}; do
 	guest "pressure-$mem" "$tmp/nothing" --mem $mem --append "$append workload=pressure"
 	sed -n 's/\r$//; s/^\(pg[a-z_]* \|pswp[a-z]* \|oom_kill \)/# &/p' "$tmp/p.out"
 	awk '/^pswpout|^pgscan_(kswapd|direct)/ { sum += $2 } END { exit sum < 1000 }' "$tmp/p.out"

@@ -593,28 +593,6 @@ Test(run, a_second_interrupt_waits_for_the_first_instruction_of_the_handler)
 	check_story("run1!23@0 run1s@0 run99!25@1 ");
 }
 
-/* QEMU 7.2 can lose V_IRQ when a byte arrives during VMRUN [kernel/pic.c]: such a run cannot be repeated. */
-Test(run, an_interrupt_that_the_host_has_lost_ends_the_run)
-{
-	pic_on(false);
-	raise_irq(3);
-	vcpu->cpu.rflags |= RFLAGS_IF;
-	returns((struct exit){ .reason = EXIT_STOP, .retired = 5 });
-	cr_assert_eq(go(100), VM_HOST_FAILED);
-	cr_assert_eq(vm->now.count, 5);
-	cr_assert(strstr(vm->stop_reason, "interrupt 35"), "%s", vm->stop_reason);
-}
-
-Test(run, one_that_an_exit_holds_up_is_not_lost)
-{
-	pic_on(false);
-	raise_irq(3);
-	vcpu->cpu.rflags |= RFLAGS_IF;
-	returns((struct exit){ .reason = EXIT_STOP });
-	returns((struct exit){ .reason = EXIT_STOP, .retired = 5, .irq_taken = true });
-	cr_assert_eq(go(100), VM_LIMIT);
-}
-
 /* --- the interrupt shadow --- */
 
 Test(run, in_the_shadow_nothing_is_offered_for_one_instruction)
