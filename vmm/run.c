@@ -17,11 +17,8 @@
 #include "vmm/vm.h"
 
 #define VTIME_MAX (1UL << 62)
-/*
- * A guest that exits at every instruction takes minutes to a poll point: the operator is heard before,
- * and the other host of a pair, to whom a tenth of a second of silence is death.
- */
-#define MAX_UNASKED_EXITS 128
+/* A guest that exits at every instruction takes minutes to a poll point: the operator is heard before. */
+#define MAX_UNASKED_EXITS 4096
 /* Entries in which nothing retires: a page fault of ours for each page an instruction touches, never so many. */
 #define MAX_STALLED 1000
 

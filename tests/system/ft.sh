@@ -4,14 +4,14 @@
 # said twice, frames on the wire come from one host at a time, the disk holds what was answered, and what
 # both hosts recorded replays.
 #
-#   ft.sh [PRIMARY SECONDARY PARTITION FREEZE]   how many of each blow (1 0 0 1; make soak-ft: 50 20 10 10)
+#   ft.sh [PRIMARY SECONDARY PARTITION FREEZE]   how many of each blow (1 0 0 0; make soak-ft: 50 20 10 10)
 #
 # FT_DETECT: of the pair (1s: beside other suites a host may have to wait for its processor; make soak-ft:
 # 150ms, on a quiet machine).
 . "$(dirname "$0")/lib.sh"
 net=$(realpath -m "${NET:-$root/build/net}")
 cd "$tmp" || exit 1
-blows=(primary "${1:-1}" secondary "${2:-0}" partition "${3:-0}" freeze "${4:-1}")
+blows=(primary "${1:-1}" secondary "${2:-0}" partition "${3:-0}" freeze "${4:-0}")
 pair=(--arbiter "${FT_ARBITER:-file}" --detect "${FT_DETECT:-1s}")
 good=' pause_ms: [0-9]* lost: 0 repeated: 0 live_hosts_max: 1$'
 

@@ -61,9 +61,6 @@ qemu=$(qemu_of $pid)
 wait $pid
 status=$?
 is 0 'identical to its end' && cmp -s out wget.out || { keep replay wget.rpl wget.out out err; false; }; ok 'replayed, unplugged: identical, the same console'
-draw 1000000
-run "$reprise" replay --perturb "$drawn" wget.rpl
-is 0 'identical to its end' && cmp -s out wget.out || { keep perturb wget.rpl wget.out out err; false; }; ok "replayed with --perturb $drawn: identical"
 
 # ---- its frames ----
 
