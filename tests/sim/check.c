@@ -316,6 +316,8 @@ void check_gone(struct host *h, bool crashed)
 		return;
 	if (!crashed && h->pair.s.may_join && somebody_has_it(h))
 		return; /* it was silent for so long that it found itself out, and was taken in behind its back */
+	if (crashed && (seen.lost == LOST_BY_ITSELF || seen.lost == LOST_LEFT))
+		return; /* the machine had come to its end; this member had yet to follow it there */
 	seen.lost = crashed ? LOST_CRASHED : how_it_ended(h);
 	if (seen.lost == NEVER_BEGAN)
 		check_fail("I17: host %u, which has the machine, ends: %d, %s", h->id, h->life.outcome, h->pair.s.reason);

@@ -40,7 +40,7 @@ static void happens(struct machine *m, u64 what)
 /* Memory that depends on what happened. */
 static void scribble(struct machine *m)
 {
-	u64 page = m->s.hash % MACHINE_PAGES, word = m->s.hash >> 8 & 511;
+	u64 page = m->s.hash % MACHINE_PAGES, word = 1 + (m->s.hash >> 8) % 511; /* the first is never written: a bit flipped there stays */
 
 	memcpy(m->page[page] + 8 * word, &m->s.hash, 8);
 	m->stale |= 1U << page;
