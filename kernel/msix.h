@@ -20,7 +20,7 @@ err_t msix_init(struct msix *m, const struct pci_device *d) must_check;
 /* What the entry sends: that vector to the boot CPU. */
 void msix_route(struct msix *m, unsigned entry, u8 vector);
 
-/* When it returns with on, no message of that entry is on its way; one may be pending in the LAPIC. */
-void msix_mask(struct msix *m, unsigned entry, bool on);
+/* From now on the entry's messages are sent. */
+void msix_unmask(struct msix *m, unsigned entry);
 
 #endif

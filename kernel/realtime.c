@@ -75,9 +75,9 @@ void realtime_init(void)
 u64 host_realtime_ns(void)
 {
 	if (realtime.rtc) {
-		u64 now = rtc_ms(), passed = (now + CYCLE_MS - realtime.last) % CYCLE_MS;
+		u64 now = rtc_ms();
 
-		realtime.ns += passed * 1000000UL;
+		realtime.ns += (now + CYCLE_MS - realtime.last) % CYCLE_MS * 1000000UL;
 		realtime.last = now;
 	} else {
 		realtime.ns += tsc_advance();

@@ -121,11 +121,10 @@ void cpu_wait(u64 max_ns)
 
 	if (heard_awake())
 		return;
-
 	max_ns = MIN(max_ns, 3600 * NS_PER_S);
 	deadline = rdtsc() + scale(max_ns, clocks.tsc_hz, NS_PER_S);
 	host_pic_unmask();
-	nics_listen();
+	nics_listen(true);
 	for (;;) {
 		u64 now = rdtsc(), ticks;
 
@@ -137,7 +136,7 @@ void cpu_wait(u64 max_ns)
 		/* STI holds interrupts until HLT has begun: none can fall between them. */
 		__asm__ volatile("sti; hlt; cli" : : : "memory");
 	}
-	nics_deafen();
+	nics_listen(false);
 	host_pic_mask();
 	host_timer_arm(0);
 	/* A timer that fired just now would stop the next guest entry before its first instruction. */

@@ -76,7 +76,7 @@ static err_t start(struct nic *n, u32 frame_max)
 		return ERR_NO_MEMORY;
 	trap_set_irq_handler(VEC_HOST_NIC, NULL);
 	msix_route(&n->msix, WAKE, VEC_HOST_NIC);
-	msix_mask(&n->msix, WAKE, false);
+	msix_unmask(&n->msix, WAKE);
 	while ((number = ring_next(&n->rx)) >= 0)
 		receive_into(n, number);
 	virtio_start(&n->v);
@@ -222,16 +222,11 @@ bool nics_present(void)
  * By the ring's flag alone: masking the vector takes two accesses to the device, each of which costs
  * QEMU more than the rest of a wait.
  */
-static void interrupts(bool on)
+void nics_listen(bool on)
 {
 	for (unsigned i = 0; i < nics.n; i++)
 		if (nics.nic[i].open)
 			ring_interrupts(&nics.nic[i].rx, on);
-}
-
-void nics_listen(void)
-{
-	interrupts(true);
 }
 
 bool nics_heard(void)
@@ -247,9 +242,4 @@ bool nics_heard(void)
 		}
 	}
 	return heard;
-}
-
-void nics_deafen(void)
-{
-	interrupts(false);
 }

@@ -50,13 +50,12 @@ void nic_queue(struct nic *n, const void *frame, u32 size);
 void nic_kick(struct nic *n);
 
 /*
- * For cpu_wait [time.c], and called in this order: interrupts may come; has
- * a frame come since this was last true, or since the last nic_done; no
- * interrupt is raised any more, once a port has been written (QEMU's devices are at rest then).
+ * For cpu_wait [time.c]: is one open; has a frame come since this was last true, or since the last
+ * nic_done; may interrupts come (off, none is raised any more once a port has been written: QEMU's
+ * devices are at rest then).
  */
 bool nics_present(void);
-void nics_listen(void);
 bool nics_heard(void);
-void nics_deafen(void);
+void nics_listen(bool on);
 
 #endif

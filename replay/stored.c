@@ -34,14 +34,16 @@ static void begin_part(struct stored_writer *s, enum stored_part part)
 
 static void put_begin(struct stored_writer *s, const struct stored_point *p)
 {
+	const struct rec_base *base = &s->w->base[0];
+
 	begin_part(s, STORED_BEGIN);
 	put_number(s, (p->full ? STORED_FULL : 0) | (p->end ? STORED_AT_END : 0));
 	put_number(s, p->at.count);
 	put_number(s, p->at.vtime_ns);
 	put_number(s, p->at.sequence);
-	put_number(s, p->base.count);
-	put_number(s, p->base.vtime_ns);
-	put_number(s, p->base.sequence);
+	put_number(s, base->count);
+	put_number(s, base->vtime_ns);
+	put_number(s, base->sequence);
 	put_number(s, p->epochs);
 	write_bytes_le(s->part + s->fill, 8, p->digest);
 	s->fill += 8;
@@ -59,8 +61,7 @@ static void put_state(struct stored_writer *s, const struct state_walk *w)
 /* Where the VM stands, but for its pages. */
 static struct stored_point point_now(struct stored_writer *s)
 {
-	return (struct stored_point){ .end = s->vm->outcome != VM_RUNNING, .at = s->vm->now, .base = s->w->base[0],
-				      .epochs = s->vm->stats.epochs, .digest = vm_digest(s->vm) };
+	return (struct stored_point){ .end = s->vm->outcome != VM_RUNNING, .at = s->vm->now, .epochs = s->vm->stats.epochs, .digest = vm_digest(s->vm) };
 }
 
 void stored_page(struct stored_writer *s, u64 number, const u8 *data)
@@ -126,7 +127,6 @@ static void store(struct stored_writer *s)
 	vm_state_walk(s->vm, &w);
 	if (w.error || rec_commit(s->w, false))
 		return;
-	p.base = s->w->base[0];
 	put_begin(s, &p);
 	put_pages(s, p.full);
 	if (p.full)

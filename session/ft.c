@@ -304,19 +304,22 @@ static enum vm_outcome live_on(struct session_pair *f, bool first, struct ft_sta
 {
 	struct session *s = f->s;
 	enum vm_outcome outcome, own;
+	bool again;
 
 	prepare_recording(f, first);
 	for (;;) {
 		outcome = run_pair(f, first, &own);
 		ft_status(f->pair, st);
-		if (f->arrival)
-			s->writer = NULL; /* no machine came: there is nothing to end */
-		session_end_recording(s, own);
-		if (!st->may_join || s->quit || s->end.outcome == VM_HOST_FAILED)
+		again = st->may_join && !s->quit;
+		if (!f->arrival || !again) {
+			if (f->arrival)
+				s->writer = NULL; /* no machine came: there is nothing to end */
+			session_end_recording(s, own);
+			s->writer = NULL; /* it has an end; what comes in another life is not recorded */
+		}
+		if (!again || s->end.outcome == VM_HOST_FAILED)
 			return outcome;
 		session_flush_output(s);
-		s->writer = NULL; /* it has an end */
-		s->vm->outcome = VM_RUNNING;
 		ft_init(f->pair, &f->config, &f->env, &f->buffers);
 		first = false;
 	}

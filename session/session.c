@@ -283,10 +283,12 @@ void session_end_recording(struct session *s, enum vm_outcome outcome)
 	session_flush_output(s);
 	if (s->stored && outcome != VM_HOST_FAILED)
 		stored_end(s->stored);
-	if (outcome != VM_HOST_FAILED && (rec_put_end(s->writer, &s->end, 1) || blk_settle(s->writer->medium.ctx)))
+	if (outcome != VM_HOST_FAILED && rec_put_end(s->writer, &s->end, 1))
 		s->end.outcome = VM_HOST_FAILED;
-	if (s->writer->error || s->end.outcome == VM_HOST_FAILED)
+	if (blk_settle(s->writer->medium.ctx) || s->writer->error) {
+		s->end.outcome = VM_HOST_FAILED;
 		ksnprintf(s->end.reason, sizeof(s->end.reason), "the recording could not be written: disk full or failing");
+	}
 }
 
 void session_say_end(const struct rec_end *e)
