@@ -13,22 +13,10 @@
  * mutates sample sessions as many times as its argument says (default 100000,
  * second argument: seed).
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 
 /* The fuzzers are linked with the code under test, not with the unit tests. */
 #include "tests/unit/faketimeline.c"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
-
-static void check(bool good, const char *what)
-{
-	if (good)
-		return;
-	fprintf(stderr, "fuzz_gdbstub: %s\n", what);
-	abort();
-}
-#define CHECK(x) check(x, #x)
 
 struct client {
 	const u8 *data;
@@ -211,16 +199,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 #ifdef STANDALONE
 
-static u64 rng = 1;
-
-static u64 rnd(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng;
-}
-
 /* What a session is made of; monitor commands are written in words. */
 static const char *const samples[] = {
 	"qSupported:swbreak+;hwbreak+", "QStartNoAckMode", "Hg1", "Hg2", "Hc-1", "?", "T1", "qC", "g", "p8", "p28",
@@ -292,10 +270,9 @@ static size_t mutate(u8 *p, size_t size, size_t room)
 
 int main(int argc, char **argv)
 {
-	unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 0) : 100000;
+	unsigned long runs = fuzz_runs(argc, argv);
 	static u8 buf[4096];
 
-	rng = argc > 2 ? strtoul(argv[2], NULL, 0) | 1 : 1;
 	for (unsigned long i = 0; i < runs; i++) {
 		size_t size = session(buf, sizeof(buf) - 64);
 

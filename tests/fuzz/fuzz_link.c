@@ -22,22 +22,9 @@
  *   1  bytes of the input     2  the machine     3  the network     4  the store
  *   5  the partner, live     6  the partner, following     7  the host     8  an input
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "ft/pair.h"
 #include "kernel/xxh.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
-
-static void check(bool good, const char *what)
-{
-	if (good)
-		return;
-	fprintf(stderr, "fuzz_link: %s\n", what);
-	abort();
-}
-#define CHECK(x) check(x, #x)
+#include "tests/fuzz/fuzz.h"
 
 #define KEY 77
 #define MS 1000000UL
@@ -968,14 +955,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 #ifdef STANDALONE
 
-static u64 rng;
-
-static u32 rnd(void)
-{
-	rng = rng * 6364136223846793005UL + 1442695040888963407UL;
-	return (u32)(rng >> 33);
-}
-
 /* Honest actions mostly, so that lies meet hosts in the middle of their work. */
 static size_t make_up(u8 *buf, size_t room)
 {
@@ -990,10 +969,9 @@ static size_t make_up(u8 *buf, size_t room)
 
 int main(int argc, char **argv)
 {
-	unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 0) : 100000;
+	unsigned long runs = fuzz_runs(argc, argv);
 	static u8 buf[1200];
 
-	rng = argc > 2 ? strtoul(argv[2], NULL, 0) | 1 : 1;
 	for (unsigned long i = 0; i < runs; i++)
 		LLVMFuzzerTestOneInput(buf, make_up(buf, sizeof(buf)));
 	printf("fuzz_link: %lu hosts, %lu honest; %lu were secondary, %lu primary, %lu takeovers, %lu stopped, %lu inputs, "

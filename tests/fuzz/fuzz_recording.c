@@ -12,28 +12,15 @@
  * mutates a valid sample as many times as its argument says (default 100000,
  * second argument: seed).
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "kernel/xxh.h"
 #include "replay/recording_format.h"
 #include "replay/stored.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 struct mem {
 	u8 *data;
 	size_t size;
 };
-
-static void check(bool good, const char *what)
-{
-	if (good)
-		return;
-	fprintf(stderr, "fuzz_recording: %s\n", what);
-	abort();
-}
-#define CHECK(x) check(x, #x)
 
 static err_t mem_read(void *ctx, u64 offset, void *buf, size_t n)
 {
@@ -187,16 +174,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 #ifdef STANDALONE
 
-static u64 rng = 1;
-
-static u64 rnd(void)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng;
-}
-
 /* A checkpoint of two pages, its parts as the writer has them. */
 static void put_stored(struct rec_writer *w, bool full, u64 count)
 {
@@ -289,7 +266,7 @@ static size_t mutate(u8 *p, size_t size, size_t room)
 
 int main(int argc, char **argv)
 {
-	unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 0) : 100000;
+	unsigned long runs = fuzz_runs(argc, argv);
 	static u8 good[32768], bad[32768];
 	unsigned long complete = 0;
 	size_t good_size;
@@ -298,7 +275,6 @@ int main(int argc, char **argv)
 	LLVMFuzzerTestOneInput(good, good_size);
 	CHECK(r.stop == REC_STOP_COMPLETE);
 	CHECK(stored_points == 2);
-	rng = argc > 2 ? strtoul(argv[2], NULL, 0) | 1 : 1;
 	for (unsigned long i = 0; i < runs; i++) {
 		memcpy(bad, good, good_size);
 		LLVMFuzzerTestOneInput(bad, mutate(bad, good_size, sizeof(bad)));

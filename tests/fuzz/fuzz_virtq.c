@@ -20,8 +20,7 @@
  *
  *   1  the machine     2  bytes of the input     3  honest work     4  lies     5  an input
  */
-#include <stdio.h>
-#include <stdlib.h>
+#include "tests/fuzz/fuzz.h"
 
 /* The fuzzers are linked with the code under test, not with the unit tests. */
 #include "tests/unit/virtio_driver.c"
@@ -29,17 +28,6 @@
 #include "vmm/dev/virtio_console.h"
 #include "vmm/dev/virtio_net.h"
 #include "vmm/dev/virtio_rng.h"
-
-int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
-
-static void check(bool good, const char *what)
-{
-	if (good)
-		return;
-	fprintf(stderr, "fuzz_virtq: %s\n", what);
-	abort();
-}
-#define CHECK(x) check(x, #x)
 
 /* --- 1  the machine ---------------------------------------------------------------- */
 
@@ -706,14 +694,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 #ifdef STANDALONE
 
-static u64 rng;
-
-static u32 rnd(void)
-{
-	rng = rng * 6364136223846793005UL + 1442695040888963407UL;
-	return (u32)(rng >> 33);
-}
-
 /* Devices are started first, mostly; then anything. */
 static size_t make_up(u8 *buf, size_t room)
 {
@@ -730,10 +710,9 @@ static size_t make_up(u8 *buf, size_t room)
 
 int main(int argc, char **argv)
 {
-	unsigned long runs = argc > 1 ? strtoul(argv[1], NULL, 0) : 100000;
+	unsigned long runs = fuzz_runs(argc, argv);
 	static u8 buf[240];
 
-	rng = argc > 2 ? strtoul(argv[2], NULL, 0) | 1 : 1;
 	for (unsigned long i = 0; i < runs; i++)
 		LLVMFuzzerTestOneInput(buf, make_up(buf, sizeof(buf)));
 	printf("fuzz_virtq: %lu guests, %lu honest; %lu actions, %lu starts, %lu requests done, %lu devices broken, "
