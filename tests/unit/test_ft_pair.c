@@ -1,0 +1,168 @@
+/*
+ * test_ft_pair.c - single steps of a host that the simulation cannot tell from slower ways to the same
+ * end: a partner that began anew, being given up, and how much leaves at once.
+ */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "ft/pair.h"
+
+enum { PARTNER_AT = 7, PARTNER = 0x22, SESSION = 5, ANOTHER = 0x33 };
+
+static struct ft_pair *p;
+static u64 now_ns;
+static u8 in[FT_DATAGRAM_MAX];
+static u32 in_size;
+static unsigned byes, written;
+
+static u64 clock_ns(void *ctx unused_arg)
+{
+	return now_ns;
+}
+
+static void send(void *ctx unused_arg, u64 to unused_arg, const void *data, u32 size)
+{
+	struct ft_message m;
+
+	cr_assert(ft_decode(&m, 0, data, size));
+	byes += m.kind == FT_BYE && m.bye == FT_GIVEN_UP;
+}
+
+static u32 receive(void *ctx unused_arg, u64 *from, void *buf, u32 room unused_arg)
+{
+	u32 n = in_size;
+
+	memcpy(buf, in, n);
+	*from = PARTNER_AT;
+	in_size = 0;
+	return n;
+}
+
+static u64 new_id(void *ctx unused_arg)
+{
+	return 0x11;
+}
+
+static void nothing(void *ctx unused_arg)
+{
+}
+
+static void say(void *ctx unused_arg, const char *line unused_arg)
+{
+}
+
+static void write_console(void *ctx unused_arg, const void *data unused_arg, size_t n)
+{
+	written += (unsigned)n;
+}
+
+static enum ft_verdict differs(void *ctx unused_arg, struct ft_word *current)
+{
+	*current = (struct ft_word){ .term = 9, .owner = PARTNER, .member = { PARTNER, 0 } };
+	return FT_DIFFERS;
+}
+
+static void start(void *ctx unused_arg, const struct ft_word *expected unused_arg, const struct ft_word *desired unused_arg)
+{
+}
+
+static const struct host_port host = { .console_write = write_console };
+static const struct ft_arbiter arbiter = { start, differs, NULL };
+static const struct ft_machine machine = { .copy_begin = nothing, .copy_end = nothing };
+static const struct ft_env env = { .now_ns = clock_ns, .send = send, .receive = receive, .new_id = new_id, .announce = nothing,
+				   .say = say, .host = &host, .arbiter = &arbiter, .machine = &machine };
+static u8 log_ring[65536], ring[65536 + FT_RECORD_MAX], state[64];
+static _Alignas(8) u8 held[4 * FT_HELD_SEAM];
+
+/* A host in a session with PARTNER. */
+static void be(enum ft_role role)
+{
+	const struct ft_memory m = { log_ring, sizeof(log_ring), ring, 65536, held, sizeof(held), state, sizeof(state) };
+	const struct ft_config c = { .timers = ft_default_timers, .poll_insns = 1000, .epoch_insns = 4000, .max_lag_insns = 100000 };
+
+	p = calloc(1, sizeof(*p));
+	now_ns = 1000000000;
+	byes = written = 0;
+	ft_init(p, &c, &env, &m);
+	p->role = role;
+	p->session = SESSION;
+	p->other = PARTNER;
+	p->other_at = PARTNER_AT;
+	ft_ship_begin(p, 65536, sizeof(held));
+	ft_follow_begin(p);
+	p->ship.started = role != FT_COPYING;
+}
+
+static void hear(const struct ft_message *m)
+{
+	in_size = ft_encode(m, 0, in);
+	ft_pump(p);
+}
+
+static void hear_hello(u64 id)
+{
+	/* Of another link version: nobody to welcome. */
+	hear(&(struct ft_message){ .kind = FT_HELLO, .hello = { .version = FT_LINK_VERSION + 1, .id = id } });
+}
+
+static void teardown(void)
+{
+	free(p);
+}
+
+TestSuite(ft_pair, .fini = teardown);
+
+Test(ft_pair, a_partner_that_began_anew_is_given_up)
+{
+	static const struct { enum ft_role before, after; } ways[] = {
+		{ FT_COPYING, FT_ALONE }, { FT_GUARDED, FT_ALONE }, { FT_PRIMARY, FT_PARTING },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
+		be(ways[i].before);
+		hear_hello(ANOTHER);
+		cr_assert_eq(p->role, ways[i].before, "one HELLO may be from a life before");
+		hear_hello(PARTNER);
+		hear_hello(ANOTHER);
+		cr_assert_eq(p->role, ways[i].after, "%s", ft_role_name(p->role));
+		cr_assert_eq(byes > 0, ways[i].after == FT_ALONE, "who is given up is told so");
+		free(p);
+	}
+	be(FT_ALONE);
+}
+
+Test(ft_pair, who_is_given_up_may_join_again)
+{
+	be(FT_SECONDARY);
+	hear(&(struct ft_message){ .kind = FT_BYE, .session = SESSION, .bye = FT_GIVEN_UP });
+	cr_assert_eq(p->role, FT_STOPPED);
+	cr_assert(p->s.may_join && p->s.outcome == VM_QUIT);
+}
+
+Test(ft_pair, who_is_out_may_join_again)
+{
+	be(FT_SECONDARY);
+	p->follow.loaded = true;
+	pair_claim(p, "silent");
+	for (unsigned i = 0; i < 3; i++)
+		ft_pump(p);
+	cr_assert_eq(p->role, FT_STOPPED);
+	cr_assert(p->s.may_join);
+}
+
+/* The link is served in between: a slow network must not make this host silent. */
+Test(ft_pair, outputs_leave_in_portions)
+{
+	const struct output out = { .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 };
+
+	be(FT_GUARDED);
+	for (unsigned i = 0; i < 100; i++) {
+		cr_assert(ft_held_put(&p->held, &out));
+		ft_held_place(&p->held, 0);
+	}
+	ft_release(p);
+	cr_assert_eq(written, 64);
+	cr_assert_eq(ft_ship_due(p), 0, "the rest at once");
+	ft_release(p);
+	cr_assert_eq(written, 100);
+}
