@@ -248,7 +248,7 @@ static void suspect(struct ft_pair *p, const char *why)
 	/* enlisting: the store's answer first; parting: asked already */
 }
 
-/* A host that joins is busy with its copy, and nothing hangs on it yet. */
+/* A host that joins is busy with its copy.  What hangs on it are outputs since START: they wait as long at most. */
 static u64 patience_ns(const struct ft_pair *p)
 {
 	return p->role == FT_COPYING || p->role == FT_GUARDED ? p->c.timers.join_ns : p->c.timers.detect_ns;
