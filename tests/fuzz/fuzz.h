@@ -1,6 +1,6 @@
 /*
  * fuzz.h - what the fuzzers share: a check that aborts, as libFuzzer wants it, and for their own
- * main (STANDALONE) the arguments [RUNS [SEED]] and random numbers.
+ * main (STANDALONE) its two arguments, how many inputs and a seed, and random numbers.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
