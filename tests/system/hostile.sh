@@ -35,6 +35,7 @@ for ((i = 1; i <= seeds; i++)); do
 	draw 1000000
 	once "seed=$drawn" 0 "seed $drawn"
 done
+once "rounds=0 setcc" 0 setcc
 for way in "${ways[@]}"; do
 	draw 1000000
 	once "seed=$drawn rounds=10 $way" 5 "$way"

@@ -50,6 +50,13 @@ svm_enter:	/* void svm_enter(struct svm_entry *e) */
 	mov %rax, E_BEFORE(%rdi)
 	sub %rax, %rbx
 	mov %rbx, VMCB_TSC_OFFSET(%rbp)
+	/*
+	 * QEMU loses the flags of a few guest instructions that exit halfway, and
+	 * shows what its lazy flags (cc_dst, cc_src2) held before [docs/CAVEATS.md]:
+	 * nothing of the host's, then.  The TSC_OFFSET just now is another in every run.
+	 */
+	xor %ebx, %ebx
+	adc %ebx, %ebx
 	mov %rbp, %rax
 	mov 8(%r15), %rcx
 	mov 16(%r15), %rdx
