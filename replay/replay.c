@@ -227,8 +227,8 @@ void replay_follow(struct replay_boundary *p, struct vm *vm)
 }
 
 /*
- * A halted machine comes to the recorded time by idling, and is asked again;
- * one that runs at that count has come too early.
+ * A halted machine comes to the recorded time, and to what came last, by
+ * idling, and is asked again; one that runs at that count has come too early.
  */
 static u64 left_here(struct vm *vm, void *ctx)
 {
@@ -236,6 +236,9 @@ static u64 left_here(struct vm *vm, void *ctx)
 
 	if (vm->boundary != &p->b)
 		return NO_STOP;
+	refill(p, &vm->now);
+	if (p->have && p->ev.kind == REC_INPUT && p->ev.at.count == vm->now.count && vm->vcpu[0].cpu.halted)
+		return vm->now.count;
 	if (vm->now.vtime_ns < p->left_vtime_ns) {
 		if (vm->vcpu[0].cpu.halted)
 			return vm->now.count;

@@ -126,9 +126,10 @@ static u64 look_at(struct vm *vm, void *ctx unused_arg)
 	return count + 1;
 }
 
+/* Of a cut recording, too: its end may be left. */
 static void leave_as_recorded(struct world *w)
 {
-	if (recorded.vm->outcome == VM_QUIT && !cut_it)
+	if (recorded.vm->outcome == VM_QUIT)
 		replay_leave_at(&w->replay, w->vm, recorded.vm->now.count, recorded.vm->now.vtime_ns);
 }
 
