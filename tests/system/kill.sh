@@ -2,6 +2,7 @@
 # kill.sh [N] - kill -9 at N random moments (6) of a recording with somebody typing: QEMU, the tool,
 # and with --sync.  What was written verifies up to a point, says so, and replays.
 . "$(dirname "$0")/lib.sh"
+append=$loud_boot # how far it has come is seen by what it says
 n=${1:-6}
 
 # At a random moment, by what the guest has said: a busy host is slower.  Half of the moments are

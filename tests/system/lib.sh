@@ -13,7 +13,8 @@ kernel=$(realpath -m "${KERNEL:-$root/build/guests/vmlinuz}")
 initrd=$(realpath -m "${INITRD:-$root/build/guests/initrd.cpio}")
 failures=$(realpath -m "${FAILURES:-$root/build/failures}")
 full_boot='console=ttyS0'    # two thirds of it the kernel's tests of its ciphers, the same work over and over
-append='console=ttyS0 cryptomgr.notests'
+loud_boot='console=ttyS0 cryptomgr.notests'
+append="$loud_boot quiet"    # what the kernel says is a quarter of a boot
 prompt=$'# \\(\x1b\\[6n\\)*$'  # of the guest's shell; it may ask where the cursor is
 patience_s=300            # for anything that should take seconds: longer is a hang
 passed=0 failed=0 status=0

@@ -3,6 +3,7 @@
 # running machine and forwards past where it had come to, breakpoints, Ctrl-C while it waits,
 # gdb dying and killing; and what is recorded meanwhile replays.
 . "$(dirname "$0")/lib.sh"
+append=$loud_boot # how far it has come is seen by what it says
 command -v gdb > /dev/null || { echo "$test_name: gdb: not there; apt-get install gdb" >&2; exit 2; }
 commands_file=$root/tools/reprise.gdb
 mkdir "$tmp/scratch"
