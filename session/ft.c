@@ -291,7 +291,9 @@ static enum vm_outcome run_pair(struct session_pair *f, bool first, enum vm_outc
 	if (!good)
 		return s->quit ? VM_QUIT : VM_HOST_FAILED;
 	record(f);
+	f->host_insns = rdtsc();
 	*own = vm_run(s->vm);
+	f->host_insns = rdtsc() - f->host_insns;
 	now = s->vm->now;
 	world = ft_finish(f->pair, *own, s->vm->guest_exit, &now, vm_digest(s->vm));
 	*own = *own == VM_DIVERGED ? VM_QUIT : *own;
@@ -345,6 +347,7 @@ noreturn_fn void session_ft(struct session *s)
 	if (outcome == VM_HOST_FAILED && st.reason[0])
 		ksnprintf(s->end.reason, sizeof(s->end.reason), "%s", st.reason);
 	session_flush_output(s);
+	session_report(s, f->host_insns);
 	session_say_end(&s->end);
 	console_flush();
 	machine_exit(0);

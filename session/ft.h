@@ -32,6 +32,7 @@ struct session_pair {
 	u8 link_mac[6];
 	u8 frame[NIC_FRAME];
 	u64 ids;                       /* given so far */
+	u64 host_insns;                /* since the machine began here */
 	/* told on the control channel */
 	enum ft_role told_role;
 	u64 told_ns, told_joins;

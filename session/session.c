@@ -244,9 +244,10 @@ static u64 total_exits(const struct vm *vm)
 	return n;
 }
 
-/* Figures of the counter itself: what the hypervisor spent, exit by exit. */
-static void report_stats(const struct vm *vm, u64 total_host)
+/* Figures of the counter itself: what the hypervisor spent, exit by exit; and what the disks refused. */
+void session_report(struct session *s, u64 total_host)
 {
+	const struct vm *vm = s->vm;
 	const struct vm_stats *t = &vm->stats;
 
 	control_printf("stat host_insns %lu\n", total_host);
@@ -262,6 +263,8 @@ static void report_stats(const struct vm *vm, u64 total_host)
 				       t->host_insns[i]);
 	for (unsigned i = 0; i < vm->config.nnics; i++)
 		control_printf("stat nic%u.lost %lu %lu\n", i, vm->board.pci.nic[i].nlost_rx, vm->board.pci.nic[i].nlost_tx);
+	if (!s->reader) /* of a replay nothing can be changed */
+		session_report_disks(s);
 }
 
 static bool broken(enum vm_outcome o)
@@ -323,11 +326,9 @@ static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
 		check_replay(s);
 	if (broken(s->end.outcome))
 		inspect_print_state(s->vm, control_printf);
-	report_stats(s->vm, host_insns);
 	if (s->writer)
 		session_commit_disks(s);
-	if (!s->reader) /* of a replay nothing can be changed */
-		session_report_disks(s);
+	session_report(s, host_insns);
 	session_say_end(&s->end);
 }
 

@@ -155,6 +155,8 @@ void session_resume(struct session *s, struct replay_boundary *p);
 const char *session_outcome_name(enum vm_outcome o);
 /* How the VM ended, as it stands: in s->end, and as END of the recording if there is one being made. */
 void session_end_recording(struct session *s, enum vm_outcome outcome);
+/* What the run has cost and what went wrong in it, for the command: host_insns are all since it began. */
+void session_report(struct session *s, u64 host_insns);
 /* The last line of the control channel. */
 void session_say_end(const struct rec_end *end);
 
