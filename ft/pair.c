@@ -112,7 +112,7 @@ void pair_welcome(struct ft_pair *p, const struct ft_hello *h, u64 from)
 	pair_say(p, "a host joins: copying the machine");
 }
 
-/* From here on the other has what it takes to make our outputs; so they wait for it (I13). */
+/* From here on the other has what it takes to make our outputs; so each has its place in the log (I13). */
 void pair_guard(struct ft_pair *p, const struct ft_start *start)
 {
 	p->env->machine->copy_end(p->env->machine->ctx);

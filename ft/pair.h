@@ -51,6 +51,7 @@ struct ft_ship {
 	bool ended;               /* END is */
 	struct ft_point marked;   /* what the last mark said: first point that was open */
 	u64 released;             /* units that left */
+	u64 left_to;              /* position of the last */
 	u64 told_released, told_asked;
 	bool asked_any;           /* a question was asked, at ... */
 	struct ft_point asked_at;
@@ -160,6 +161,7 @@ static inline void ft_look(struct ft_pair *p)
 
 bool ft_holds_back(enum ft_role role);                                       /* I5, I13 */
 bool ft_acknowledged(const struct ft_pair *p, u64 position);                 /* I5 */
+bool ft_leaves_freely(const struct ft_pair *p);                                  /* I13 */
 bool ft_lease_holds(const struct ft_pair *p, u64 now_ns);                    /* I6 */
 bool ft_closed(const struct ft_pair *p, u64 count, u64 vtime_ns);            /* I3 */
 bool ft_known(const struct ft_pair *p, const struct execpoint *now);         /* I4 */

@@ -19,6 +19,12 @@ bool ft_acknowledged(const struct ft_pair *p, u64 position)
 	return position != FT_NO_POSITION && p->ship.tx.acked >= position;
 }
 
+/* I13: the other's copy is not whole, so the word will not name it before it has acknowledged what leaves now. */
+bool ft_leaves_freely(const struct ft_pair *p)
+{
+	return p->role == FT_GUARDED && !p->ship.loaded;
+}
+
 /* I6: a host that is only guarded against is not named by the word yet, and cannot go live. */
 bool ft_lease_holds(const struct ft_pair *p, u64 now_ns)
 {
@@ -84,7 +90,7 @@ bool ft_log_is_over(const struct ft_pair *p)
 /* I13 */
 bool ft_may_enlist(const struct ft_pair *p)
 {
-	return p->role == FT_GUARDED && p->ship.loaded;
+	return p->role == FT_GUARDED && p->ship.loaded && p->ship.tx.acked >= p->ship.left_to;
 }
 
 /* I14 */

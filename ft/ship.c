@@ -139,13 +139,16 @@ static void let_go(struct ft_pair *p, const struct ft_held_front *f)
 {
 	host_port_output(p->env->host, &f->out);
 	p->ship.released += f->units;
+	p->ship.left_to = f->position;
 	ft_held_take(&p->held, f->units);
 }
 
 static bool may_leave(const struct ft_pair *p, u64 now_ns, struct ft_held_front *f)
 {
-	return ft_holds_back(p->role) && ft_held_front(&p->held, f) && ft_acknowledged(p, f->position) &&
-	       ft_lease_holds(p, now_ns);
+	if (!ft_holds_back(p->role) || !ft_held_front(&p->held, f))
+		return false;
+	return (f->position != FT_NO_POSITION && ft_leaves_freely(p)) ||
+	       (ft_acknowledged(p, f->position) && ft_lease_holds(p, now_ns));
 }
 
 /* So many, and the link is served again: a network that is slow to take them must not make this host silent. */
@@ -248,7 +251,7 @@ static void suspect(struct ft_pair *p, const char *why)
 	/* enlisting: the store's answer first; parting: asked already */
 }
 
-/* A host that joins is busy with its copy.  What hangs on it are outputs since START: they wait as long at most. */
+/* A host that joins is busy with its copy, and no output waits for it: there is time. */
 static u64 patience_ns(const struct ft_pair *p)
 {
 	return p->role == FT_COPYING || p->role == FT_GUARDED ? p->c.timers.join_ns : p->c.timers.detect_ns;
@@ -343,7 +346,7 @@ void ft_ship_send(struct ft_pair *p, u64 now_ns)
 {
 	struct ft_ship *s = &p->ship;
 	bool beat = ft_beat_due(p, now_ns);
-	bool push = s->started && p->held.nunplaced && s->npushes < FT_PUSHES;
+	bool push = s->started && p->held.nunplaced && (s->npushes < FT_PUSHES || ft_leaves_freely(p));
 	bool mark = s->started && now_ns >= s->mark_ns && mark_moved(p);
 	bool stale = !s->unanswered_ns && lease_is_over(p, now_ns), asked;
 
@@ -355,7 +358,7 @@ void ft_ship_send(struct ft_pair *p, u64 now_ns)
 		s->mark_ns = now_ns + p->c.timers.mark_ns;
 	}
 	asked = s->npushes && s->push[s->npushes - 1] == s->tx.end; /* for another output made at this point */
-	if (push && !asked && !p->held.nunplaced && ft_holds_back(p->role))
+	if (push && !asked && !p->held.nunplaced && ft_holds_back(p->role) && s->npushes < FT_PUSHES)
 		s->push[s->npushes++] = s->tx.end;
 	if ((push && !asked) || stale)
 		s->ask_to = MAX(s->tx.end, 1UL);

@@ -24,7 +24,7 @@ enum {
 	LOSER_TAKES_BACK, LOSER_GOES_ON,
 	NOT_MUTE, FORGIVES_TOO_EARLY,
 	LOG_NOT_FINISHED,
-	GUARDS_TOO_LATE, ENLISTS_TOO_EARLY,
+	GUARDS_TOO_LATE, ENLISTS_TOO_EARLY, FORGETS_WHAT_LEFT,
 	DIGEST_IGNORED, PAGES_LEFT_OUT,
 	NEVER_WAITS, HOLDS_TOO_MUCH,
 	DAMAGE_TAKEN, OTHER_SESSION_TAKEN,
@@ -54,6 +54,7 @@ const struct mutant mutants[] = {
 	{ "I12", "who takes over leaves the rest of the log" },
 	{ "I13", "outputs are held back only when the store has answered" },
 	{ "I13", "the word names a host whose copy is not whole" },
+	{ "I13", "the word names a host that has not acknowledged all that left before" },
 	{ "I14", "digests that differ are taken for equal" },
 	{ "I14", "pages changed at the last are not copied, and the copy is taken for whole" },
 	{ "I15", "the primary waits for nobody" },
@@ -123,7 +124,8 @@ WRAP(ft_holds_back, bool, enum ft_role role)
 
 WRAP(ft_may_enlist, bool, const struct ft_pair *p)
 {
-	return __real_ft_may_enlist(p) || (mutation == ENLISTS_TOO_EARLY && p->role == FT_GUARDED);
+	return __real_ft_may_enlist(p) || (mutation == ENLISTS_TOO_EARLY && p->role == FT_GUARDED) ||
+	       (mutation == FORGETS_WHAT_LEFT && p->role == FT_GUARDED && p->ship.loaded);
 }
 
 static bool loading;

@@ -166,3 +166,26 @@ Test(ft_pair, outputs_leave_in_portions)
 	ft_release(p);
 	cr_assert_eq(written, 100);
 }
+
+/* Until the copy is whole outputs go; then they wait, and the word waits for what has gone. */
+Test(ft_pair, what_left_during_a_copy_is_acknowledged_before_the_word_names_the_other)
+{
+	const struct output out = { .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 };
+
+	be(FT_GUARDED);
+	cr_assert(ft_held_put(&p->held, &out));
+	ft_release(p);
+	cr_assert_eq(written, 0, "it has no place in the log yet");
+	p->ship.tx.end = 5;
+	ft_held_place(&p->held, 5);
+	ft_release(p);
+	cr_assert_eq(written, 1);
+	p->ship.loaded = true;
+	cr_assert(!ft_may_enlist(p), "its mark is on the way");
+	cr_assert(ft_held_put(&p->held, &out));
+	ft_held_place(&p->held, 9);
+	ft_release(p);
+	cr_assert_eq(written, 1, "from now on they wait");
+	p->ship.tx.acked = 5;
+	cr_assert(ft_may_enlist(p));
+}
