@@ -228,8 +228,9 @@ right 'tgtd: the target is killed and started again, none won twice'
 
 # ---- the fence ----
 
-block_bytes_of() { # BYTE: how many of the first 200 blocks of the data disk begin with it
-	od -An -v -tx1 -w512 -N$((200 * 512)) "$data" | grep -c "^ $1 "
+blocks=2000 # seconds of writing: a freeze a moment after its beginning falls into it
+block_bytes_of() { # BYTE: how many of these blocks of the data disk begin with it
+	od -An -v -tx1 -w512 -N$((blocks * 512)) "$data" | grep -c "^ $1 "
 }
 ask a 'fence 1 1 1'
 [[ $line == held* ]]; right 'fence: a host takes the disk'
@@ -244,17 +245,17 @@ all=0
 for i in 1 2 3 4 5; do
 	ask a "fence 1 1 $((10 * i))"
 	[[ $line == held* ]] || all=1
-	tell a "burst 1 0 200 a$i"
+	tell a "burst 1 0 $blocks a$i"
 	pause $((50 + RANDOM % 200))
 	kill -STOP "${pid_of[a]}"
 	ask b "fence 1 2 $((10 * i + 5))"
 	[[ $line == held* ]] || all=1
-	ask b "burst 1 0 200 b$i"
-	[ "$line" = '200 written' ] || all=1
+	ask b "burst 1 0 $blocks b$i"
+	[ "$line" = "$blocks written" ] || all=1
 	kill -CONT "${pid_of[a]}"
 	hear a
 	[[ $line == *'status=02 key=6 asc=2a03' || $line == *status=18* ]] || all=1
-	[ "$(block_bytes_of b$i)" = 200 ] || all=1
+	[ "$(block_bytes_of b$i)" = $blocks ] || all=1
 done
 [ $all = 0 ]; right 'fence: a host frozen while it writes is refused when it thaws, and nothing of its is found, five times'
 ask a 'fence 1 1 50'
@@ -273,11 +274,11 @@ ask c 'start w 1 8a080000000000000000000000010000 0 cc*512'
 ask c 'wait w 500'
 [ "$line" = pending ]; right 'fence: its write is on the way'
 ask b 'fence 1 2 65'
-[[ $line == held* ]] && ask b 'burst 1 0 200 bb' && [ "$line" = '200 written' ]
+[[ $line == held* ]] && ask b "burst 1 0 $blocks bb" && [ "$line" = "$blocks written" ]
 right 'fence: meanwhile the other has won, and written'
 kill -CONT $relay
 ask c 'wait w 20000'
-[[ $line == *status=18* || $line == *'status=02 key=6 asc=2a03'* ]] && [ "$(block_bytes_of bb)" = 200 ]
+[[ $line == *status=18* || $line == *'status=02 key=6 asc=2a03'* ]] && [ "$(block_bytes_of bb)" = $blocks ]
 right 'fence: when it arrives it is refused'
 down b c
 kill $relay
