@@ -161,7 +161,7 @@ static inline void ft_look(struct ft_pair *p)
 
 bool ft_holds_back(enum ft_role role);                                       /* I5, I13 */
 bool ft_acknowledged(const struct ft_pair *p, u64 position);                 /* I5 */
-bool ft_leaves_freely(const struct ft_pair *p);                                  /* I13 */
+bool ft_leaves_freely(const struct ft_pair *p);                              /* I13 */
 bool ft_lease_holds(const struct ft_pair *p, u64 now_ns);                    /* I6 */
 bool ft_closed(const struct ft_pair *p, u64 count, u64 vtime_ns);            /* I3 */
 bool ft_known(const struct ft_pair *p, const struct execpoint *now);         /* I4 */

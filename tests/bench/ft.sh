@@ -14,7 +14,12 @@ name=bench-ft
 rounds=${1:-1} kills=${2:-10}
 export NET=$root/build/net
 tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
+stranger=
+alone_again() {
+	[ -z "$stranger" ] || { kill -9 -- "-$stranger"; wait "$stranger"; } 2> /dev/null
+	stranger=
+}
+trap 'alone_again; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM
 need_files "$reprise" "$kernel" "$initrd" "$NET/bulk" "$NET/seqclient"
 keep_build
@@ -53,17 +58,11 @@ measure() { # LOAD HOW...: into $per_s, $us, $p99, $kbit
 }
 
 # Another guest at the same work, on the other processor, until `alone_again`.
-stranger=
 beside() { # LOAD
 	setsid "$reprise" run -q --kernel "$kernel" --initrd "$initrd" --append "console=ttyS0 quiet cryptomgr.notests ${guest[$1]}" \
 		--disk "$tmp/a.img,ro" --disk "$tmp/b.img,cow" < /dev/null > /dev/null 2>&1 &
 	stranger=$!
 }
-alone_again() {
-	[ -z "$stranger" ] || { kill -9 -- "-$stranger"; wait "$stranger"; } 2> /dev/null
-	stranger=
-}
-trap 'alone_again; rm -rf "$tmp"' EXIT
 
 truncate -s 64M "$tmp/a.img" "$tmp/b.img"
 echo "Two emulated hosts on one machine, $(nproc) processors; QEMU $("$qemu" --version | sed -n '1s/.*version \([^ ]*\).*/\1/p')"

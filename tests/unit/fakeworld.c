@@ -402,6 +402,12 @@ void world_replay(struct world *w, const struct plan *p, struct world_medium *m)
 	replay_through(w, p, m, &w->host.port);
 }
 
+void world_leave_as(struct world *w, const struct world *recorded)
+{
+	if (recorded->vm->outcome == VM_QUIT)
+		replay_leave_at(&w->replay, w->vm, recorded->vm->now.count, recorded->vm->now.vtime_ns);
+}
+
 err_t world_timeline(struct world *w, const struct plan *p, struct world_medium *m, struct timeline *t,
 		     struct checkpoints *cs, const struct timeline_host *host, u64 pool_bytes)
 {

@@ -147,6 +147,8 @@ struct world {
 void world_live(struct world *w, const struct plan *p);
 void world_record(struct world *w, const struct plan *p, struct world_medium *m);
 void world_replay(struct world *w, const struct plan *p, struct world_medium *m);
+/* Where the operator left the recorded run its replay leaves, too, as the tools tell each.  Another end: nothing. */
+void world_leave_as(struct world *w, const struct world *recorded);
 /*
  * A replay with a timeline over it, its pool of pool_bytes in the world's own
  * memory.  cs is big: static.  Returns what timeline_init does.

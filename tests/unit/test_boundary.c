@@ -23,27 +23,16 @@ static void same(const struct world *x, const struct world *y, const char *what)
 	cr_assert_null(why, "%s: %s", what, why);
 }
 
-/* Where the operator left the run that was recorded last: every replay is told, as the tools do. */
-static struct execpoint left_at;
-static bool was_left;
-
 static void record(struct world *w, struct world_medium *m)
 {
 	world_record(w, &plan, m);
-	was_left = world_run(w) == VM_QUIT;
-	left_at = w->vm->now;
-}
-
-static void leave_as_recorded(struct world *w)
-{
-	if (was_left)
-		replay_leave_at(&w->replay, w->vm, left_at.count, left_at.vtime_ns);
+	world_run(w);
 }
 
 static void replay(struct world *w, struct world_medium *m, u64 perturb_seed)
 {
 	world_replay(w, &plan, m);
-	leave_as_recorded(w);
+	world_leave_as(w, &a);
 	world_perturb(w, perturb_seed);
 	world_run(w);
 }
@@ -233,8 +222,7 @@ static void check_prefix_replays(struct world_medium *m, const char *what, u64 c
 	enum vm_outcome o;
 
 	world_replay(&b, &plan, m);
-	if (a.vm->outcome == VM_QUIT)
-		replay_leave_at(&b.replay, b.vm, a.vm->now.count, a.vm->now.vtime_ns);
+	world_leave_as(&b, &a);
 	o = world_run(&b);
 	cr_assert(!b.replay.diverged.found, "seed %lu, %s at %lu: diverged: %s", plan.seed, what, cut,
 		  b.replay.diverged.what);
@@ -359,7 +347,7 @@ Test(boundary, a_planted_difference_is_found_at_the_next_digest)
 		count = a.vm->now.count;
 		p = (struct planted){ .at = 1 + rng_below(&r, MAX(count, 2UL) - 1), .memory = rng_chance(&r, 50) };
 		world_replay(&b, &plan, &m);
-		leave_as_recorded(&b);
+		world_leave_as(&b, &a);
 		vm_add_stop(b.vm, p.at, plant, &p);
 		o = world_run(&b);
 		cr_assert(p.done);

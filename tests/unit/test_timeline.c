@@ -126,13 +126,6 @@ static u64 look_at(struct vm *vm, void *ctx unused_arg)
 	return count + 1;
 }
 
-/* Of a cut recording, too: its end may be left. */
-static void leave_as_recorded(struct world *w)
-{
-	if (recorded.vm->outcome == VM_QUIT)
-		replay_leave_at(&w->replay, w->vm, recorded.vm->now.count, recorded.vm->now.vtime_ns);
-}
-
 /* Records the plan's run and follows it once. */
 static void lay_trail(void)
 {
@@ -149,7 +142,7 @@ static void lay_trail(void)
 	}
 	memset(&trail, 0, sizeof(trail));
 	world_replay(&oracle, &plan, &medium);
-	leave_as_recorded(&oracle);
+	world_leave_as(&oracle, &recorded);
 	f = fake_of(&oracle.vm->vcpu[0]);
 	f->trace = note_instruction;
 	f->reached = note_reach;
@@ -199,7 +192,7 @@ static void open_line(u64 pool_bytes, u64 spacing)
 
 	stop_after = fail_after = ~0UL;
 	cr_assert_eq(world_timeline(&world, &plan, &medium, &line, &store, &host, pool_bytes), OK, "seed %lu", seed);
-	leave_as_recorded(&world);
+	world_leave_as(&world, &recorded);
 	line.spacing = spacing;
 }
 
@@ -484,7 +477,7 @@ static void lay_changes(void)
 
 	memset(changed, 0, sizeof(changed));
 	world_replay(&again, &plan, &medium);
-	leave_as_recorded(&again);
+	world_leave_as(&again, &recorded);
 	vm_add_stop(again.vm, 0, look_for_changes, NULL);
 	vm_run(again.vm);
 	look_for_changes(again.vm, NULL);
