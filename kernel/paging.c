@@ -5,6 +5,7 @@
  * walk.  Everything is global, never changes rights after boot, and entries
  * are only ever added; so nothing here needs a TLB flush but the switch.
  */
+#include "kernel/coroutine.h"
 #include "kernel/cpu.h"
 #include "kernel/mm.h"
 #include "kernel/paging.h"
@@ -30,7 +31,10 @@ extern const u8 __text_start[], __text_end[], __rodata_start[], __rodata_end[];
 extern const u8 __data_start[], __kernel_end[];
 extern const u8 boot_stack_guard[], boot_stack_top[], ist_df_stack_guard[], ist_df_stack_top[],
 	ist_nmi_stack_guard[], ist_nmi_stack_top[], ist_mc_stack_guard[], ist_mc_stack_top[],
-	ist_irq_stack_guard[], ist_irq_stack_top[];
+	ist_irq_stack_guard[], ist_irq_stack_top[], coroutine_stacks[];
+
+#define COROUTINE(n) { "coroutine " #n, coroutine_stacks + (n) * (PAGE_SIZE + COROUTINE_STACK), \
+		       coroutine_stacks + ((n) + 1) * (PAGE_SIZE + COROUTINE_STACK) }
 
 static const struct {
 	const char *name;
@@ -42,7 +46,10 @@ static const struct {
 	{ "NMI", ist_nmi_stack_guard, ist_nmi_stack_top },
 	{ "#MC", ist_mc_stack_guard, ist_mc_stack_top },
 	{ "IRQ", ist_irq_stack_guard, ist_irq_stack_top },
+	COROUTINE(0), COROUTINE(1), COROUTINE(2), COROUTINE(3),
+	COROUTINE(4), COROUTINE(5), COROUTINE(6), COROUTINE(7),
 };
+_Static_assert(COROUTINES == 8, "a line above for each");
 
 static u64 *host_pml4;
 static bool pages_1g;

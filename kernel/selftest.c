@@ -10,6 +10,7 @@
 #include "kernel/bootinfo.h"
 #include "kernel/bundle.h"
 #include "kernel/console.h"
+#include "kernel/coroutine.h"
 #include "kernel/cpu.h"
 #include "kernel/fpu.h"
 #include "kernel/lapic.h"
@@ -244,6 +245,44 @@ static void test_irq(const struct boot_info *bi unused_arg)
 	__asm__ volatile("int $0x80");
 	__asm__ volatile("int $0x80");
 	check(this_cpu()->unexpected_irqs == 2, "unexpected interrupts are counted");
+}
+
+static struct {
+	struct coroutine main, two[2];
+	u64 turns[2];
+} co;
+
+/* Its own variables survive what the other does to registers and stack. */
+static void count_turns(void *ctx)
+{
+	u64 number = (u64)ctx, mine = number;
+
+	check(!((u64)__builtin_frame_address(0) & 15), "a coroutine's stack is aligned");
+	for (;;) {
+		co.turns[number] = ++mine;
+		coroutine_switch(&co.two[number], number ? &co.main : &co.two[1]);
+	}
+}
+
+static void test_coroutine(const struct boot_info *bi unused_arg)
+{
+	coroutine_init(&co.two[0], 0, count_turns, (void *)0);
+	coroutine_init(&co.two[1], COROUTINES - 1, count_turns, (void *)1);
+	for (u64 i = 1; i <= 1000; i++) {
+		coroutine_switch(&co.main, &co.two[0]);
+		check(co.turns[0] == i && co.turns[1] == i + 1, "each goes on where it was");
+	}
+}
+
+static void overflow_there(void *ctx unused_arg)
+{
+	overflow(1);
+}
+
+static void test_coroutine_guard(const struct boot_info *bi unused_arg)
+{
+	coroutine_init(&co.two[0], 3, overflow_there, NULL);
+	coroutine_switch(&co.main, &co.two[0]);
 }
 
 /* Busy for some hundred million instructions between the two lines, whose distance the script measures. */
@@ -536,7 +575,8 @@ static const struct {
 	{ "write_rodata", test_write_rodata }, { "null", test_null },
 	{ "execute_data", test_execute_data }, { "panic", test_panic }, { "msr", test_msr },
 	{ "memory", test_memory }, { "malloc", test_malloc }, { "lz4", test_lz4 },
-	{ "string", test_string }, { "irq", test_irq }, { "realtime", test_realtime },
+	{ "string", test_string }, { "irq", test_irq },
+	{ "coroutine", test_coroutine }, { "coroutine_guard", test_coroutine_guard }, { "realtime", test_realtime },
 	{ "serial", test_serial }, { "blk", test_blk },
 	{ "net", test_net }, { "jumbo", test_jumbo },
 	{ "scsi", test_scsi }, { "scsi_late", test_scsi_late },

@@ -67,7 +67,9 @@ run write_rodata; expect 'constants are read-only' 127 'panic: #PF.*write of .*,
 run null; expect 'page 0 is not mapped' 127 'panic: #PF.*write of 8, not mapped' test_null
 run execute_data; expect 'data is not executable' 127 'panic: #PF.*execution of .*, not permitted' hypervisor_main
 run panic; expect panic 127 '^panic: asked for by the test, 42$' backtrace: '    test_panic+0x' '    kmain+0x'
-for t in msr lz4 string irq; do
+run coroutine_guard
+expect "a coroutine's stack guard" 127 'panic: #DF.*the coroutine 3 stack overflowed' '    overflow+0x' '    \.\.\.$'
+for t in msr lz4 string irq coroutine; do
 	run $t; expect $t 1 passed
 done
 machine 256M -serial null -serial stdio -kernel "$elf" -append test=panic
