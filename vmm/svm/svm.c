@@ -28,12 +28,13 @@
 #define IOPM_PAGES 3
 #define MSRPM_PAGES 2
 
-/* Boot area: the same for every VM, written once by svm_enable. */
+/* Boot area: the same for every VM, written once by svm_enable; but for the timer, which is this CPU's. */
 static struct {
 	u8 *iopm, *msrpm;
 	struct vmcb *host;      /* the host's FS, GS, TR, LDTR and syscall MSRs, for VMLOAD */
 	bool has_tsc_aux;
 	bool entry_flushes;     /* every VMRUN empties the TLB: no need to ask for it */
+	u64 timer_due;          /* host TSC at which the timer of the last entry, of whichever vCPU, fires; 0: not armed */
 } svm;
 
 /* MSRs the processor switches by itself with VMLOAD and VMSAVE [APM2 15.5.2]. */
@@ -331,10 +332,10 @@ static void reinject(struct vcpu *v, const struct vmcb_control *c, struct exit *
 /* Ticks from here to where a new timer is armed are fewer. */
 #define SETTLE_TICKS 512
 
-/* The timer of an earlier entry may be about to fire in the hypervisor: put it out first. */
+/* The timer of an earlier entry may be about to fire in the hypervisor, or have fired: put it out first. */
 static void settle_timer(struct svm_vcpu *s)
 {
-	if (s->timer_due && rdtsc() + SETTLE_TICKS >= s->timer_due) {
+	if (svm.timer_due && rdtsc() + SETTLE_TICKS >= svm.timer_due) {
 		*s->entry.timer = 0;
 		trap_drain();
 	}
@@ -359,10 +360,10 @@ static void svm_run(struct vcpu *v, u64 budget, struct exit *out)
 	s->entry.tsc_want = v->vm->now.vtime_ns + v->cpu.tsc_adjust - counter->tsc_lead;
 	s->entry.arm_ticks = counter_ticks(counter, budget);
 	svm_enter_with_debug(v, s);
-	s->timer_due = s->entry.before + s->entry.arm_ticks;
+	svm.timer_due = s->entry.before + s->entry.arm_ticks;
 	if (b->c.exitcode == VMEXIT_INTR) {
 		trap_drain();
-		s->timer_due = 0;
+		svm.timer_due = 0;
 	}
 
 	v->cpu.gpr[RAX] = b->s.rax;

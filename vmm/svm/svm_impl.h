@@ -23,7 +23,6 @@ _Static_assert(offsetof(struct svm_entry, after) == 56, "entry.S: E_AFTER");
 struct svm_vcpu {
 	struct vmcb *vmcb;
 	struct svm_entry entry;
-	u64 timer_due;     /* host TSC at which the armed timer fires; 0: not armed */
 	u64 watch_dr6;     /* what DR6 said of the watches of the last entry */
 	bool watch_blind;
 };
