@@ -6,6 +6,7 @@
 
 static struct {
 	struct serial *port;
+	const char *tag;
 	bool mid_line; /* the last byte was not a newline */
 } console;
 
@@ -23,6 +24,11 @@ void console_select(struct serial *port)
 	console.mid_line = false;
 }
 
+void console_tag(const char *tag)
+{
+	console.tag = tag;
+}
+
 /* Comment lines on the control channel. ctx is not NULL for kprintf. */
 static void put(void *ctx, const char *text, size_t size)
 {
@@ -32,6 +38,8 @@ static void put(void *ctx, const char *text, size_t size)
 		while (line < size && text[line] != '\n')
 			line++;
 		line += line < size;
+		if (!console.mid_line && console.tag && console.port == &com2)
+			serial_write(console.port, console.tag, strlen(console.tag));
 		if (!console.mid_line && ctx && console.port == &com2)
 			serial_write(console.port, "# ", 2);
 		serial_write(console.port, text, line);

@@ -22,6 +22,12 @@ void console_select(struct serial *port);
 void kprintf(const char *fmt, ...) printf_like(1, 2);
 void kvprintf(const char *fmt, va_list args);
 
+/*
+ * On the control channel each line begins with this from now on, "# " of talk included; NULL:
+ * with nothing.  The string stays the caller's.  A line that is half printed goes on as it began.
+ */
+void console_tag(const char *tag);
+
 /* A machine-readable line: begins at the start of a line, no prefix. */
 void control_printf(const char *fmt, ...) printf_like(1, 2);
 

@@ -91,6 +91,13 @@ static u64 scale(u64 a, u64 b, u64 c)
 	return a;
 }
 
+u64 host_ns(void)
+{
+	u64 t = rdtsc();
+
+	return clocks.tsc_hz == NS_PER_S ? t : t / clocks.tsc_hz * NS_PER_S + scale(t % clocks.tsc_hz, NS_PER_S, clocks.tsc_hz);
+}
+
 /* A byte from before: its edge may have been taken by an earlier wait. */
 static bool byte_waits(const struct serial *s)
 {

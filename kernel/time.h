@@ -15,6 +15,9 @@ u64 host_tsc_hz(void);
 /* Ticks a second of the LAPIC timer at divide by 1. */
 u64 host_lapic_hz(void);
 
+/* Nanoseconds by the TSC since it began to run: so much host time has passed between two readings. */
+u64 host_ns(void);
+
 /*
  * Sleeps until max_ns have passed, a byte can be read from a port with
  * serial_rx_irq_enable, a frame has arrived at an open NIC, or another interrupt

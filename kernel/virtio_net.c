@@ -210,6 +210,16 @@ void nic_send(struct nic *n, const void *frame, u32 size)
 	nic_kick(n);
 }
 
+u16 nic_arrived(const struct nic *n)
+{
+	return ring_completed(&n->rx);
+}
+
+u16 nic_shown(const struct nic *n)
+{
+	return n->rx.taken;
+}
+
 bool nics_present(void)
 {
 	for (unsigned i = 0; i < nics.n; i++)

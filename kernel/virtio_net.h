@@ -11,7 +11,7 @@
 
 #include "kernel/base.h"
 
-#define NIC_MAX 8
+#define NIC_MAX 16
 #define NIC_FRAME 1518U        /* an Ethernet frame, with a VLAN's tag and without FCS */
 #define NIC_JUMBO_FRAME 9018U
 #define NIC_RING 256           /* frames that fit on their way in, and out */
@@ -48,6 +48,10 @@ void nic_send(struct nic *n, const void *frame, u32 size);
 #define NIC_BATCH 32
 void nic_queue(struct nic *n, const void *frame, u32 size);
 void nic_kick(struct nic *n);
+
+/* Frames that have ever come, and of those the ones that nic_peek has shown; modulo 2^16. */
+u16 nic_arrived(const struct nic *n);
+u16 nic_shown(const struct nic *n);
 
 /*
  * For cpu_wait [time.c]: is one open; has a frame come since this was last true, or since the last

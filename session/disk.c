@@ -6,7 +6,7 @@
  *                 diskN_mode=ro|cow|rw      rw: written when the recording is
  *                                           complete, or at once if nothing is recorded
  *                 diskN_room_bytes=BYTES    cow, rw: for what is written
- *   The host's disk has the serial number diskN.
+ *   The host's disk has the serial number diskN [session_name].
  */
 #include "kernel/console.h"
 #include "kernel/cpu.h"
@@ -80,10 +80,11 @@ static enum disk_mode mode_of(const struct session *s, unsigned n)
 
 static struct disk_base base_of(const struct session *s, unsigned n, enum disk_mode mode)
 {
-	char serial[16];
+	char name[16], serial[32];
 	struct blk *b;
 
-	ksnprintf(serial, sizeof(serial), "disk%u", n);
+	ksnprintf(name, sizeof(name), "disk%u", n);
+	session_name(s, name, serial, sizeof(serial));
 	b = blk_find(serial);
 	if (!b)
 		fail(n, "the host has none with its serial number (-device virtio-blk-pci,serial=diskN); start the hypervisor with the reprise command");

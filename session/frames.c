@@ -19,7 +19,7 @@ void session_tap_frames(struct session *s, struct replay_boundary *p)
 
 	if (!session_number(s->session, "frames", 0))
 		return;
-	m = session_medium("frames");
+	m = session_medium(s, "frames");
 	s->frames = session_memory(sizeof(*s->frames));
 	frames_begin(s->frames, &m);
 	s->tap = (struct frame_tap){ keep, s };

@@ -9,6 +9,7 @@
 #include "kernel/cpu.h"
 #include "kernel/fpu.h"
 #include "kernel/kconf.h"
+#include "kernel/kfmt.h"
 #include "kernel/mm.h"
 #include "session/session.h"
 #include "vmm/acpi.h"
@@ -18,13 +19,40 @@
 
 /* --- 1  configuration ------------------------------------------------------------ */
 
-static struct blob file(const struct session *s, const char *name)
+void session_name(const struct session *s, const char *name, char *buf, size_t size)
+{
+	ksnprintf(buf, size, "%s%s", s->prefix, name);
+}
+
+static struct blob find(const struct session *s, const char *full)
 {
 	struct blob b = { 0 };
 
-	if (bundle_find(s->bundle.data, s->bundle.size, name, &b.data, &b.size))
+	if (bundle_find(s->bundle.data, s->bundle.size, full, &b.data, &b.size))
 		b = (struct blob){ 0 };
 	return b;
+}
+
+static struct blob file(const struct session *s, const char *name)
+{
+	char full[32];
+
+	session_name(s, name, full, sizeof(full));
+	return find(s, full);
+}
+
+/* The kernel or initrd, perhaps one that an earlier of several machines has, too. */
+static struct blob image(const struct session *s, const char *role)
+{
+	char key[16], full[32];
+	u64 owner;
+
+	ksnprintf(key, sizeof(key), "%s_of", role);
+	owner = session_number(s->session, key, ~0UL);
+	if (owner == ~0UL)
+		return file(s, role);
+	ksnprintf(full, sizeof(full), "%lu.%s", owner, role);
+	return find(s, full);
 }
 
 struct text session_text(const struct session *s, const char *name)
@@ -132,7 +160,7 @@ static void load_guest(struct session *s)
 {
 	struct vm *vm = s->vm;
 	struct guest_loader loader = { .write = load_write, .zero = load_zero, .ctx = vm, .ram_size = vm->config.mem_bytes };
-	struct blob kernel = file(s, "kernel"), initrd = file(s, "initrd");
+	struct blob kernel = image(s, "kernel"), initrd = image(s, "initrd");
 	char *append = session_memory(s->machine.size + 1); /* longer it cannot be */
 	const char *why = "kernel: neither a Linux bzImage nor an ELF kernel with a PVH entry";
 	struct guest_range acpi;

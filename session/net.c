@@ -1,6 +1,6 @@
 /*
  * net.c - the wires of the guest's NICs: the host's network devices with the same
- * addresses.  See session.h.
+ * addresses, or the ports of a switch [group.c].  See session.h.
  *
  * Reads: nicN_mac of machine.conf, nic_echo of session.conf.  A replay has the
  * devices, so that its host side begins as the recording's did, but no wires: what
@@ -10,8 +10,9 @@
 #include "kernel/console.h"
 #include "kernel/kconf.h"
 #include "kernel/kfmt.h"
+#include "kernel/time.h"
 #include "kernel/xxh.h"
-#include "session/session.h"
+#include "session/group.h"
 
 enum { FRAME_MIN = 14 }; /* two addresses and a type: no less is a frame */
 
@@ -55,55 +56,95 @@ static void await_echo(struct session_wire *w, const void *frame, u32 size)
 		w->awaited = w->sent - (u32)ARRAY_SIZE(w->echo);
 }
 
-/* --- the host port's part ------------------------------------------------------------ */
+/* --- wires --------------------------------------------------------------------------- */
 
-static struct session_wire *wire(void *ctx, unsigned nic)
+const u8 *wire_peek(struct session_wire *w, u32 *size)
 {
-	struct session *s = ctx;
-
-	return nic < ARRAY_SIZE(s->wire) && s->wire[nic].nic ? &s->wire[nic] : NULL;
-}
-
-static const u8 *frame_peek(void *ctx, unsigned nic, u32 *size)
-{
-	struct session_wire *w = wire(ctx, nic);
 	const u8 *frame;
 
-	while (w && (frame = nic_peek(w->nic, size))) {
+	if (w->port)
+		return vswitch_peek(w->port, size);
+	while (w->nic && (frame = nic_peek(w->nic, size))) {
 		if (*size >= FRAME_MIN && (w->shown || !w->echoes || !is_echo(w, frame, *size))) {
 			w->shown = true;
 			return frame;
 		}
-		nic_done(w->nic);
+		wire_done(w);
 	}
 	return NULL;
 }
 
+void wire_done(struct session_wire *w)
+{
+	if (w->port) {
+		vswitch_done(w->port);
+		w->heard = w->port->got;
+	} else if (w->nic) {
+		nic_done(w->nic);
+		w->heard = nic_shown(w->nic);
+		w->shown = false;
+	}
+}
+
+void wire_send(struct session_wire *w, const void *frame, u32 size)
+{
+	if (w->port) {
+		vswitch_send(w->port, frame, size, host_ns());
+	} else if (w->nic) {
+		if (w->echoes)
+			await_echo(w, frame, size);
+		nic_queue(w->nic, frame, size);
+	}
+}
+
+void wire_kick(struct session_wire *w)
+{
+	if (w->nic)
+		nic_kick(w->nic);
+}
+
+bool wire_news(struct session_wire *w)
+{
+	u32 came = w->port ? w->port->put : w->nic ? nic_arrived(w->nic) : 0;
+	bool news = came != w->heard;
+
+	w->heard = came;
+	return news;
+}
+
+/* --- the host port's part ------------------------------------------------------------ */
+
+/* The boundaries know of no more NICs than there are wires for. */
+static struct session_wire *wire(void *ctx, unsigned nic)
+{
+	struct session *s = ctx;
+
+	return &s->wire[nic];
+}
+_Static_assert(VM_MAX_NICS == ARRAY_SIZE(((struct session *)0)->wire), "so");
+
+static const u8 *frame_peek(void *ctx, unsigned nic, u32 *size)
+{
+	return wire_peek(wire(ctx, nic), size);
+}
+
 static void frame_done(void *ctx, unsigned nic)
 {
-	struct session_wire *w = wire(ctx, nic);
-
-	if (!w)
-		return;
-	nic_done(w->nic);
-	w->shown = false;
+	wire_done(wire(ctx, nic));
 }
 
 static void frame_write(void *ctx, unsigned nic, const void *data, u32 size)
 {
 	struct session_wire *w = wire(ctx, nic);
 
-	if (!w)
-		return;
-	if (w->echoes)
-		await_echo(w, data, size);
-	nic_send(w->nic, data, size);
+	wire_send(w, data, size);
+	wire_kick(w);
 }
 
 bool session_has_net(const struct session *s)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(s->wire); i++)
-		if (s->wire[i].nic)
+		if (s->wire[i].nic || s->wire[i].port)
 			return true;
 	return false;
 }
@@ -140,8 +181,11 @@ void session_net_init(struct session *s, bool connect)
 	u8 mac[6];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(s->wire) && address(s, i, mac); i++) {
-		struct nic *nic = nic_find(mac, NIC_FRAME);
+		struct nic *nic;
 
+		if (s->group && group_plug(s, i, mac))
+			continue;
+		nic = nic_find(mac, NIC_FRAME);
 		if (!connect)
 			continue;
 		s->wire[i] = (struct session_wire){ .nic = nic, .echoes = echo >> i & 1 };

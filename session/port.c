@@ -4,32 +4,47 @@
  */
 #include "kernel/console.h"
 #include "kernel/cpu.h"
+#include "kernel/kfmt.h"
 #include "kernel/panic.h"
 #include "kernel/time.h"
-#include "session/session.h"
+#include "session/group.h"
 
-/* The host command's words on the control channel: "eof", "quit", "detached". */
-void session_listen(struct session *s)
+/* The host command's words on the control channel [tools/session.h]. */
+void session_obey(struct session *s, const char *line)
+{
+	if (!strcmp(line, "eof"))
+		s->console_ended = true;
+	else if (!strcmp(line, "quit"))
+		s->quit = true;
+	else if (!strcmp(line, "detached"))
+		s->detached = true;
+	else if (!strncmp(line, "arbiter ", 8))
+		ksnprintf(s->answer, sizeof(s->answer), "%s", line);
+}
+
+bool session_hear(struct session *s)
 {
 	char c;
 
 	while (serial_read(&com2, &c, 1)) {
-		if (c != '\n') {
-			if (s->command_fill < sizeof(s->command) - 1)
-				s->command[s->command_fill++] = c;
-			continue;
+		if (c == '\n') {
+			s->command[s->command_fill] = 0;
+			s->command_fill = 0;
+			return true;
 		}
-		s->command[s->command_fill] = 0;
-		s->command_fill = 0;
-		if (!strcmp(s->command, "eof"))
-			s->console_ended = true;
-		else if (!strcmp(s->command, "quit"))
-			s->quit = true;
-		else if (!strcmp(s->command, "detached"))
-			s->detached = true;
-		else if (!strncmp(s->command, "arbiter ", 8))
-			memcpy(s->answer, s->command, sizeof(s->answer));
+		if (s->command_fill < sizeof(s->command) - 1)
+			s->command[s->command_fill++] = c;
 	}
+	return false;
+}
+
+void session_listen(struct session *s)
+{
+	if (s->group)
+		group_listen(s->group);
+	else
+		while (session_hear(s))
+			session_obey(s, s->command);
 }
 
 static size_t port_read(void *ctx unused_arg, void *buf, size_t n)
@@ -39,7 +54,10 @@ static size_t port_read(void *ctx unused_arg, void *buf, size_t n)
 
 void session_flush_output(struct session *s)
 {
-	serial_write(&com1, s->output, s->output_fill);
+	if (s->group)
+		group_show(s, s->output, s->output_fill);
+	else
+		serial_write(&com1, s->output, s->output_fill);
 	s->output_fill = 0;
 }
 
@@ -79,12 +97,11 @@ static bool port_quit(void *ctx)
 
 static u64 port_wait(void *ctx, u64 max_ns)
 {
-	u64 before = rdtsc(), hz = host_tsc_hz(), ticks;
+	u64 before = host_ns();
 
 	session_flush_output(ctx);
 	cpu_wait(max_ns);
-	ticks = rdtsc() - before;
-	return hz == 1000000000UL ? ticks : ticks / hz * 1000000000UL + ticks % hz * 1000000000UL / hz;
+	return host_ns() - before;
 }
 
 #define PROGRESS_TICKS 70000000UL /* five a second of QEMU's work */

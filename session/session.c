@@ -12,7 +12,7 @@
 #include "kernel/kconf.h"
 #include "kernel/kfmt.h"
 #include "kernel/panic.h"
-#include "session/session.h"
+#include "session/group.h"
 #include "vmm/svm/svm.h"
 
 noreturn_fn void session_fail(const char *what)
@@ -39,10 +39,13 @@ static err_t medium_flush(void *ctx)
 	return blk_flush(ctx);
 }
 
-struct rec_medium session_medium(const char *name)
+struct rec_medium session_medium(const struct session *s, const char *name)
 {
-	struct blk *disk = blk_find(name);
+	char serial[32];
+	struct blk *disk;
 
+	session_name(s, name, serial, sizeof(serial));
+	disk = blk_find(serial);
 	if (!disk)
 		session_fail("a disk of the recording is missing (-device virtio-blk-pci,serial=recording); start the hypervisor with the reprise command");
 	return (struct rec_medium){ medium_read, medium_write, medium_flush, disk, blk_sectors(disk) * REC_SECTOR };
@@ -62,7 +65,7 @@ u64 session_build_id(void)
 
 struct boundary *session_start_recording(struct session *s, const char *disk, const struct host_port *port)
 {
-	struct rec_medium m = session_medium(disk);
+	struct rec_medium m = session_medium(s, disk);
 	char host[256];
 	int n;
 
@@ -81,7 +84,7 @@ struct boundary *session_start_recording(struct session *s, const char *disk, co
 
 static struct rec_reader *open_reader(struct session *s, const char *disk, u64 offset, u64 chain)
 {
-	struct rec_medium m = session_medium(disk);
+	struct rec_medium m = session_medium(s, disk);
 	struct rec_reader *r = session_memory(sizeof(*r));
 
 	if (rec_reader_open_at(r, &m, offset, chain))
@@ -222,6 +225,29 @@ static struct boundary *start_live(struct session *s)
 	return &s->boundary.live.b;
 }
 
+static struct boundary *boundary_for_mode(struct session *s)
+{
+	if (!strcmp(s->mode, "record"))
+		return session_start_recording(s, "recording", &s->port);
+	return !strcmp(s->mode, "replay") ? start_replay(s) : start_live(s);
+}
+
+void session_prepare(struct session *s)
+{
+	struct boundary *boundary = boundary_for_mode(s);
+	u64 start = rdtsc();
+
+	session_make_vm(s, boundary);
+	kprintf("guest loaded in %lu instructions\n", rdtsc() - start);
+	if (s->writer)
+		start_storing(s);
+	if (s->reader) {
+		session_leave_at(s, &s->boundary.replay);
+		replay_follow(&s->boundary.replay, s->vm);
+		session_resume(s, &s->boundary.replay);
+	}
+}
+
 /* --- 2  how it ended ------------------------------------------------------------------------ */
 
 const char *session_outcome_name(enum vm_outcome o)
@@ -316,9 +342,12 @@ static void check_replay(struct session *s)
 		       d->at.count, d->at.vtime_ns, d->expected, d->got, d->what);
 }
 
-/* How the VM ended, in all modes but debug. */
-static void finish(struct session *s, enum vm_outcome outcome, u64 host_insns)
+void session_play(struct session *s)
 {
+	u64 start = rdtsc();
+	enum vm_outcome outcome = vm_run(s->vm);
+	u64 host_insns = s->group ? group_used(s) : rdtsc() - start;
+
 	session_end_recording(s, outcome);
 	session_flush_output(s);
 	session_end_frames(s);
@@ -349,16 +378,13 @@ void hypervisor_main(const struct boot_info *bi)
 {
 	static struct session session; /* boot area: one a boot */
 	struct session *s = &session;
-	struct boundary *boundary;
-	enum vm_outcome outcome;
-	u64 start;
 
 	s->boot = bi;
 	if (!bi->nmodules)
 		session_fail("no bundle was loaded with the hypervisor; start it with the reprise command");
 	s->bundle = (struct blob){ bi->modules[0].data, bi->modules[0].size_bytes };
 	s->session = session_text(s, "session.conf");
-	s->machine = session_text(s, "machine.conf");
+	s->machine = session_text(s, "machine.conf"); /* of several none has that name */
 	if (!conf_get(s->session.data, s->session.size, "mode", s->mode, sizeof(s->mode)))
 		session_fail("the bundle has no session.conf with a mode; start the hypervisor with the reprise command");
 	prepare_host(s);
@@ -381,21 +407,10 @@ void hypervisor_main(const struct boot_info *bi)
 		session_fork(s);
 	if (!strcmp(s->mode, "ft"))
 		session_ft(s);
-	boundary = !strcmp(s->mode, "record") ? session_start_recording(s, "recording", &s->port) : !strcmp(s->mode, "replay") ? start_replay(s)
-											      : start_live(s);
-	start = rdtsc();
-	session_make_vm(s, boundary);
-	control_printf("# guest loaded in %lu instructions\n", rdtsc() - start);
-	if (s->writer)
-		start_storing(s);
-	if (s->reader) {
-		session_leave_at(s, &s->boundary.replay);
-		replay_follow(&s->boundary.replay, s->vm);
-		session_resume(s, &s->boundary.replay);
-	}
-	start = rdtsc();
-	outcome = vm_run(s->vm);
-	finish(s, outcome, rdtsc() - start);
+	if (session_number(s->session, "machines", 0))
+		session_several(s);
+	session_prepare(s);
+	session_play(s);
 	console_flush();
 	machine_exit(0);
 }

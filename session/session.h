@@ -7,9 +7,15 @@
  * recording's HEAD) and the guest's images.  The recording is the disk named
  * "recording".
  *
+ * Of several VMs each has a struct session, and these names begin with its number and a
+ * dot: 0.machine.conf, 0.session.conf, the disk 0.recording.  The session.conf without a
+ * number then says what they have in common.
+ *
  *   session.c   the modes run, record, replay; how it ended
  *   debug.c     the mode debug, and record under a debugger
  *   fork.c      the mode fork
+ *   group.c     several VMs that run or are recorded side by side, with its two own tools:
+ *               turns.c, who has the CPU, and vswitch.c, their network
  *   ft.c        the mode ft, with two files of its own [ft.h]
  *   guest.c     from configuration and images to a VM
  *   disk.c      its disks
@@ -41,16 +47,23 @@ struct blob {
 	size_t size;
 };
 
-/* What a guest's NIC is connected to [net.c]. */
+struct session_group;
+struct vswitch_port;
+
+/* What a guest's NIC, or a switch, is connected to [net.c]. */
 struct session_wire {
-	struct nic *nic;        /* NULL: nothing */
-	bool shown;             /* frame_peek has shown a frame */
+	struct nic *nic;        /* a device of this machine's, */
+	struct vswitch_port *port; /* or a switch's port; both NULL: nothing */
+	bool shown;             /* wire_peek has shown a frame */
+	u32 heard;              /* of the frames that came, those that were news once [wire_news] */
 	bool echoes;            /* what is sent comes back, among what others send */
 	u32 sent, awaited;      /* frames ever; of those whose echo may come, the oldest */
 	u64 echo[NIC_RING];     /* their digests, by number */
 };
 
 struct session {
+	char prefix[8];         /* of its names in the bundle and of its disks: "", or "0." of one of several */
+	struct session_group *group; /* whose member it is; NULL: it is alone [group.h] */
 	const struct boot_info *boot;
 	struct blob bundle;
 	struct text session, machine;
@@ -94,7 +107,12 @@ noreturn_fn void session_fail(const char *what);
 void session_port_init(struct session *s);
 /* Takes in what the host command has said on the control channel. */
 void session_listen(struct session *s);
+/* What the guest has printed goes to the host command; so does what comes next, of one that is alone. */
 void session_flush_output(struct session *s);
+/* Takes in what the host command has said, up to the end of a line: true, and it is in command. */
+bool session_hear(struct session *s);
+/* Does what such a line says. */
+void session_obey(struct session *s, const char *line);
 
 /* ---- net.c ---- */
 
@@ -109,9 +127,23 @@ bool session_mac(struct text t, const char *key, u8 mac[6]);
 void session_plug_nics(const struct session *s, struct vm_config *c);
 bool session_has_net(const struct session *s);
 
+/* The next frame that has come over a wire, NULL for none; it stays where it is until wire_done. */
+const u8 *wire_peek(struct session_wire *w, u32 *size);
+void wire_done(struct session_wire *w);
+/* A frame leaves by it: at once, or of a device with the next wire_kick. */
+void wire_send(struct session_wire *w, const void *frame, u32 size);
+void wire_kick(struct session_wire *w);
+/*
+ * Whether a frame has come since this was last true, or since wire_done.  So one that nobody has
+ * room for is news once.
+ */
+bool wire_news(struct session_wire *w);
+
 /* ---- guest.c ---- */
 
 struct text session_text(const struct session *s, const char *name);
+/* The name with the session's prefix; size of 32 is enough for all there are. */
+void session_name(const struct session *s, const char *name, char *buf, size_t size);
 /* A number of session.conf or machine.conf. */
 u64 session_number(struct text t, const char *key, u64 fallback);
 /* Zeroed, for the whole session; without memory it fails. */
@@ -161,7 +193,11 @@ void session_report(struct session *s, u64 host_insns);
 void session_say_end(const struct rec_end *end);
 
 /* The disk of that name, as a medium; without one it fails. */
-struct rec_medium session_medium(const char *name);
+struct rec_medium session_medium(const struct session *s, const char *name);
+
+/* The VM of the modes run, record and replay, ready to run; and its run, to the line that says how it ended. */
+void session_prepare(struct session *s);
+void session_play(struct session *s);
 
 /* ---- frames.c ---- */
 
@@ -177,6 +213,11 @@ noreturn_fn void session_debug(struct session *s);
 /* ---- ft.c ---- */
 
 noreturn_fn void session_ft(struct session *s);
+
+/* ---- group.c ---- */
+
+/* All VMs of a boot that is for several, to the end of the last one; s is the first one's place in the bundle. */
+noreturn_fn void session_several(struct session *s);
 
 /* ---- fork.c ---- */
 
