@@ -54,25 +54,35 @@ static enum status status_of(const struct rec_end *e)
 	return ST_HOST;
 }
 
-enum status session_close(const struct session *s, const char *recording, u64 recording_bytes)
+enum status session_close_machine(const struct session *s, const struct session_machine *m, const char *recording, u64 recording_bytes)
 {
-	const struct rec_end *e = &s->end;
+	const struct rec_end *e = &m->end;
+	const char *name = m->name ? m->name : "", *colon = m->name ? ": " : "";
+	/* Of several some may have ended by themselves before. */
+	bool timed_out = s->timed_out && (!m->name || e->outcome == VM_QUIT);
 	char text[512], insns[32], time[32], exits[32], inputs[32], bytes[32], kept[5000] = "";
 
-	if (s->failure[0])
-		return complain(s->timed_out ? ST_LIMIT : ST_HOST, "%s", s->failure);
 	if (recording)
 		snprintf(kept, sizeof(kept), "; recording %s %s", recording, human_bytes(recording_bytes, bytes));
-	if (!s->ended) {
+	if (!m->ended) {
 		/* The hypervisor did not answer "quit" in time. */
-		remark("%s without the hypervisor's word%s", s->timed_out ? "timed out" : "left", kept);
+		remark("%s%s%s without the hypervisor's word%s", name, colon, s->timed_out ? "timed out" : "left", kept);
 		return s->timed_out ? ST_LIMIT : ST_HOST;
 	}
 	describe(e, text, sizeof(text));
 	if (!s->o->quiet || e->outcome == VM_UNHANDLED || e->outcome == VM_HOST_FAILED)
-		remark("%s%s after %s instructions, %s virtual, %s exits, %s input%s%s (digest " ID_FMT ")",
-		       s->timed_out ? "timed out: " : "", text, human_count(e->insns, insns),
+		remark("%s%s%s%s after %s instructions, %s virtual, %s exits, %s input%s%s (digest " ID_FMT ")",
+		       name, colon, timed_out ? "timed out: " : "", text, human_count(e->insns, insns),
 		       human_ns(e->vtime_ns, time), with_commas(e->exits, exits), with_commas(e->inputs, inputs),
 		       e->inputs == 1 ? "" : "s", kept, (unsigned long long)e->digest);
-	return s->timed_out ? ST_LIMIT : status_of(e);
+	return timed_out ? ST_LIMIT : status_of(e);
+}
+
+enum status session_close(const struct session *s, const char *recording, u64 recording_bytes)
+{
+	const struct session_machine alone = { .ended = s->ended, .end = s->end };
+
+	if (s->failure[0])
+		return complain(s->timed_out ? ST_LIMIT : ST_HOST, "%s", s->failure);
+	return session_close_machine(s, &alone, recording, recording_bytes);
 }

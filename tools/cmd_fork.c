@@ -109,7 +109,7 @@ static enum status run(struct fork *f)
 			       .mem_bytes = machine_memory(&f->m), .recorded_host = &f->sum.host, .on_fork = on_fork, .on_fork_ctx = f,
 			       .timeline_bytes = f->o.count > 1 ? f->o.timeline_bytes : 0 };
 	line_disks(&f->sum.line, s->disk, &s->ndisks);
-	disks_plug(&f->m.disks, s->disk, &s->ndisks);
+	disks_plug(&f->m.disks, "", s->disk, &s->ndisks);
 	net_unplugged(&f->m.head, s->nic, &s->nnics);
 	describe_fork(f, &conf);
 	if (f->o.output)

@@ -162,7 +162,7 @@ static void put_more(struct printer *p, const struct summary *s)
 		put_number_from(p, &s->head, numbers[i]);
 	for (unsigned i = 0; i < ARRAY_SIZE(texts); i++)
 		put_from(p, &s->head, texts[i], "none");
-	for (unsigned i = 0; i < QEMU_MAX_NICS; i++) {
+	for (unsigned i = 0; i < NET_MAX_NICS; i++) {
 		char key[16], value[32];
 
 		snprintf(key, sizeof(key), "nic%u_mac", i);

@@ -65,7 +65,7 @@ bool replay_pass(struct session *s, const struct machine *m, const struct summar
 	if (!s->total_insns)
 		s->total_insns = o->has_until ? o->until : sum->ended ? sum->end.insns : sum->last.count;
 	line_disks(&sum->line, s->disk, &s->ndisks);
-	disks_plug(&m->disks, s->disk, &s->ndisks);
+	disks_plug(&m->disks, "", s->disk, &s->ndisks);
 	net_unplugged(&m->head, s->nic, &s->nnics);
 	line_describe(&sum->line, sum, &conf);
 	describe_pass(&conf, s->relay ? "debug" : "replay", sum, o);

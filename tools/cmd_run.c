@@ -58,18 +58,14 @@ static bool scratch_recording(struct options *o, char path[4096])
 
 /* ---- all that run a machine ---- */
 
-/* What may be lost by it, or with it. */
-static enum status prepare_recording(const struct options *o, const struct machine *m, bool kept_file)
+void recording_remarks(const struct options *o, const struct machine *m)
 {
-	enum status st = machine_not(m, "-o", o->output);
-
-	for (unsigned i = 0; i < m->disks.n && !st && kept_file && !o->quiet; i++) {
+	for (unsigned i = 0; i < m->disks.n && !o->quiet; i++) {
 		if (m->disks.disk[i].written)
 			remark("%s: will be written when the run is over; a replay needs it as it is now: keep a copy", m->disks.disk[i].path);
 		if (o->pack)
 			remark("%s: disks are not packed; a replay needs it as it is now", m->disks.disk[i].path);
 	}
-	return st;
 }
 
 enum status run_machine(struct session *s, const struct machine *m, struct buf *conf, bool recording, bool kept_file)
@@ -83,17 +79,19 @@ enum status run_machine(struct session *s, const struct machine *m, struct buf *
 	s->console = true;
 	s->mem_bytes = machine_memory(m);
 	if (recording)
-		st = prepare_recording(o, m, kept_file);
+		st = machine_not(m, "-o", o->output);
+	if (!st && recording && kept_file)
+		recording_remarks(o, m);
 	if (!st && o->live_gdb && !prepare_gdb(s, &relay, o, conf))
 		st = ST_USAGE;
 	if (!st)
-		st = net_open(&o->net, s->nic, &s->nnics, conf);
+		st = net_open(&o->net, NULL, s->nic, &s->nnics, conf);
 	/* Last: what cannot run leaves no recording behind. */
 	if (recording && !st)
 		st = recmake_begin(m, o, &s->recording_fd, conf);
 	if (st)
 		return st;
-	disks_plug(&m->disks, s->disk, &s->ndisks);
+	disks_plug(&m->disks, "", s->disk, &s->ndisks);
 	s->bundle_fd = machine_bundle(m, conf, &s->bundle_bytes);
 	if (s->bundle_fd < 0 || !session_run(s))
 		st = ST_HOST;
@@ -153,19 +151,14 @@ static enum status write_bundle(const struct options *o, const struct machine *m
 	return st;
 }
 
-static enum status command(int argc, char **argv, bool recording)
+static enum status run_alone(struct options o, const char *command, bool recording)
 {
-	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | OPT_LIVE_GDB | (recording ? OPT_RECORD | OPT_OUTPUT : OPT_BUNDLE);
 	char scratch[4096] = "";
-	struct options o;
 	struct machine m;
-	enum status st = options_parse(&o, groups, argc, argv);
+	enum status st;
 
-	if (st)
-		return st;
 	if (o.noperands)
-		return complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'",
-				o.operands[0], argv[0]);
+		return complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", o.operands[0], command);
 	if (recording && !o.output)
 		return complain(ST_USAGE, "-o: missing; say where to keep the recording: -o FILE");
 	st = machine_from_options(&m, &o, recording);
@@ -185,6 +178,19 @@ static enum status command(int argc, char **argv, bool recording)
 	return st;
 }
 
+static enum status command(int argc, char **argv, bool recording)
+{
+	unsigned groups = OPT_VM | OPT_LIMITS | OPT_CONSOLE | OPT_RUN | OPT_LIVE_GDB | (recording ? OPT_RECORD | OPT_OUTPUT : OPT_BUNDLE);
+	struct options *all;
+	unsigned n;
+	enum status st = options_parse_several(&all, &n, groups, argc, argv);
+
+	if (!st)
+		st = all->vm ? run_several(all, n, recording) : run_alone(*all, argv[0], recording);
+	free(all);
+	return st;
+}
+
 static enum status run(int argc, char **argv)
 {
 	return command(argc, argv, false);
@@ -201,9 +207,10 @@ const struct command cmd_run = {
 	.help = "reprise run --kernel FILE [OPTIONS]\n\n"
 		"Starts a virtual machine with this terminal as its console, and ends when it ends.\n"
 		"The same images, seed and input give the same run, instruction for instruction.\n\n"
-		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_LIVE_GDB "\n" HELP_CONSOLE "\n"
+		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_LIVE_GDB "\n" HELP_SEVERAL "\n" HELP_CONSOLE "\n"
 		"  --bundle FILE       do not run it: write what a boot loader must give the hypervisor\n"
 		"                      as its module, to boot it from a disk or CD ('make iso')\n\n"
+		"  reprise run --kernel bzImage --initrd initrd.cpio --net switch=lab --vm web --vm client\n"
 		"  reprise run --kernel bzImage --root ./rootfs --append 'console=ttyS0 rdinit=/bin/sh'\n"
 		"  echo 'ls; poweroff -f' | reprise run --kernel bzImage --initrd initrd.cpio\n",
 	.run = run,
@@ -225,7 +232,9 @@ const struct command cmd_record = {
 		"                      at once; the recording grows by the memory that was written\n"
 		"  --checkpoint-every N   the same, every N instructions\n"
 		"  --sync              have it survive a power failure too: slower\n\n"
-		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_LIVE_GDB "\n" HELP_CONSOLE "\n"
+		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_LIVE_GDB "\n" HELP_SEVERAL "\n" HELP_CONSOLE "\n"
+		"  --vm's recordings: a -o behind each, or one for all with a %% where the name goes;\n"
+		"  each is a recording like any other, and replays alone\n\n"
 		"  reprise record -o a.rpl --kernel bzImage --initrd initrd.cpio --append console=ttyS0\n"
 		"  echo 'ls /' | reprise record -o b.rpl --kernel bzImage --root ./rootfs\n",
 	.run = record,

@@ -68,6 +68,8 @@ enum escape escape_filter(struct escape_state *e, u8 *data, size_t *size)
 				found = ESCAPE_QUIT;
 			else if (c == 'h' && found == ESCAPE_NONE)
 				found = ESCAPE_HELP;
+			else if (c == 'n' && found == ESCAPE_NONE)
+				found = ESCAPE_NEXT;
 			if (c != 1)
 				continue;
 		}

@@ -100,14 +100,34 @@ static void clear_progress(struct control *c)
 	c->progress_shown = false;
 }
 
+/* Of several machines the instructions of each. */
+static void show_progress_of_all(struct control *c)
+{
+	struct buf text = { 0 };
+	char count[32];
+
+	buf_printf(&text, "\r\033[K");
+	for (unsigned i = 0; i < c->s->nmachines; i++)
+		buf_printf(&text, "%s%s %s", i ? ", " : "", c->s->machine[i].name, human_count(c->s->machine[i].insns, count));
+	buf_printf(&text, " instructions");
+	c->progress_shown = write_all(STDERR_FILENO, text.data, text.size);
+	buf_free(&text);
+}
+
 static void on_progress(struct control *c, const char *line)
 {
 	u64 insns = number(line, "insns", 10), total = c->s->total_insns;
 	char text[160], count[32], time[32];
 	int n;
 
+	if (c->machine)
+		c->machine->insns = insns;
 	if (!c->shows_progress || c->s->debugging)
 		return;
+	if (c->machine) {
+		show_progress_of_all(c);
+		return;
+	}
 	human_count(insns, count);
 	human_ns(number(line, "vtime_ns", 10), time);
 	if (total)
@@ -154,8 +174,9 @@ static void on_ready(struct session *s, const char *line)
 	}
 }
 
-static void on_end(struct session *s, const char *line)
+static void on_end(struct control *c, const char *line)
 {
+	struct session *s = c->s;
 	char name[32];
 
 	if (!control_get(line, "outcome", name, sizeof(name)))
@@ -172,6 +193,13 @@ static void on_end(struct session *s, const char *line)
 		.digest = number(line, "digest", 16),
 	};
 	control_get(line, "reason", s->end.reason, sizeof(s->end.reason));
+	if (!c->machine)
+		return;
+	c->machine->ended = true;
+	c->machine->end = s->end;
+	s->committing = false; /* another's may still come */
+	for (unsigned i = 0; i < s->nmachines; i++)
+		s->ended &= s->machine[i].ended;
 }
 
 /* Another build of the hypervisor should replay the same; when it does not, that is the first thing to know. */
@@ -218,11 +246,26 @@ static bool starts(const char **line, const char *word)
 	return true;
 }
 
+/* "@1 ...": whose it is, and the line behind that. */
+static const char *addressee(struct control *c, const char *line)
+{
+	unsigned n = (unsigned)(line[1] - '0');
+
+	c->machine = NULL;
+	if (line[0] != '@' || n >= c->s->nmachines || line[2] != ' ')
+		return line;
+	c->machine = &c->s->machine[n];
+	return line + 3;
+}
+
 static void on_line(struct control *c, const char *line)
 {
-	const char *whole = line;
+	const char *whole = line, *who, *colon;
 	struct session *s = c->s;
 
+	line = addressee(c, line);
+	who = c->machine ? c->machine->name : "";
+	colon = c->machine ? ": " : "";
 	if (starts(&line, "progress")) {
 		on_progress(c, line);
 		return;
@@ -236,7 +279,7 @@ static void on_line(struct control *c, const char *line)
 	if (starts(&line, "ready")) {
 		on_ready(s, line);
 	} else if (starts(&line, "end")) {
-		on_end(s, line);
+		on_end(c, line);
 	} else if (starts(&line, "debugging")) {
 		s->debugging = true;
 		snprintf(s->debugging_line, sizeof(s->debugging_line), "%s", line);
@@ -252,21 +295,21 @@ static void on_line(struct control *c, const char *line)
 			s->on_fork(s->on_fork_ctx, whole);
 	} else if (starts(&line, "stat")) {
 		if (s->o->stats)
-			buf_printf(&c->stats, "%s\n", line);
+			buf_printf(&c->stats, "%s%s%s\n", who, c->machine ? "." : "", line);
 		return;
 	} else if (starts(&line, "state")) {
 		if (s->on_state)
 			s->on_state(s->on_state_ctx, line);
 		else
-			fprintf(stderr, "%s\n", line);
+			fprintf(stderr, "%s%s%s\n", who, colon, line);
 		return;
 	} else if (starts(&line, "remark")) {
 		if (!s->muted)
-			remark("%s", line);
+			remark("%s%s%s", who, colon, line);
 		return;
 	} else if (starts(&line, "error")) {
 		if (!s->failure[0])
-			snprintf(s->failure, sizeof(s->failure), "%s", line);
+			snprintf(s->failure, sizeof(s->failure), "%s%s%s", who, colon, line);
 		return;
 	} else if (starts(&line, "#") && !strncmp(line, "panic", 5) && !s->failure[0]) {
 		/* The hypervisor's last words: its backtrace follows as more talk. */

@@ -8,6 +8,7 @@
 
 struct control {
 	struct session *s;
+	struct session_machine *machine; /* of several the one whose line it is; NULL: everybody's */
 	char line[4096];
 	size_t fill;
 	bool skipping;         /* a line too long: dropped to its end */

@@ -333,13 +333,13 @@ enum status disks_not(const struct machine_disks *d, const char *option, const c
 	return ST_OK;
 }
 
-void disks_plug(const struct machine_disks *d, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks)
+void disks_plug(const struct machine_disks *d, const char *prefix, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks)
 {
 	for (unsigned i = 0; i < d->n; i++) {
 		struct qemu_disk *q = &disk[(*ndisks)++];
 
 		*q = (struct qemu_disk){ .fd = d->disk[i].fd, .readonly = !d->disk[i].written, .durable = d->disk[i].written };
-		snprintf(q->serial, sizeof(q->serial), "disk%u", i);
+		snprintf(q->serial, sizeof(q->serial), "%sdisk%u", prefix, i);
 	}
 }
 

@@ -40,8 +40,8 @@ bool disks_described(const struct buf *head, unsigned n);
 /* A complaint if path, where the option has something written, is one of them. */
 enum status disks_not(const struct machine_disks *d, const char *option, const char *path) must_check;
 
-/* As disks of the hypervisor's; and the memory it needs for what is written to them. */
-void disks_plug(const struct machine_disks *d, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);
+/* As disks of the hypervisor's, with names that begin with prefix; and the memory it needs for what is written to them. */
+void disks_plug(const struct machine_disks *d, const char *prefix, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);
 u64 disks_memory(const struct machine_disks *d);
 
 void disks_close(struct machine_disks *d);

@@ -223,25 +223,68 @@ void machine_free(struct machine *m)
 
 /* ---- the bundle ---- */
 
-int machine_bundle(const struct machine *m, const struct buf *session_conf, u64 *size)
+/* The archive, ended and written. */
+static int bundle_file(struct buf *b, u64 *size)
 {
 	int fd = memfd_create("reprise-bundle", MFD_CLOEXEC);
-	struct buf b = { 0 };
 	bool good;
 
-	cpio_file(&b, "machine.conf", m->head.data, m->head.size);
-	cpio_file(&b, "session.conf", session_conf->data, session_conf->size);
-	for (unsigned i = 0; i < 2; i++)
-		if (m->present[i])
-			cpio_file(&b, image_roles[i], m->image[i].data, m->image[i].size);
-	cpio_end(&b);
-	*size = b.size;
-	good = fd >= 0 && write_all(fd, b.data, b.size);
-	buf_free(&b);
+	cpio_end(b);
+	*size = b->size;
+	good = fd >= 0 && write_all(fd, b->data, b->size);
+	buf_free(b);
 	if (good)
 		return fd;
 	remark("bundle of kernel and initial RAM disk: %s; free some memory", strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return -1;
+}
+
+int machine_bundle(const struct machine *m, const struct buf *session_conf, u64 *size)
+{
+	struct buf b = { 0 };
+
+	cpio_file(&b, "machine.conf", m->head.data, m->head.size);
+	cpio_file(&b, "session.conf", session_conf->data, session_conf->size);
+	for (unsigned i = 0; i < 2; i++)
+		if (m->present[i])
+			cpio_file(&b, image_roles[i], m->image[i].data, m->image[i].size);
+	return bundle_file(&b, size);
+}
+
+static bool same_image(const struct machine *a, const struct machine *b, unsigned role)
+{
+	return a->present[role] && b->present[role] && a->image[role].size == b->image[role].size &&
+	       !memcmp(a->image[role].data, b->image[role].data, a->image[role].size);
+}
+
+static void add_numbered(struct buf *b, unsigned n, const char *name, const struct buf *content)
+{
+	char full[32];
+
+	snprintf(full, sizeof(full), "%u.%s", n, name);
+	cpio_file(b, full, content->data, content->size);
+}
+
+int machine_bundle_several(const struct machine *m, struct buf *confs, unsigned n, const struct buf *common, u64 *size)
+{
+	struct buf b = { 0 };
+
+	cpio_file(&b, "session.conf", common->data, common->size);
+	for (unsigned k = 0; k < n; k++) {
+		for (unsigned i = 0; i < 2; i++) {
+			unsigned first = 0;
+
+			while (first < k && !same_image(&m[first], &m[k], i))
+				first++;
+			if (first < k)
+				buf_printf(&confs[k], "%s_of=%u\n", image_roles[i], first);
+			else if (m[k].present[i])
+				add_numbered(&b, k, image_roles[i], &m[k].image[i]);
+		}
+		add_numbered(&b, k, "machine.conf", &m[k].head);
+		add_numbered(&b, k, "session.conf", &confs[k]);
+	}
+	return bundle_file(&b, size);
 }

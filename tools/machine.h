@@ -7,6 +7,8 @@
  *   machine.conf   HEAD's text, byte for byte
  *   session.conf   what this run is to do with it (session.h)
  *   kernel, initrd the images
+ * and of several machines with these of each behind its number and a dot, and a session.conf
+ * that is common to all.
  */
 #ifndef TOOLS_MACHINE_H
 #define TOOLS_MACHINE_H
@@ -46,6 +48,12 @@ u64 machine_memory(const struct machine *m);
 
 /* The bundle for a run, as an open file without a name; -1 after a complaint. */
 int machine_bundle(const struct machine *m, const struct buf *session_conf, u64 *size);
+
+/*
+ * The same for n machines, each with a session.conf of its own beside the common one; an image that
+ * an earlier one has, too, is in it once, and the later one's session.conf is told so.
+ */
+int machine_bundle_several(const struct machine *m, struct buf *confs, unsigned n, const struct buf *common, u64 *size);
 
 void machine_free(struct machine *m);
 

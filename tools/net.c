@@ -118,8 +118,8 @@ enum status net_parse(struct net *net, const char *arg)
 
 	if (!strcmp(arg, "none")) {
 		net->none = true;
-	} else if (net->n == QEMU_MAX_NICS) {
-		st = complain(ST_USAGE, "--net: %s: one more than the %u a machine has room for; leave it out", arg, QEMU_MAX_NICS);
+	} else if (net->n == NET_MAX_NICS) {
+		st = complain(ST_USAGE, "--net: %s: one more than the %u a machine has room for; leave it out", arg, NET_MAX_NICS);
 	} else {
 		*nic = (struct net_nic){ 0 };
 		st = parse_kind(nic, word, arg);
@@ -166,11 +166,11 @@ static bool is_taken(const struct net *net, const struct net_nic *nic)
 	return false;
 }
 
-/* 52:54:00:12:34:56 and up; those of several machines on one switch are four apart. */
+/* 52:54:00:12:34:56 and up; those of several machines, in one hypervisor or on one switch, are four apart. */
 static enum status choose_address(const struct net *net, struct net_nic *nic)
 {
 	for (unsigned n = 0; n < 16384; n++) {
-		u32 low = 0x123456 + (u32)(nic - net->nic) + 4 * n;
+		u32 low = 0x123456 + (u32)(nic - net->nic) + NET_MAX_NICS * (net->machine + n);
 		const u8 mac[6] = { 0x52, 0x54, 0, (u8)(low >> 16), (u8)(low >> 8), (u8)low };
 
 		memcpy(nic->mac, mac, 6);
@@ -252,38 +252,110 @@ static enum status open_tap(const struct net_nic *nic, int *fd)
 			nic->name);
 }
 
-enum status net_open(const struct net *net, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf)
+/* A device of QEMU's, of that number, with a netdev of its own. */
+static void describe_device(struct qemu_nic *q, unsigned number, const u8 mac[6])
+{
+	q->fd = -1;
+	snprintf(q->device, sizeof(q->device), "virtio-net-pci,netdev=net%u,mac=" MAC_FMT ",romfile=", number, MAC_ARGS(mac));
+}
+
+static void describe_bus(const struct net_nic *nic, unsigned number, struct qemu_nic *q)
+{
+	char group[64];
+
+	describe_switch(nic, group, sizeof(group));
+	snprintf(q->netdev, sizeof(q->netdev), "socket,id=net%u,mcast=%s,localaddr=127.0.0.1", number, group);
+}
+
+static enum status no_room(void)
+{
+	return complain(ST_USAGE, "--net: more than %u network devices in one hypervisor; leave some out", QEMU_MAX_NICS);
+}
+
+static enum status open_nic(const struct net_nic *nic, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n)
+{
+	struct qemu_nic *q = &nics[*n];
+	enum status st = ST_OK;
+
+	if (*n == QEMU_MAX_NICS)
+		return no_room();
+	describe_device(q, *n, nic->mac);
+	switch (nic->kind) {
+	case NET_USER:
+		snprintf(q->netdev, sizeof(q->netdev), "user,id=net%u", *n);
+		describe_user(nic, q);
+		break;
+	case NET_TAP:
+		st = open_tap(nic, &q->fd);
+		snprintf(q->netdev, sizeof(q->netdev), "tap,id=net%u,fd=%d", *n, q->fd);
+		break;
+	case NET_SWITCH:
+		describe_bus(nic, *n, q);
+		break;
+	}
+	++*n;
+	return st;
+}
+
+/* Its number among the switches; NET_MAX_LANS: there is no room for one more. */
+static unsigned lan_of(struct net_lans *lans, const struct net_nic *nic)
+{
+	unsigned i = 0;
+
+	while (i < lans->n && strcmp(lans->first[i].name, nic->name))
+		i++;
+	if (i == lans->n && i < NET_MAX_LANS)
+		lans->first[lans->n++] = *nic;
+	return i;
+}
+
+enum status net_open(const struct net *net, struct net_lans *lans, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf)
 {
 	enum status st = ST_OK;
 	unsigned echo = 0;
 
 	for (unsigned i = 0; i < net->n && !st; i++) {
 		const struct net_nic *nic = &net->nic[i];
-		struct qemu_nic *q = &nics[i];
-		char group[64];
+		unsigned lan;
 
-		q->fd = -1;
-		snprintf(q->device, sizeof(q->device), "virtio-net-pci,netdev=net%u,mac=" MAC_FMT ",romfile=", i, MAC_ARGS(nic->mac));
-		switch (nic->kind) {
-		case NET_USER:
-			snprintf(q->netdev, sizeof(q->netdev), "user,id=net%u", i);
-			describe_user(nic, q);
-			break;
-		case NET_TAP:
-			st = open_tap(nic, &q->fd);
-			snprintf(q->netdev, sizeof(q->netdev), "tap,id=net%u,fd=%d", i, q->fd);
-			break;
-		case NET_SWITCH:
-			describe_switch(nic, group, sizeof(group));
-			snprintf(q->netdev, sizeof(q->netdev), "socket,id=net%u,mcast=%s,localaddr=127.0.0.1", i, group);
-			echo |= 1U << i;
-			break;
+		if (nic->kind != NET_SWITCH || !lans) {
+			st = open_nic(nic, nics, n);
+			echo |= nic->kind == NET_SWITCH ? 1U << i : 0;
+			continue;
 		}
+		lan = lan_of(lans, nic);
+		if (lan == NET_MAX_LANS)
+			st = complain(ST_USAGE, "--net switch=%s: one more than the %u switches of a hypervisor; leave it out", nic->name,
+				      NET_MAX_LANS);
+		buf_printf(conf, "nic%u_lan=%u\n", i, lan);
 	}
-	*n = net->n;
 	if (echo)
 		buf_printf(conf, "nic_echo=%u\n", echo);
 	return st;
+}
+
+enum status net_open_lans(const struct net_lans *lans, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf)
+{
+	for (unsigned i = 0; i < lans->n; i++) {
+		const u8 mac[6] = { 2, 0, 0, 0, 0, (u8)i }; /* nobody sees it but the hypervisor, which knows its device by it */
+
+		if (*n == QEMU_MAX_NICS)
+			return no_room();
+		describe_device(&nics[*n], *n, mac);
+		describe_bus(&lans->first[i], *n, &nics[*n]);
+		++*n;
+		buf_printf(conf, "lan%u_mac=" MAC_FMT "\n", i, MAC_ARGS(mac));
+	}
+	return ST_OK;
+}
+
+enum status net_differ(const struct net *a, const struct net *b)
+{
+	for (unsigned i = 0; i < a->n; i++)
+		if (is_taken(b, &a->nic[i]))
+			return complain(ST_USAGE, "--net: two machines have the address " MAC_FMT "; give one of them another mac=",
+					MAC_ARGS(a->nic[i].mac));
+	return ST_OK;
 }
 
 void net_unplugged(const struct buf *head, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n)
@@ -291,7 +363,7 @@ void net_unplugged(const struct buf *head, struct qemu_nic nics[QEMU_MAX_NICS], 
 	char key[16], value[MAC_SIZE];
 	u8 mac[6];
 
-	for (*n = 0; *n < QEMU_MAX_NICS; (*n)++) {
+	for (*n = 0; *n < NET_MAX_NICS; (*n)++) {
 		struct qemu_nic *q = &nics[*n];
 
 		snprintf(key, sizeof(key), "nic%u_mac", *n);

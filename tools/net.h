@@ -6,6 +6,7 @@
  *   switch=NAME   a bus of all machines of this user that name it: UDP to a multicast
  *                 group on the loopback device, both hashed from user and name; no
  *                 program runs it.  Whatever runs on this host can listen in and speak.
+ *                 Machines of one hypervisor are on a switch in it, which leads to that bus.
  *   none          no network
  *
  * each with ,mac=ADDRESS if wished.  A NIC of the guest is known by its address to all
@@ -18,6 +19,8 @@
 #include "tools/tool.h"
 
 #define NET_MAX_FORWARDS 16
+#define NET_MAX_NICS 4     /* of a machine */
+#define NET_MAX_LANS 8
 
 enum net_kind { NET_USER, NET_TAP, NET_SWITCH };
 
@@ -38,7 +41,14 @@ struct net_nic {
 struct net {
 	bool none;
 	unsigned n;
-	struct net_nic nic[QEMU_MAX_NICS];
+	struct net_nic nic[NET_MAX_NICS];
+	unsigned machine;         /* which of several: their addresses differ */
+};
+
+/* The switches of several machines in one hypervisor [session/vswitch.h]. */
+struct net_lans {
+	unsigned n;
+	struct net_nic first[NET_MAX_LANS]; /* on each of them */
 };
 
 /* One --net option. */
@@ -50,8 +60,18 @@ enum status net_settle(struct net *net) must_check;
 /* HEAD's lines. */
 void net_describe(const struct net *net, struct buf *head);
 
-/* What QEMU is told, with the tap devices opened; and nic_echo of session.conf. */
-enum status net_open(const struct net *net, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf) must_check;
+/*
+ * What QEMU is told, with the tap devices opened, is added to the *n of nics; and to conf what
+ * session.conf says of them.  With lans, a NIC on a switch is on one of those instead.
+ */
+enum status net_open(const struct net *net, struct net_lans *lans, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n,
+		     struct buf *conf) must_check;
+
+/* The same for the devices by which switches lead to other hypervisors of this host. */
+enum status net_open_lans(const struct net_lans *lans, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf) must_check;
+
+/* A complaint if a NIC of one has the address of one of the other. */
+enum status net_differ(const struct net *a, const struct net *b) must_check;
 
 /*
  * The devices of a recording's machine, connected to nothing: what the hypervisor does before

@@ -12,7 +12,7 @@ enum id {
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
 	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC, O_PCAP,
 	O_PEER, O_LINK_LISTEN, O_ARBITER, O_HEARTBEAT, O_DETECT, O_STATUS, O_PAIR, O_MISMATCH, O_SIDE, O_FOLLOW,
-	O_KILL, O_SECONDS, O_PATIENCE, O_KEEP, O_CLIENT, O_RATE, O_ALONE, O_LOSE, O_DUPLICATE, O_REORDER,
+	O_KILL, O_SECONDS, O_PATIENCE, O_KEEP, O_CLIENT, O_RATE, O_ALONE, O_LOSE, O_DUPLICATE, O_REORDER, O_VM, O_SHARE,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -87,6 +87,8 @@ static const struct {
 	{ OPT_DEMO, { "duplicate", required_argument, NULL, O_DUPLICATE } },
 	{ OPT_DEMO, { "reorder", required_argument, NULL, O_REORDER } },
 	{ OPT_STATUS, { "follow", no_argument, NULL, O_FOLLOW } },
+	{ OPT_SEVERAL, { "vm", required_argument, NULL, O_VM } },
+	{ OPT_SEVERAL, { "share", required_argument, NULL, O_SHARE } },
 	{ OPT_JSON, { "json", no_argument, NULL, O_JSON } },
 };
 
@@ -253,6 +255,23 @@ static enum status set_side(struct options *o, const char *arg)
 	return ST_OK;
 }
 
+static enum status set_vm(struct options *o, const char *arg)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+	if (!*arg || strlen(arg) > 16 || arg[strspn(arg, letters)])
+		return bad("vm", arg, "give a name of up to 16 letters, digits, . _ -");
+	o->vm = arg;
+	return ST_OK;
+}
+
+static enum status set_share(struct options *o, const char *arg)
+{
+	if (!parse_count(arg, 1000, &o->share) || !o->share || o->share > 1000)
+		return bad("share", arg, "give a number from 1 to 1000; 100 is everybody's");
+	return ST_OK;
+}
+
 /* One option of the table; name is its long name, for messages. */
 static enum status set(struct options *o, int id, const char *name, const char *arg)
 {
@@ -348,6 +367,8 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_LOSE: return set_number(name, arg, &o->lose);
 	case O_DUPLICATE: return set_number(name, arg, &o->duplicate);
 	case O_REORDER: return set_number(name, arg, &o->reorder);
+	case O_VM: return set_vm(o, arg);
+	case O_SHARE: return set_share(o, arg);
 	}
 	return st;
 }
@@ -374,6 +395,10 @@ static enum status check(struct options *o, unsigned groups)
 {
 	enum status st;
 
+	if (o->share && !o->vm)
+		return complain(ST_USAGE, "--share: given without --vm; a machine alone has all there is");
+	if (o->vm && (o->live_gdb || o->bundle))
+		return complain(ST_USAGE, "--%s: given together with --vm; it is for one machine alone", o->live_gdb ? "gdb" : "bundle");
 	if (o->initrd && o->root)
 		return complain(ST_USAGE, "--root: given together with --initrd; a guest has one initial RAM disk, choose");
 	if (o->gdb_wait && !o->live_gdb)
@@ -406,27 +431,36 @@ static enum status check(struct options *o, unsigned groups)
 	return net_settle(&o->net);
 }
 
-enum status options_parse(struct options *o, unsigned groups, int argc, char **argv)
+/* What getopt is told of the groups' options; how many long ones there are. */
+static unsigned tell_getopt(unsigned groups, struct option options[ARRAY_SIZE(table) + 1], char letters[16])
 {
-	struct option options[ARRAY_SIZE(table) + 1] = { 0 };
-	char letters[16] = ":";
 	unsigned n = 0;
-	int c, index;
 
-	*o = (struct options){
-		.mem_bytes = groups & OPT_DEMO ? MIB(128) : MIB(256), .seed = 1, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
-		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "", .at = "end", .timeline_bytes = MIB(768),
-		.count = 1, .heartbeat_ms = 50, .detect_ms = 150, .on_mismatch = "reprotect",
-		.kill = "primary", .seconds = 5, .rate = 50,
-	};
+	memset(options, 0, (ARRAY_SIZE(table) + 1) * sizeof(*options));
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
 		if (table[i].groups & groups)
 			options[n++] = table[i].option;
 	strcat(letters, groups & OPT_OUTPUT ? "o:" : "");
 	strcat(letters, groups & (OPT_RUN | OPT_DEMO) ? "vq" : "");
-
 	opterr = 0;
 	optind = 0;
+	return n;
+}
+
+/* machine: its number among several. */
+static enum status parse(struct options *o, unsigned machine, unsigned groups, int argc, char **argv)
+{
+	struct option options[ARRAY_SIZE(table) + 1];
+	char letters[16] = ":";
+	unsigned n = tell_getopt(groups, options, letters);
+	int c, index;
+
+	*o = (struct options){
+		.mem_bytes = groups & OPT_DEMO ? MIB(128) : MIB(256), .seed = 1 + machine, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
+		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "", .at = "end", .timeline_bytes = MIB(768),
+		.count = 1, .heartbeat_ms = 50, .detect_ms = 150, .on_mismatch = "reprotect",
+		.kill = "primary", .seconds = 5, .rate = 50, .net.machine = machine,
+	};
 	while ((index = -1, c = getopt_long(argc, argv, letters, options, &index)) != -1) {
 		const char *name = "output";
 		enum status st;
@@ -448,4 +482,79 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 	o->noperands = argc - optind;
 	o->operands = argv + optind;
 	return check(o, groups);
+}
+
+enum status options_parse(struct options *o, unsigned groups, int argc, char **argv)
+{
+	return parse(o, 0, groups, argc, argv);
+}
+
+/* ---- several machines ---- */
+
+/* Where in argv the --vm stand, up to one more than there may be; behind them argc.  As getopt sees it: a value may be "--vm", too. */
+static unsigned find_vms(unsigned groups, int argc, char **argv, int at[MAX_MACHINES + 2])
+{
+	struct option options[ARRAY_SIZE(table) + 1];
+	char letters[16] = "+:";
+	unsigned n = 0;
+	int c;
+
+	tell_getopt(groups, options, letters);
+	while (n <= MAX_MACHINES && (c = getopt_long(argc, argv, letters, options, NULL)) != -1)
+		if (c == O_VM)
+			at[n++] = optarg == argv[optind - 1] ? optind - 2 : optind - 1;
+	at[n] = argc;
+	return n;
+}
+
+static enum status check_common(const struct options *o, const struct options *first)
+{
+	const char *what = o->timeout_ms != first->timeout_ms ? "timeout" : o->verbose != first->verbose ? "verbose" :
+			   o->quiet != first->quiet ? "quiet" : o->stats != first->stats ? "stats" :
+			   o->no_eof_char != first->no_eof_char ? "no-eof-char" : o->sync != first->sync ? "sync" : NULL;
+
+	if (what)
+		return complain(ST_USAGE, "--%s: is of all machines together; give it before the first --vm", what);
+	for (const struct options *other = first; other != o; other++)
+		if (!strcmp(other->vm, o->vm))
+			return complain(ST_USAGE, "--vm %s: given twice; give each machine a name of its own", o->vm);
+	return ST_OK;
+}
+
+/* The options of one: the command and what is common, up to at[0], and then its own. */
+static enum status parse_own(struct options *o, unsigned machine, unsigned groups, char **argv, const int *at)
+{
+	int common = at[0], from = at[machine], size = at[machine + 1] - from;
+	char **own = need(calloc((size_t)(common + size) + 1, sizeof(*own)));
+	enum status st;
+
+	memcpy(own, argv, (size_t)common * sizeof(*own));
+	memcpy(own + common, argv + from, (size_t)size * sizeof(*own));
+	st = parse(o, machine, groups, common + size, own);
+	if (!st && o->noperands)
+		st = complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", o->operands[0], argv[0]);
+	free(own);
+	o->operands = NULL;
+	return st;
+}
+
+enum status options_parse_several(struct options **o, unsigned *n, unsigned groups, int argc, char **argv)
+{
+	int at[MAX_MACHINES + 2];
+	unsigned nvms = find_vms(groups | OPT_SEVERAL, argc, argv, at);
+	enum status st = ST_OK;
+
+	*o = NULL;
+	*n = MAX(nvms, 1U);
+	if (nvms > MAX_MACHINES)
+		return complain(ST_USAGE, "--vm: more than %d machines; leave some out", MAX_MACHINES);
+	*o = need(calloc(*n, sizeof(**o)));
+	if (!nvms)
+		st = parse(*o, 0, groups | OPT_SEVERAL, argc, argv);
+	for (unsigned i = 0; i < nvms && !st; i++) {
+		st = parse_own(&(*o)[i], i, groups | OPT_SEVERAL, argv, at);
+		if (!st)
+			st = check_common(&(*o)[i], *o);
+	}
+	return st;
 }

@@ -27,6 +27,7 @@ enum {
 	OPT_PAIR = 32768, /* a host of a pair */
 	OPT_DEMO = 65536, /* ft demo */
 	OPT_STATUS = 131072, /* ft status */
+	OPT_SEVERAL = 262144, /* --vm, --share */
 };
 
 #define CHECKPOINT_EVERY 1000000000UL /* instructions, unless said otherwise */
@@ -40,7 +41,11 @@ struct disk_option {
 	u64 room_bytes;         /* 0: not given */
 };
 
+#define MAX_MACHINES 8
+
 struct options {
+	const char *vm;         /* its name among several; NULL: there is one */
+	u64 share;              /* of the CPU; 0: not given */
 	const char *live_gdb;   /* listen there for a debugger; NULL: none */
 	bool gdb_wait;
 	u64 jitter_ns, count;   /* fork */
@@ -94,7 +99,22 @@ struct options {
  */
 enum status options_parse(struct options *o, unsigned groups, int argc, char **argv) must_check;
 
+/*
+ * The same for several machines: what stands before the first --vm is every machine's, what
+ * stands behind one is that one's.  *n of *o, which the caller frees, of whatever status;
+ * without --vm one that has no name.
+ */
+enum status options_parse_several(struct options **o, unsigned *n, unsigned groups, int argc, char **argv) must_check;
+
 /* The help text's part on each group. */
+#define HELP_SEVERAL \
+	"Several machines side by side, up to eight:\n" \
+	"  --vm NAME           begins one; what stands before the first is for all of them, what\n" \
+	"                      follows is for this one.  Each line shown begins with its NAME; the\n" \
+	"                      first gets standard input, on a terminal Ctrl-A n gives the next one\n" \
+	"                      the keyboard.  Seeds are 1, 2, ... unless given; networks are one\n" \
+	"                      where --net switch=NAME is the same\n" \
+	"  --share N           of the processor against the others', 1 to 1000 (default 100)\n"
 #define HELP_VM \
 	"The machine:\n" \
 	"  --kernel FILE       a Linux bzImage, a multiboot or an ELF kernel\n" \

@@ -22,7 +22,7 @@ struct qemu_disk {
 	bool durable;          /* a flush by the hypervisor reaches it */
 	char serial[16];
 };
-#define QEMU_MAX_DISKS 17  /* the guest's, a fork's parents, its own recording, frames */
+#define QEMU_MAX_DISKS 24  /* the guests', their recordings, a fork's parents, frames */
 
 /* A network device: values of -netdev and -device [net.c]. */
 struct qemu_nic {
@@ -30,7 +30,8 @@ struct qemu_nic {
 	char device[96];
 	int fd;                /* that netdev names; -1: none */
 };
-#define QEMU_MAX_NICS 4
+#define QEMU_MAX_NICS 16
+#define QEMU_MAX_DEVICES 28 /* of both together: as many as the machine has slots */
 
 /* What a host of a pair has besides [cmd_ft.c]. */
 struct qemu_pair {

@@ -2,8 +2,8 @@
  * session.c - the event loop around one QEMU.  See session.h.
  *
  * One thread, one poll.  Bytes flow
- *   standard input -> escape key -> s->typed   -> console socket
- *   console socket -> l->shown   -> standard output
+ *   standard input -> escape key -> l->typed -> console socket
+ *   console socket -> l->shown -> standard output
  * and a side is read only while its buffer is empty, so a slow guest holds
  * back the typist and a slow reader holds back the guest.  What a debugger and
  * the third serial port say goes its own way [gdbrelay.h].
@@ -26,6 +26,7 @@
 #include "tools/console.h"
 #include "tools/control.h"
 #include "tools/gdbrelay.h"
+#include "tools/mux.h"
 #include "tools/net.h"
 #include "tools/qemu.h"
 #include "tools/session.h"
@@ -53,10 +54,11 @@ struct loop {
 	enum stdin_state in;
 	bool delivered;         /* standard input gave at least one byte */
 	struct escape_state escape;
-	u8 typed[PIECE];
-	size_t typed_at, typed_size;
-	u8 shown[PIECE];
-	size_t shown_at, shown_size;
+	struct buf typed;       /* for the console, sent up to typed_at */
+	size_t typed_at;
+	struct buf shown;       /* from it, written up to shown_at */
+	size_t shown_at;
+	struct mux mux;         /* of several machines */
 	struct control control;
 	struct buf errors;
 	u64 started_ms, kill_at_ms, kill_child_at_ms; /* 0: not set */
@@ -163,6 +165,9 @@ static void stdin_begin(struct loop *l)
 		return;
 	l->in = STDIN_OPEN;
 	l->terminal = console_raw();
+	/* What is no terminal is the first machine's. */
+	for (unsigned i = 1; i < l->s->nmachines && !l->terminal; i++)
+		tell(l, (const char[]){ '@', (char)('0' + i), ' ', 'e', 'o', 'f', '\n', 0 });
 }
 
 static void stdin_ended(struct loop *l)
@@ -170,45 +175,71 @@ static void stdin_ended(struct loop *l)
 	l->in = STDIN_EOF;
 	/* A shell reading a script from its console leaves at the ^D, as it would at a file's end. */
 	if (l->delivered && !l->terminal && !l->s->o->no_eof_char)
-		l->typed[l->typed_size++] = 4;
+		buf_add(&l->typed, "\004", 1);
 }
 
 static void type_bytes(struct loop *l)
 {
-	ssize_t n = send(l->q.console, l->typed + l->typed_at, l->typed_size - l->typed_at, MSG_NOSIGNAL);
+	ssize_t n = send(l->q.console, l->typed.data + l->typed_at, l->typed.size - l->typed_at, MSG_NOSIGNAL);
 
 	if (n > 0)
 		l->typed_at += (size_t)n;
 	else if (errno != EAGAIN && errno != EINTR)
-		l->typed_at = l->typed_size; /* QEMU is gone */
+		l->typed_at = l->typed.size; /* QEMU is gone */
+}
+
+static void take_marked(struct loop *l, const u8 *bytes, size_t size)
+{
+	mux_take(&l->mux, bytes, size);
+	buf_add(&l->shown, l->mux.shown.data, l->mux.shown.size);
+	l->mux.shown.size = 0;
+}
+
+static void next_machine(struct loop *l)
+{
+	if (!l->s->nmachines)
+		return;
+	l->mux.keyboard = (l->mux.keyboard + 1) % l->s->nmachines;
+	mux_point(&l->mux, &l->typed);
+	remark("the keyboard is %s's", l->s->machine[l->mux.keyboard].name);
+	take_marked(l, NULL, 0); /* its prompt, which has waited for its line's end */
 }
 
 static void on_stdin(struct loop *l)
 {
-	ssize_t n = read(STDIN_FILENO, l->typed, sizeof(l->typed));
+	u8 bytes[PIECE];
+	ssize_t n = read(STDIN_FILENO, bytes, sizeof(bytes));
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
-	l->typed_at = 0;
-	l->typed_size = n > 0 ? (size_t)n : 0;
+	l->typed_at = l->typed.size = 0;
 	if (n <= 0) {
 		stdin_ended(l);
 		return;
 	}
 	l->delivered = true;
-	if (!l->terminal)
-		return;
-	switch (escape_filter(&l->escape, l->typed, &l->typed_size)) {
-	case ESCAPE_QUIT:
-		if (l->typed_size)
+	for (ssize_t i = 0; i < n; i++) {
+		size_t kept = 1;
+		enum escape key = l->terminal ? escape_filter(&l->escape, &bytes[i], &kept) : ESCAPE_NONE;
+
+		if (l->s->nmachines)
+			mux_type(&bytes[i], kept, &l->typed);
+		else
+			buf_add(&l->typed, &bytes[i], kept);
+		switch (key) {
+		case ESCAPE_QUIT:
 			type_bytes(l); /* what was typed before it */
-		quit(l);
-		break;
-	case ESCAPE_HELP:
-		remark("%s", ESCAPE_HELP_TEXT);
-		break;
-	case ESCAPE_NONE:
-		break;
+			quit(l);
+			break;
+		case ESCAPE_HELP:
+			remark("%s", l->s->nmachines ? ESCAPE_HELP_SEVERAL : ESCAPE_HELP_TEXT);
+			break;
+		case ESCAPE_NEXT:
+			next_machine(l);
+			break;
+		case ESCAPE_NONE:
+			break;
+		}
 	}
 }
 
@@ -221,7 +252,7 @@ static bool eof_due(struct loop *l)
 {
 	int queued = 0;
 
-	if (l->in != STDIN_EOF || l->typed_at < l->typed_size)
+	if (l->in != STDIN_EOF || l->typed_at < l->typed.size)
 		return false;
 	if (!ioctl(l->q.console, SIOCOUTQ, &queued) && queued)
 		return true;
@@ -232,7 +263,8 @@ static bool eof_due(struct loop *l)
 
 static void on_console(struct loop *l)
 {
-	ssize_t n = recv(l->q.console, l->shown, sizeof(l->shown), 0);
+	u8 bytes[PIECE];
+	ssize_t n = recv(l->q.console, bytes, sizeof(bytes), 0);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -240,10 +272,15 @@ static void on_console(struct loop *l)
 		l->console_open = false;
 		return;
 	}
-	l->shown_at = 0;
-	l->shown_size = l->stdout_open && !l->s->refused && !l->s->muted ? (size_t)n : 0;
-	if (l->shown_size)
-		l->s->mid_line = l->shown[n - 1] != '\n';
+	l->shown_at = l->shown.size = 0;
+	if (!l->stdout_open || l->s->refused || l->s->muted)
+		return;
+	if (l->s->nmachines)
+		take_marked(l, bytes, (size_t)n);
+	else
+		buf_add(&l->shown, bytes, (size_t)n);
+	if (l->shown.size)
+		l->s->mid_line = l->shown.data[l->shown.size - 1] != '\n';
 }
 
 static int console_out(const struct loop *l)
@@ -253,7 +290,8 @@ static int console_out(const struct loop *l)
 
 static void show_bytes(struct loop *l)
 {
-	ssize_t n = write(console_out(l), l->shown + l->shown_at, l->shown_size - l->shown_at);
+	/* At most PIECE: see there. */
+	ssize_t n = write(console_out(l), l->shown.data + l->shown_at, MIN(l->shown.size - l->shown_at, (size_t)PIECE));
 
 	if (n >= 0) {
 		l->shown_at += (size_t)n;
@@ -263,7 +301,7 @@ static void show_bytes(struct loop *l)
 		return;
 	/* Nobody reads any more (head, a closed window): as if the operator left. */
 	l->stdout_open = false;
-	l->shown_at = l->shown_size;
+	l->shown_at = l->shown.size;
 	if (!l->s->quit)
 		quit(l);
 }
@@ -330,7 +368,7 @@ static void on_control(struct loop *l)
 static bool drained(const struct loop *l)
 {
 	return l->exited && l->s->child <= 0 && !l->console_open && !l->control_open && !l->errors_open &&
-	       l->shown_at == l->shown_size;
+	       l->shown_at == l->shown.size;
 }
 
 static u64 sooner(u64 a, u64 b)
@@ -371,7 +409,7 @@ static void on_time(struct loop *l)
 
 static void turn(struct loop *l)
 {
-	bool typing = l->typed_at < l->typed_size, showing = l->shown_at < l->shown_size;
+	bool typing = l->typed_at < l->typed.size, showing = l->shown_at < l->shown.size;
 	int most_ms = eof_due(l) ? DRAIN_POLL_MS : -1;
 	/* poll passes over negative descriptors */
 	struct pollfd fds[6 + RELAY_NFDS + SIDE_NFDS] = {
@@ -455,15 +493,37 @@ static void close_all(struct loop *l)
 		close(l->q.gdb);
 	close(l->signals);
 	control_free(&l->control);
+	mux_free(&l->mux);
+	buf_free(&l->typed);
+	buf_free(&l->shown);
 	buf_free(&l->errors);
+}
+
+static void start_mux(struct loop *l)
+{
+	l->mux = (struct mux){ .n = l->s->nmachines, .terminal = isatty(console_out(l)) };
+	for (unsigned i = 0; i < l->s->nmachines; i++)
+		l->mux.name[i] = l->s->machine[i].name;
+	mux_start(&l->mux);
+}
+
+/* Lines that no newline ended. */
+static void finish_mux(struct loop *l)
+{
+	mux_finish(&l->mux);
+	if (l->stdout_open && !write_all(console_out(l), l->mux.shown.data, l->mux.shown.size))
+		l->stdout_open = false;
+	if (l->s->nmachines)
+		l->s->mid_line = false;
 }
 
 bool session_run(struct session *s)
 {
-	/* More memory than the guest has: the hypervisor's own, and the images on their way. */
+	/* More memory than the guests have: the hypervisor's own, what it has for each, and the images on their way. */
 	const struct qemu_config config = {
 		.bundle_fd = s->bundle_fd,
-		.mem_mib = (s->mem_bytes + s->bundle_bytes + s->timeline_bytes + MIB(1) - 1) / MIB(1) + 192,
+		.mem_mib = (s->mem_bytes + s->bundle_bytes + s->timeline_bytes + MIB(1) - 1) / MIB(1) + 192 +
+			   (s->nmachines ? (s->nmachines - 1) * 32 : 0),
 		.recording_fd = s->recording_fd,
 		.recording_readonly = s->recording_readonly,
 		.disk = s->disk,
@@ -502,8 +562,10 @@ bool session_run(struct session *s)
 	if (s->side)
 		s->side->started(s->side_ctx, l->q.pid);
 	control_init(&l->control, s);
+	start_mux(l);
 	while (!drained(l))
 		turn(l);
+	finish_mux(l);
 	console_restore();
 	if (s->relay)
 		gdbrelay_close(s->relay);

@@ -36,6 +36,15 @@
  *   ft_recording=1  append_offset and append_chain are there, too
  * Numbers are decimal, chains 0x and 16 hex digits.
  *
+ *
+ * Of several machines [session/group.h] there is, beside session.conf with mode and machines=N,
+ * for each a N.session.conf with what else is above and
+ *   share           of the CPU, 1 to 1000
+ *   nicN_lan=M      NIC N is on switch M
+ *   kernel_of, initrd_of   the machine whose image it has, too
+ * and in the common one
+ *   lanN_mac        the device by which switch N leads to the host's network
+ *
  * The guest's console is the machine's first serial port.  On the third, if
  * there is one, the hypervisor speaks GDB's remote protocol [gdbrelay.h].  The
  * second is the control channel: lines of text, each at most 4000 bytes.
@@ -65,7 +74,10 @@
  *     arbiter n=N op=swap expected=HEX desired=HEX   ft: asks for an answer
  *     end outcome=NAME guest_exit=N insns=N vtime_ns=N exits=N inputs=N
  *         input_bytes=N digest=HEX reason="TEXT"     (one line)  the last one
- *   to the hypervisor
+ *   of several machines each of these that is one machine's begins with @, its number and a
+ *   blank, as in @1 end ...; and the console's bytes are marked: FFh N, with N below 240, says
+ *   that from there on they are machine N's, FFh FFh is the byte FFh
+ *   to the hypervisor, likewise; without a number it is for all of them
  *     eof              standard input ended, and all of it is in the serial port
  *     quit             end the run here
  *     detached         the debugger has gone, and all it said is in the serial port
@@ -94,8 +106,18 @@ struct session_side {
 	void (*started)(void *ctx, pid_t qemu);
 };
 
+/* One of several machines. */
+struct session_machine {
+	const char *name;
+	bool ended;
+	struct rec_end end;       /* when ended */
+	u64 insns;                /* so far */
+};
+
 struct session {
 	/* what to do */
+	struct session_machine *machine; /* several of them; NULL: one without a name */
+	unsigned nmachines;
 	const struct options *o;
 	int bundle_fd;
 	u64 bundle_bytes, mem_bytes;
@@ -160,5 +182,8 @@ bool control_next(const char **at, char *key, size_t key_size, char *value, size
  * after how much, into which recording (NULL: none).
  */
 enum status session_close(const struct session *s, const char *recording, u64 recording_bytes) must_check;
+/* The same for one of several, of a session that did not fail. */
+enum status session_close_machine(const struct session *s, const struct session_machine *m, const char *recording,
+				  u64 recording_bytes) must_check;
 
 #endif

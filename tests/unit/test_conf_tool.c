@@ -106,6 +106,62 @@ Test(conf_tool, options_refused, .init = cr_redirect_stderr)
 	cr_assert_eq(PARSE(&o, OPT_VM, "--kernel"), ST_USAGE);
 }
 
+/* ---- several machines ---- */
+
+static struct options *several;
+static unsigned nseveral;
+
+static enum status parse_several(const char *const *args)
+{
+	char *argv[40] = { NULL };
+	int argc = 0;
+
+	for (; args[argc]; argc++)
+		argv[argc] = (char *)(uintptr_t)args[argc];
+	free(several);
+	return options_parse_several(&several, &nseveral, OPT_VM | OPT_RUN | OPT_OUTPUT, argc, argv);
+}
+#define SEVERAL(...) parse_several((const char *const[]){ "cmd", __VA_ARGS__, NULL })
+
+Test(conf_tool, several_machines)
+{
+	cr_assert_eq(SEVERAL("--kernel", "k", "--mem", "64M"), ST_OK);
+	cr_assert(nseveral == 1 && !several->vm && several->mem_bytes == MIB(64));
+	cr_assert_eq(SEVERAL("--kernel", "k", "--mem=64M", "-q", "--vm", "a", "--append", "--vm", "--vm=b", "--kernel", "l", "--share", "7",
+			     "-o", "--vm"), ST_OK);
+	cr_assert_eq(nseveral, 2);
+	cr_assert_str_eq(several[0].vm, "a");
+	cr_assert_str_eq(several[0].append, "--vm");
+	cr_assert_str_eq(several[0].kernel, "k");
+	cr_assert_str_eq(several[1].vm, "b");
+	cr_assert_str_eq(several[1].kernel, "l");
+	cr_assert_str_eq(several[1].append, "");
+	cr_assert_str_eq(several[1].output, "--vm");
+	cr_assert(several[0].mem_bytes == MIB(64) && several[1].mem_bytes == MIB(64) && several[0].quiet && several[1].quiet);
+	cr_assert(several[0].seed == 1 && several[1].seed == 2 && !several[0].share && several[1].share == 7);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--seed", "9", "--net", "user", "--vm", "a", "--vm", "b"), ST_OK);
+	cr_assert(several[0].seed == 9 && several[1].seed == 9);
+	cr_assert(several[0].net.nic[0].mac[5] == 0x56 && several[1].net.nic[0].mac[5] == 0x5a);
+	free(several);
+}
+
+Test(conf_tool, several_machines_refused, .init = cr_redirect_stderr)
+{
+	cr_assert_eq(SEVERAL("--vm", "a", "--kernel", "k", "--vm", "b"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm", "a", "--vm", "a"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm", "a/b"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm", ""), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm", "12345678901234567"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm", "a", "operand"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm", "a", "-q", "--vm", "b"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--share", "7"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm", "a", "--share", "1001"), ST_USAGE);
+	cr_assert_eq(SEVERAL("--kernel", "k", "--vm", "1", "--vm", "2", "--vm", "3", "--vm", "4", "--vm", "5", "--vm", "6", "--vm", "7",
+			     "--vm", "8", "--vm", "9"), ST_USAGE);
+	free(several);
+}
+
 static struct options disk_options;
 
 static enum status disk(const char *arg)

@@ -13,9 +13,9 @@ static const char *netdev_of(const char *arg)
 	static struct qemu_nic nics[QEMU_MAX_NICS];
 	struct net net = { 0 };
 	struct buf conf = { 0 };
-	unsigned n;
+	unsigned n = 0;
 
-	if (net_parse(&net, arg) || net_settle(&net) || net_open(&net, nics, &n, &conf))
+	if (net_parse(&net, arg) || net_settle(&net) || net_open(&net, NULL, nics, &n, &conf))
 		return NULL;
 	buf_free(&conf);
 	cr_assert_eq(n, 1);
@@ -98,7 +98,7 @@ Test(net_tool, on_a_switch, .init = cr_redirect_stderr)
 	struct net first = { 0 }, second = { 0 }, third = { 0 };
 	struct qemu_nic nics[QEMU_MAX_NICS];
 	struct buf conf = { 0 };
-	unsigned n;
+	unsigned n = 0;
 
 	snprintf(arg, sizeof(arg), "switch=unit-%d", (int)getpid());
 	snprintf(same, sizeof(same), "%s,mac=52:54:00:12:34:5a", arg);
@@ -112,11 +112,38 @@ Test(net_tool, on_a_switch, .init = cr_redirect_stderr)
 	cr_assert(net_parse(&(struct net){ 0 }, same) == ST_OK);
 	third = (struct net){ 0 };
 	cr_assert(!net_parse(&third, same) && net_settle(&third) == ST_USAGE);
-	cr_assert(!net_open(&second, nics, &n, &conf));
+	cr_assert(!net_open(&second, NULL, nics, &n, &conf));
 	buf_add(&conf, "", 1);
 	cr_assert_str_eq((char *)conf.data, "nic_echo=6\n");
 	cr_assert(n == 3 && strstr(nics[1].netdev, "mcast=239.255.") && strstr(nics[1].netdev, ",localaddr=127.0.0.1"));
 	cr_assert_str_eq(strstr(nics[1].netdev, "mcast="), strstr(nics[2].netdev, "mcast="));
+	buf_free(&conf);
+}
+
+/* Of several machines in one hypervisor: a switch in it, whose way out is one device for all of them. */
+Test(net_tool, switches_of_several, .init = cr_redirect_stderr)
+{
+	char lan[64];
+	static struct net one, two = { .machine = 1 };
+	struct net_lans lans = { 0 };
+	struct qemu_nic nics[QEMU_MAX_NICS];
+	struct buf conf = { 0 };
+	unsigned n = 0;
+
+	snprintf(lan, sizeof(lan), "switch=several-%d", (int)getpid());
+	cr_assert(!net_parse(&one, "user") && !net_parse(&one, lan) && !net_settle(&one));
+	cr_assert(!net_parse(&two, lan) && !net_parse(&two, "switch=another") && !net_parse(&two, "user") && !net_settle(&two));
+	cr_assert_eq(one.nic[0].mac[5], 0x56);
+	cr_assert_eq(two.nic[0].mac[5], 0x5a);
+	cr_assert(!net_differ(&one, &two));
+	cr_assert(!net_open(&one, &lans, nics, &n, &conf) && !net_open(&two, &lans, nics, &n, &conf) && !net_open_lans(&lans, nics, &n, &conf));
+	buf_add(&conf, "", 1);
+	cr_assert_str_eq((char *)conf.data, "nic1_lan=0\nnic0_lan=0\nnic1_lan=1\nlan0_mac=02:00:00:00:00:00\nlan1_mac=02:00:00:00:00:01\n");
+	cr_assert_eq(n, 4);
+	cr_assert_str_eq(nics[1].netdev, "user,id=net1");
+	cr_assert(strstr(nics[2].netdev, "socket,id=net2,mcast=239.255.") && strstr(nics[2].device, "netdev=net2,mac=02:00:00:00:00:00,"));
+	memcpy(two.nic[2].mac, one.nic[0].mac, 6);
+	cr_assert_eq(net_differ(&one, &two), ST_USAGE);
 	buf_free(&conf);
 }
 
