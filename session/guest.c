@@ -82,6 +82,7 @@ static struct vm_config machine_config(const struct session *s)
 		.limit_insns = session_number(m, "limit_insns", NO_STOP),
 		.limit_vtime_ns = session_number(m, "limit_vtime_ns", NO_STOP),
 		.rng = session_number(m, "rng", 0),
+		.virtio_console = session_number(m, "virtio_console", 0),
 	};
 }
 

@@ -7,7 +7,7 @@
 #include "tools/options.h"
 
 enum id {
-	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_DISK_AT, O_BIOS, O_NET, O_RNG,
+	O_KERNEL = 256, O_INITRD, O_ROOT, O_APPEND, O_MEM, O_SMP, O_SEED, O_RTC, O_POLL, O_EPOCH, O_DISK, O_DISK_AT, O_BIOS, O_NET, O_RNG, O_VIRTIO_CONSOLE,
 	O_LIMIT_INSNS, O_LIMIT_VTIME, O_TIMEOUT, O_SYNC, O_PACK, O_FORCE, O_PERTURB, O_PLANT, O_BISECT, O_FROM, O_UNTIL,
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
 	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC, O_PCAP,
@@ -32,6 +32,7 @@ static const struct {
 	{ OPT_VM, { "epoch-insns", required_argument, NULL, O_EPOCH } },
 	{ OPT_VM, { "disk", required_argument, NULL, O_DISK } },
 	{ OPT_VM, { "rng", no_argument, NULL, O_RNG } },
+	{ OPT_VM, { "virtio-console", no_argument, NULL, O_VIRTIO_CONSOLE } },
 	{ OPT_IMAGES, { "disk", required_argument, NULL, O_DISK_AT } },
 	{ OPT_VM, { "bios", no_argument, NULL, O_BIOS } },
 	{ OPT_VM, { "net", required_argument, NULL, O_NET } },
@@ -302,6 +303,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_NET: return net_parse(&o->net, arg);
 	case O_DISK: return set_disk(o, arg);
 	case O_RNG: o->rng = true; break;
+	case O_VIRTIO_CONSOLE: o->virtio_console = true; break;
 	case O_DISK_AT: return set_disk_at(o, arg);
 	case O_BIOS:
 		return complain(ST_USAGE, "--%s: not in this version; boot with --kernel, and --initrd or --root", name);

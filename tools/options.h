@@ -51,7 +51,7 @@ struct options {
 	u64 jitter_ns, count;   /* fork */
 	bool has_seed, has_jitter;
 	/* VM */
-	bool rng;
+	bool rng, virtio_console;
 	const char *kernel, *initrd, *root, *append;
 	struct net net;
 	u64 mem_bytes, seed, rtc_epoch_s, poll_insns, epoch_insns;
@@ -124,6 +124,8 @@ enum status options_parse_several(struct options **o, unsigned *n, unsigned grou
 	"  --append STRING     the kernel's command line\n" \
 	"  --mem SIZE          memory, a multiple of 2M (default 256M)\n" \
 	"  --rng               a virtio source of random numbers, all of them from the seed\n" \
+	"  --virtio-console    a virtio console (Linux: hvc0), far faster than the serial port: what is\n" \
+	"                      typed goes to it, and what comes from both is shown\n" \
 	"  --disk FILE[,ro|cow|rw][,room=SIZE]\n" \
 	"                      a disk, raw; up to 8.  ro: not to be written; cow (the default):\n" \
 	"                      what is written is kept apart, and gone with the machine; rw:\n" \

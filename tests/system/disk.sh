@@ -1,6 +1,7 @@
 #!/bin/bash
 # disk.sh - a guest with disks: read-only, copy-on-write and written through; what it does to them
-# adds nothing to a recording, and a replay does not touch them.
+# adds nothing to a recording, and a replay does not touch them.  And one with the two devices that
+# have no files: a console and random numbers.
 . "$(dirname "$0")/lib.sh"
 net=$(realpath -m "${NET:-$root/build/net}")
 cd "$tmp" || exit 1
@@ -150,4 +151,21 @@ truncate -s 0 log.img && truncate -s 8M log.img
 run "$reprise" replay seqd.rpl
 is 0 'identical to its end' && cmp -s out seqd.out || { keep seqd seqd.rpl seqd.out out err; false; }; ok 'replayed on the image as it was: identical'
 [ "$(stat -c %b log.img)" = 0 ]; ok 'and the replay writes nothing'
+
+# ---- a console, random numbers ----
+
+vm
+printf '%s\n' 'tty' 'head -c 64 /dev/hwrng | md5sum' 'seq 5000' 'poweroff -f' |
+	"$reprise" record -o hvc.rpl "${vm[@]}" --virtio-console --rng > hvc.out 2> err
+status=$?
+is 0 'powered off' && tr -d '\r' < hvc.out | grep -q '^/dev/hvc0$' && tr -d '\r' < hvc.out | grep -q '^5000$'
+ok 'a shell on the virtio console'
+# 29 KB: on the serial port an exit or more for each byte.
+run "$reprise" record --force -o ser.rpl "${vm[@]}" --rng < <(printf '%s\n' 'head -c 64 /dev/hwrng | md5sum' 'seq 5000' 'poweroff -f')
+[ "$(info hvc.rpl exits)" -lt $(($(info ser.rpl exits) / 2)) ]
+ok_with 'it takes $(info hvc.rpl exits) exits, the serial port $(info ser.rpl exits)'
+[ "$(grep -ac '^[0-9a-f]\{32\}  -' out)" = 1 ] && [ "$(grep -a '^[0-9a-f]\{32\}  -' out)" = "$(grep -a '^[0-9a-f]\{32\}  -' hvc.out)" ]
+ok 'the same seed, the same random numbers'
+run "$reprise" replay hvc.rpl
+is 0 'identical to its end' && cmp -s out hvc.out; ok 'replayed: identical, the same console'
 finish
