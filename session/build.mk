@@ -4,3 +4,5 @@ kernel-y += session/session.c session/guest.c session/port.c session/net.c sessi
 # Plain C, under the unit tests, too.
 kernel-y += session/vswitch.c session/turns.c
 unit-y += session/vswitch.c session/turns.c
+# The demo of a pair has a switch, too.
+host-y += session/vswitch.c

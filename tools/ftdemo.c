@@ -142,23 +142,54 @@ static void catch_signals(struct play *p)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
+/* Whether the kernel lets us have a network of our own: tried by a child, for there is no way back out of one. */
+static bool own_network_allowed(void)
+{
+	int status = 1;
+	pid_t pid = fork();
+
+	if (!pid) {
+		_exit(ftnet_enter() != ST_OK); /* with a complaint that says what would help */
+	}
+	return pid < 0 || (waitpid(pid, &status, 0) == pid && !status);
+}
+
+static enum status set_network(struct play *p, const struct options *o)
+{
+	const char *const taps[2] = { ftnet_tap(0), ftnet_tap(1) };
+	char path[4096];
+	enum status st;
+
+	snprintf(path, sizeof(path), "%s/wire.pcapng", p->dir);
+	p->on_plain = o->plain || !own_network_allowed();
+	if (p->on_plain && !o->plain)
+		remark("ft demo: so it goes over plain sockets, by way of QEMU's own network");
+	if (p->on_plain) {
+		st = plain_open(&p->plain, guest_mac, p->keeps ? path : NULL);
+		return !st && !play_start_gateway(p) ? ST_HOST : st;
+	}
+	st = ftnet_enter();
+	return st ? st : wire_open(&p->wire, taps, guest_mac, p->keeps ? path : NULL);
+}
+
 static enum status set_stage(struct play *p, const struct options *o)
 {
 	const struct cable_faults faults = {
 		.lose = (unsigned)o->lose, .duplicate = (unsigned)o->duplicate, .reorder = (unsigned)o->reorder, .seed = p->random,
 	};
-	const char *const taps[2] = { ftnet_tap(0), ftnet_tap(1) };
+	const char *address = FTNET_GUEST;
+	unsigned port = SERVER_PORT;
 	char path[4096];
-	enum status st = ftnet_enter();
+	enum status st = set_network(p, o);
 
+	if (p->on_plain) {
+		address = PLAIN_CLIENT;
+		port = p->plain.client_port;
+	}
 	if (!st)
 		st = cable_open(&p->cable, &faults);
-	if (!st) {
-		snprintf(path, sizeof(path), "%s/wire.pcapng", p->dir);
-		st = wire_open(&p->wire, taps, guest_mac, p->keeps ? path : NULL);
-	}
 	if (!st && !o->alone)
-		st = store_open(p, o->arbiter);
+		st = store_open(p, o->arbiter || !p->on_plain ? o->arbiter : "file");
 	if (!st && p->keeps) {
 		snprintf(path, sizeof(path), "%s/timeline", p->dir);
 		p->events = fopen(path, "we");
@@ -166,10 +197,12 @@ static enum status set_stage(struct play *p, const struct options *o)
 			setlinebuf(p->events); /* a client may look */
 	}
 	if (o->client) {
-		setenv("REPRISE_GUEST", FTNET_GUEST, 1);
+		snprintf(path, sizeof(path), "%u", port);
+		setenv("REPRISE_GUEST", address, 1);
+		setenv("REPRISE_PORT", path, 1);
 		setenv("REPRISE_DIR", p->dir, 1);
 	}
-	client_init(&p->client, FTNET_GUEST, SERVER_PORT, (unsigned)o->rate, (o->patience_s ? o->patience_s : 60) * 1000000000, p->random);
+	client_init(&p->client, address, port, (unsigned)o->rate, (o->patience_s ? o->patience_s : 60) * 1000000000, p->random);
 	return st;
 }
 
@@ -177,6 +210,8 @@ static void clear_stage(struct play *p)
 {
 	cable_close(&p->cable);
 	wire_close(&p->wire);
+	if (p->on_plain)
+		plain_close(&p->plain);
 	if (p->events)
 		fclose(p->events);
 	close(p->signals);
@@ -331,8 +366,10 @@ const struct command cmd_ft_demo = {
 		"  --patience TIME     give up a boot, a takeover, a copy after so long (300s, 60s, 300s)\n"
 		"  --keep DIR          keep both hosts' recordings, consoles and words, all frames\n"
 		"                      (wire.pcapng) and the timeline there\n"
-		"  --client COMMAND    a shell's command is the client; the guest is $REPRISE_GUEST, port 7.\n"
+		"  --client COMMAND    a shell's command is the client; the guest is $REPRISE_GUEST:$REPRISE_PORT.\n"
 		"                      Lines `lost: N`, `repeated: N`, `pause_ms_max: N` of its output count\n"
+		"  --plain             no network namespace, but UDP sockets and QEMU's network in user\n"
+		"                      space, and a file as the store; by itself where none is allowed\n"
 		"  --alone             with --kill none: one host, no pair, for comparison\n"
 		"  -v, --verbose       hosts say more, for --keep\n"
 		"  -q, --quiet         no timeline\n\n"

@@ -100,6 +100,7 @@ static void put_own(struct args *a, const char *own, unsigned h)
 static void arguments(struct args *a, const struct play *p, unsigned h, const char *as)
 {
 	const struct options *o = p->o;
+	char net[64];
 
 	put(a, "/proc/self/exe");
 	if (o->alone) {
@@ -119,7 +120,13 @@ static void arguments(struct args *a, const struct play *p, unsigned h, const ch
 		put(a, "--initrd"), put(a, "%s", p->initrd);
 	put(a, "--append"), put(a, "%s", o->append);
 	put(a, "--mem"), put(a, "%llu", (unsigned long long)o->mem_bytes);
-	put(a, "--net"), put(a, "tap=%s", ftnet_tap(h));
+	put(a, "--net");
+	if (p->on_plain) {
+		plain_net(&p->plain, h, net, sizeof(net));
+		put(a, "%s", net);
+	} else {
+		put(a, "tap=%s", ftnet_tap(h));
+	}
 	if (o->keep)
 		put(a, "-o"), put(a, "%s/%c-%u.rpl", p->dir, "ab"[h], p->host[h].life + 1);
 	if (o->verbose)
@@ -192,6 +199,23 @@ bool host_start(struct play *p, unsigned h, const char *as)
 	while (a.n)
 		free(a.v[--a.n]);
 	return host->pid > 0;
+}
+
+bool play_start_gateway(struct play *p)
+{
+	char text[PLAIN_ARGS][160], *argv[PLAIN_ARGS], path[4096];
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
+
+	snprintf(path, sizeof(path), "%s/gateway.log", p->dir);
+	out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	plain_gateway(&p->plain, text, argv);
+	if (null >= 0 && out >= 0)
+		p->gateway = play_spawn(p, argv, null, out, out);
+	if (null >= 0)
+		close(null);
+	if (out >= 0)
+		close(out);
+	return p->gateway > 0;
 }
 
 /* ---- hearing ---- */
@@ -310,10 +334,11 @@ void host_kill(struct play *p, unsigned h)
 {
 	struct demo_host *host = &p->host[h];
 
-	if (host->qemu_pid)
-		kill(host->qemu_pid, SIGKILL);
+	/* The command first: a host that dies has no time to see its QEMU dead, and to clean up after it. */
 	if (host->pid)
 		kill(-host->pid, SIGKILL);
+	if (host->qemu_pid)
+		kill(host->qemu_pid, SIGKILL);
 }
 
 void host_stop(struct play *p, unsigned h)

@@ -76,7 +76,10 @@ static void on_frame(void *ctx, const struct wire_frame *f)
 
 void play_hear_wire(struct play *p)
 {
-	wire_turn(&p->wire, on_frame, p);
+	if (p->on_plain)
+		plain_turn(&p->plain, on_frame, p);
+	else
+		wire_turn(&p->wire, on_frame, p);
 }
 
 static void reap(struct play *p)
@@ -101,6 +104,11 @@ static void reap(struct play *p)
 		}
 		if (pid == p->store.pid)
 			p->store.pid = 0;
+		if (pid == p->gateway) {
+			p->gateway = 0;
+			p->stopped = true;
+			play_tell(p, SHADE_BAD, "gateway", "it ended by itself; its words are in %s/gateway.log with --keep", p->dir);
+		}
 	}
 }
 
@@ -126,7 +134,7 @@ static int wait_ms(u64 until_ns)
 static void turn(struct play *p, u64 until_ns)
 {
 	enum { SIGNALS, WIRE, CLIENT, HOSTS, CABLE = HOSTS + 2, N = CABLE + CABLE_NFDS };
-	struct pollfd fds[N] = { { .fd = p->signals, .events = POLLIN }, { .fd = p->wire.fd, .events = POLLIN } };
+	struct pollfd fds[N] = { { .fd = p->signals, .events = POLLIN }, { .fd = p->on_plain ? p->plain.fd : p->wire.fd, .events = POLLIN } };
 	u64 at;
 
 	fds[CLIENT] = client_watch(&p->client, &at);
@@ -258,11 +266,11 @@ static bool start_client(struct play *p)
 	}
 	client_connect(&p->client);
 	if (!until(p, greeted, patience(p, READY_S)) || p->client.state < CLIENT_SENDING) {
-		play_tell(p, SHADE_BAD, "client", "nobody answers at " FTNET_GUEST ":%d; does the guest run seqd?", SERVER_PORT);
+		play_tell(p, SHADE_BAD, "client", "nobody answers at %s:%u; does the guest run seqd?", p->client.address, p->client.port);
 		return false;
 	}
 	begin_traffic(p);
-	play_tell(p, SHADE_PLAIN, "client", "connected to " FTNET_GUEST ":%d, one request every %llu ms", SERVER_PORT,
+	play_tell(p, SHADE_PLAIN, "client", "connected to %s:%u, one request every %llu ms", p->client.address, p->client.port,
 		  (unsigned long long)p->client.period_ns / 1000000);
 	return true;
 }
@@ -590,12 +598,14 @@ void play_end(struct play *p)
 		host_stop(p, h);
 	(void)until(p, all_ended, LEAVE_S);
 	play_hear_wire(p);
-	p->facts.unseen = p->wire.dropped;
+	p->facts.unseen = p->on_plain ? p->plain.dropped : p->wire.dropped;
 	for (unsigned h = 0; h < 2; h++)
 		host_kill(p, h);
 	if (p->foreign)
 		kill(-p->foreign, SIGKILL);
 	store_close(p);
+	if (p->gateway)
+		kill(-p->gateway, SIGKILL);
 	/* Orphans of those come to us, and end, too. */
 	for (end = host_ms() + REAP_MS; host_ms() < end;) {
 		pid_t pid = waitpid(-1, NULL, WNOHANG);

@@ -16,6 +16,7 @@
 #include <sys/types.h>
 
 #include "tools/ftclient.h"
+#include "tools/ftplain.h"
 #include "tools/ftrelay.h"
 #include "tools/ftverdict.h"
 #include "tools/ftwire.h"
@@ -52,6 +53,9 @@ struct play {
 	const char *kernel, *initrd;
 	struct demo_host host[2];
 	struct cable cable;
+	bool on_plain;           /* the network is plain's, and wire is not in use */
+	struct plain plain;
+	pid_t gateway;           /* of plain; 0: none runs */
 	struct wire wire;
 	struct client client;
 	struct store store;
@@ -94,6 +98,9 @@ bool host_alive(const struct play *p, unsigned h);
 /* It says that it acts as the machine. */
 bool host_live(const struct play *p, unsigned h);
 void host_show_log(const struct play *p, unsigned h);
+
+/* The gateway of the plain network. */
+bool play_start_gateway(struct play *p) must_check;
 
 /* ---- ftstore.c ---- */
 

@@ -81,6 +81,16 @@ static bool parse_name(struct net_nic *nic, enum net_kind kind, const char *name
 	return *name && strlen(name) <= most;
 }
 
+/* [ADDRESS]:PORT-[ADDRESS]:PORT */
+static bool parse_udp(struct net_nic *nic, const char *rule)
+{
+	struct net_forward *f = &nic->forward[0];
+
+	nic->kind = NET_UDP;
+	return parse_address(&rule, f->host) && parse_port(&rule, '-', &f->host_port) && parse_address(&rule, f->guest) &&
+	       parse_port(&rule, 0, &f->guest_port);
+}
+
 static enum status parse_kind(struct net_nic *nic, const char *word, const char *arg)
 {
 	nic->kind = NET_USER;
@@ -90,7 +100,9 @@ static enum status parse_kind(struct net_nic *nic, const char *word, const char 
 		return ST_OK;
 	if (!strncmp(word, "switch=", 7) && parse_name(nic, NET_SWITCH, word + 7))
 		return ST_OK;
-	return complain(ST_USAGE, "--net: %s: not understood; give user, tap=NAME, switch=NAME or none, NAME of letters, digits, . _ -",
+	if (!strncmp(word, "udp=", 4) && parse_udp(nic, word + 4))
+		return ST_OK;
+	return complain(ST_USAGE, "--net: %s: not understood; give user, tap=NAME, switch=NAME, udp=:PORT-:PORT or none, NAME of letters, digits, . _ -",
 			arg);
 }
 
@@ -259,6 +271,15 @@ static void describe_device(struct qemu_nic *q, unsigned number, const u8 mac[6]
 	snprintf(q->device, sizeof(q->device), "virtio-net-pci,netdev=net%u,mac=" MAC_FMT ",romfile=", number, MAC_ARGS(mac));
 }
 
+static void describe_udp(const struct net_nic *nic, unsigned number, struct qemu_nic *q)
+{
+	static const char here[] = "127.0.0.1";
+	const struct net_forward *f = &nic->forward[0];
+
+	snprintf(q->netdev, sizeof(q->netdev), "dgram,id=net%u,local.type=inet,local.host=%s,local.port=%u,remote.type=inet,remote.host=%s,"
+		 "remote.port=%u", number, *f->host ? f->host : here, f->host_port, *f->guest ? f->guest : here, f->guest_port);
+}
+
 static void describe_bus(const struct net_nic *nic, unsigned number, struct qemu_nic *q)
 {
 	char group[64];
@@ -291,6 +312,9 @@ static enum status open_nic(const struct net_nic *nic, struct qemu_nic nics[QEMU
 		break;
 	case NET_SWITCH:
 		describe_bus(nic, *n, q);
+		break;
+	case NET_UDP:
+		describe_udp(nic, *n, q);
 		break;
 	}
 	++*n;

@@ -7,6 +7,8 @@
  *                 group on the loopback device, both hashed from user and name; no
  *                 program runs it.  Whatever runs on this host can listen in and speak.
  *                 Machines of one hypervisor are on a switch in it, which leads to that bus.
+ *   udp=[ADDRESS]:PORT-[ADDRESS]:PORT   each frame a datagram, from here to there and back; both
+ *                 addresses 127.0.0.1 unless given.  For a switch of the user's own
  *   none          no network
  *
  * each with ,mac=ADDRESS if wished.  A NIC of the guest is known by its address to all
@@ -22,7 +24,7 @@
 #define NET_MAX_NICS 4     /* of a machine */
 #define NET_MAX_LANS 8
 
-enum net_kind { NET_USER, NET_TAP, NET_SWITCH };
+enum net_kind { NET_USER, NET_TAP, NET_SWITCH, NET_UDP };
 
 struct net_forward {
 	bool udp;
@@ -34,7 +36,7 @@ struct net_nic {
 	enum net_kind kind;
 	char name[33];            /* of the tap device or switch */
 	u8 mac[6];                /* all zeros: not settled yet */
-	struct net_forward forward[NET_MAX_FORWARDS];
+	struct net_forward forward[NET_MAX_FORWARDS]; /* of udp the first one: "host" is here, "guest" there */
 	unsigned nforwards;
 };
 

@@ -12,7 +12,7 @@ enum id {
 	O_NO_EOF, O_STATS, O_JSON, O_BUNDLE,
 	O_CHECKPOINTS, O_CHECKPOINT_EVERY, O_LIVE_GDB, O_GDB_WAIT, O_JITTER, O_COUNT, O_AT, O_LISTEN, O_GDB, O_SYMBOLS, O_MODULES, O_TIMELINE, O_CONSOLE, O_PANIC, O_PCAP,
 	O_PEER, O_LINK_LISTEN, O_ARBITER, O_HEARTBEAT, O_DETECT, O_STATUS, O_PAIR, O_MISMATCH, O_SIDE, O_FOLLOW,
-	O_KILL, O_SECONDS, O_PATIENCE, O_KEEP, O_CLIENT, O_RATE, O_ALONE, O_LOSE, O_DUPLICATE, O_REORDER, O_VM, O_SHARE,
+	O_KILL, O_SECONDS, O_PATIENCE, O_KEEP, O_CLIENT, O_RATE, O_ALONE, O_LOSE, O_DUPLICATE, O_REORDER, O_VM, O_SHARE, O_PLAIN,
 	O_OUTPUT = 'o', O_VERBOSE = 'v', O_QUIET = 'q',
 };
 
@@ -84,6 +84,7 @@ static const struct {
 	{ OPT_DEMO, { "client", required_argument, NULL, O_CLIENT } },
 	{ OPT_DEMO, { "rate", required_argument, NULL, O_RATE } },
 	{ OPT_DEMO, { "alone", no_argument, NULL, O_ALONE } },
+	{ OPT_DEMO, { "plain", no_argument, NULL, O_PLAIN } },
 	{ OPT_DEMO, { "lose", required_argument, NULL, O_LOSE } },
 	{ OPT_DEMO, { "duplicate", required_argument, NULL, O_DUPLICATE } },
 	{ OPT_DEMO, { "reorder", required_argument, NULL, O_REORDER } },
@@ -366,6 +367,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_CLIENT: o->client = arg; break;
 	case O_RATE: return set_count(name, arg, &o->rate);
 	case O_ALONE: o->alone = true; break;
+	case O_PLAIN: o->plain = true; break;
 	case O_LOSE: return set_number(name, arg, &o->lose);
 	case O_DUPLICATE: return set_number(name, arg, &o->duplicate);
 	case O_REORDER: return set_number(name, arg, &o->reorder);

@@ -85,7 +85,7 @@ struct options {
 	/* ft demo; faults of a thousand datagrams */
 	const char *kill, *keep, *client;
 	u64 seconds, patience_s, rate, lose, duplicate, reorder;
-	bool alone;
+	bool alone, plain;
 	/* the rest */
 	bool no_eof_char, verbose, quiet, stats, json;
 
@@ -142,6 +142,8 @@ enum status options_parse_several(struct options **o, unsigned *n, unsigned grou
 	"                      lets connections in; udp, too, and several\n" \
 	"    tap=NAME          a tap device of this host\n" \
 	"    switch=NAME       a network of all your machines that name it\n" \
+	"    udp=[ADDRESS]:PORT-[ADDRESS]:PORT   each frame a datagram, from this address to that\n" \
+	"                      one and back, for a switch of your own; 127.0.0.1 unless given\n" \
 	"    none              no network (default)\n" \
 	"  --poll-insns N      instructions between two looks at the outside (default 1M)\n" \
 	"  --epoch-insns N     instructions between two digests (default 200M)\n"

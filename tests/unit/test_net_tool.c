@@ -29,6 +29,8 @@ Test(net_tool, rules_are_made_anew)
 		{ "user,hostfwd=tcp:127.0.0.1:8080-:80", "user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80" },
 		{ "user,hostfwd=:127.0.0.1:8080-10.0.2.99:80", "user,id=net0,hostfwd=tcp:127.0.0.1:8080-10.0.2.99:80" },
 		{ "user,hostfwd=::65535-:1", "user,id=net0,hostfwd=tcp::65535-:1" },
+		{ "udp=:5000-:6000", "dgram,id=net0,local.type=inet,local.host=127.0.0.1,local.port=5000,remote.type=inet,remote.host=127.0.0.1,remote.port=6000" },
+		{ "udp=0.0.0.0:1-10.0.0.7:2", "dgram,id=net0,local.type=inet,local.host=0.0.0.0,local.port=1,remote.type=inet,remote.host=10.0.0.7,remote.port=2" },
 		{ "user,hostfwd=udp::007-:0080,hostfwd=tcp::1-:2", "user,id=net0,hostfwd=udp::7-:80,hostfwd=tcp::1-:2" },
 	};
 
