@@ -76,6 +76,7 @@ static struct vm_config machine_config(const struct session *s)
 		.seed = session_number(m, "seed", 1),
 		.rtc_epoch_s = session_number(m, "rtc_epoch_s", 1735689600),
 		.ns_per_insn = session_number(m, "ns_per_insn", 1),
+		.x87_cleared = session_number(m, "x87_cleared", 0),
 		.digest_all_flags = session_number(m, "digest_version", 1) < 2,
 		.poll_insns = session_number(m, "poll_insns", 1000000),
 		.epoch_insns = session_number(m, "epoch_insns", 200000000),

@@ -55,7 +55,7 @@ enum status machine_from_options(struct machine *m, const struct options *o, boo
 	enum status st;
 
 	*m = (struct machine){ .mem_bytes = o->mem_bytes };
-	buf_printf(&m->head, "machine=%d\ndigest_version=2\ncpu_model=1\nmem_bytes=%llu\nncpus=1\nseed=%llu\nrtc_epoch_s=%llu\nns_per_insn=1\n"
+	buf_printf(&m->head, "machine=%d\ndigest_version=2\nx87_cleared=1\ncpu_model=1\nmem_bytes=%llu\nncpus=1\nseed=%llu\nrtc_epoch_s=%llu\nns_per_insn=1\n"
 		   "poll_insns=%llu\nepoch_insns=%llu\n", o->ndisks || o->net.n || o->rng || o->virtio_console ? 3 : 1,
 		   (unsigned long long)o->mem_bytes, (unsigned long long)o->seed, (unsigned long long)o->rtc_epoch_s,
 		   (unsigned long long)o->poll_insns, (unsigned long long)o->epoch_insns);

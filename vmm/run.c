@@ -59,10 +59,21 @@ static void take_inputs(struct vm *vm)
 	}
 }
 
+/*
+ * Where a machine may be left and gone on with elsewhere (a stored checkpoint, a
+ * pair's copy, another VM's turn), nothing of it may be where it cannot be saved.
+ */
+static void clear_unsaved(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->config.ncpus && vm->config.x87_cleared; i++)
+		vm->virt->clear_x87_pointers(&vm->vcpu[i]);
+}
+
 static void poll(struct vm *vm)
 {
 	enum vm_outcome o;
 
+	clear_unsaved(vm);
 	vm->next_poll = (vm->now.count / vm->config.poll_insns + 1) * vm->config.poll_insns;
 	vm->unasked_exits = 0;
 	take_inputs(vm);
@@ -150,6 +161,7 @@ static void idle(struct vm *vm)
 	u64 deadline = vclock_next(&vm->clock), to;
 	const struct input_room room = board_input_room(&vm->board);
 
+	clear_unsaved(vm);
 	if (deadline > VTIME_MAX)
 		deadline = VTIMER_NEVER; /* 146 years away: nobody waits for it */
 	if (vm->config.limit_vtime_ns < deadline)

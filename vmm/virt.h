@@ -52,6 +52,16 @@ struct virt_ops {
 	 */
 	void (*run)(struct vcpu *v, u64 budget, struct exit *out);
 
+	/*
+	 * x87's pointers to the last instruction and its operand are kept where
+	 * they cannot be saved: FNSTENV shows them, FXSAVE may not, and nothing
+	 * loads them (QEMU; of real processors see [APM2 11.4.4.3 Saving and
+	 * Restoring Media and x87 Processor State]).  So they are set to 0, the
+	 * rest of x87 and SSE stays; and: are they 0.
+	 */
+	void (*clear_x87_pointers)(struct vcpu *v);
+	bool (*x87_pointers_clear)(struct vcpu *v);
+
 	/* Second-level page-table entries in the vendor's format [paging.h]. */
 	u64 (*pte_leaf)(hpa_t at, unsigned rights);
 	u64 (*pte_table)(hpa_t at);

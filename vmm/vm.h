@@ -35,6 +35,7 @@ struct vm_config {
 	u64 epoch_insns;      /* digests are taken every so many; a multiple of poll_insns */
 	u64 limit_insns;      /* NO_STOP: none */
 	u64 limit_vtime_ns;
+	bool x87_cleared;     /* x87's pointers are set to 0 at poll points and when it idles [virt.h] */
 	bool digest_all_flags; /* as recordings before digest_version=2 [docs/RECORDING.md 4] */
 
 	/* What is on the PCI bus; nothing of it, and there is no bus. */

@@ -2,7 +2,7 @@
 # thing for a hypervisor.  What only one of them needs in assembly is in the
 # library too: the linker takes what is used.
 
-TINY := rep smc irqs shadow faults tlb storm hlt tsc fpu modes mixture hostile stack stray modules bits
+TINY := x87ptr rep smc irqs shadow faults tlb storm hlt tsc fpu modes mixture hostile stack stray modules bits
 TINY_LIB := lib modes_switch
 TINY_ELF := $(TINY:%=$(O)/guests/%.elf)
 TINY_FLAGS = -std=gnu11 -O2 -g -I tests/guests $(WARN) -ffreestanding -mgeneral-regs-only -mno-red-zone -fno-pic \

@@ -74,6 +74,15 @@ ok 'debug: from the end back, to the beginning, and to the end' || { cp out err;
 debugs --timeline-mem 64M --at 350M c.rpl -- where-am-i 'monitor digest'
 is 0 && grep -q '^instruction 350000000,' out && grep -q "$at" out; ok 'debug with little memory for checkpoints'
 
+# What x87 remembers of its last instruction cannot be saved, and this guest looks at it.
+guests=$(realpath -m "${GUESTS:-$root/build/guests}")
+run "$reprise" record -o x87.rpl --mem 64M --checkpoint-every 1M --kernel "$guests/x87ptr.elf" < /dev/null
+for from in 3M 11M 20M; do
+	run "$reprise" replay --from $from x87.rpl
+	is 0 'identical to its end' || break
+done
+ok 'x87: the same from wherever it begins'
+
 # ---- not whole ----
 
 size=$(bytes c.rpl)

@@ -82,6 +82,7 @@ for name in rep smc irqs shadow faults tlb storm tsc fpu modes mixture bits; do
 done
 guest stray 'good insns=1000000' 0 '^stray: ok'
 guest stray 'hot insns=1000000' 5 'vector 13'
+guest x87ptr '' 0 '^x87ptr: ok'
 guest hlt batch 0 '^hlt: ok'
 printf 'hello, q' > "$tmp/typed"
 input=$tmp/typed

@@ -680,6 +680,34 @@ Test(run, with_both_rights_on_a_page_one_instruction_runs_and_nothing_enters)
 	cr_assert_eq(vm->paging.nstepping, 0);
 }
 
+/* --- what cannot be saved --- */
+
+static unsigned ncleared;
+
+static void clear(struct vcpu *x unused_arg)
+{
+	cr_assert(vm->now.count % 1000 == 0 || vcpu->cpu.halted, "at poll points and idle only");
+	ncleared++;
+}
+
+static u64 look_again(struct vm *x, void *ctx unused_arg)
+{
+	return x->now.count + 77;
+}
+
+/* Stops from above are not the run's own: nothing is cleared there. */
+Test(run, x87_pointers)
+{
+	scripted_vcpu.clear_x87_pointers = clear;
+	vm_add_stop(vm, 5, look_again, NULL);
+	cr_assert_eq(go(3500), VM_LIMIT);
+	cr_assert_eq(ncleared, 0, "a recording from before knows nothing of it");
+	vm->outcome = VM_RUNNING;
+	vm->config.x87_cleared = true;
+	cr_assert_eq(go(7500), VM_LIMIT);
+	cr_assert_eq(ncleared, 4);
+}
+
 /* --- what never ends --- */
 
 static void run_nothing(struct vcpu *x unused_arg, u64 budget unused_arg, struct exit *out)

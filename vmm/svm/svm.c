@@ -267,6 +267,28 @@ static void svm_save(struct vcpu *v, unsigned parts)
 		save_rest(b, &v->cpu);
 }
 
+struct aligned_to(16) fx_area {
+	u8 bytes[512];
+};
+
+/* FNINIT sets them to 0, and FXRSTOR leaves them so. */
+static void svm_clear_x87_pointers(struct vcpu *v unused_arg)
+{
+	struct fx_area fx;
+
+	__asm__ volatile("fxsave64 %0\n\tfninit\n\tfxrstor64 %0" : "+m"(fx));
+}
+
+/* FNSTENV masks exceptions, and FLDCW would raise a pending one: FXRSTOR puts back what it changed. */
+static bool svm_x87_pointers_clear(struct vcpu *v unused_arg)
+{
+	struct fx_area fx;
+	u32 env[7]; /* [3] to [6]: instruction pointer and selector, operand's pointer and selector [APM2 11.4.4] */
+
+	__asm__ volatile("fxsave64 %0\n\tfnstenv %1\n\tfxrstor64 %0" : "+m"(fx), "=m"(env));
+	return !(env[3] | env[4] | env[5] | env[6]);
+}
+
 /* --- 3  events in --------------------------------------------------------- */
 
 /* Exceptions that on top of another may make a double fault: #DE, #TS, #NP, #SS, #GP, #PF [APM2 8.2.9]. */
@@ -540,6 +562,8 @@ const struct virt_ops svm_ops = {
 	.load = svm_load,
 	.save = svm_save,
 	.run = svm_run,
+	.clear_x87_pointers = svm_clear_x87_pointers,
+	.x87_pointers_clear = svm_x87_pointers_clear,
 	.pte_leaf = svm_pte_leaf,
 	.pte_table = svm_pte_table,
 	.pte_rights = svm_pte_rights,
