@@ -70,30 +70,47 @@ void group_show(struct session *s, const u8 *data, size_t size)
 	}
 }
 
-/* Nobody is left to take what is typed for one that has ended. */
+static bool has_typing_room(const struct group_member *m)
+{
+	return m->typed_put - m->typed_got < GROUP_TYPED;
+}
+
+/* Somebody else may be typed to as well: one that does not read must not be in the way. */
+static bool others_are_typed_to(const struct session_group *g, const struct group_member *m)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->member[i] != m && !g->member[i]->ended && !g->member[i]->s.console_ended)
+			return true;
+	return false;
+}
+
+/* Whether what comes next can be taken: else it waits at the typist's. */
+static bool may_take(const struct session_group *g)
+{
+	const struct group_member *m = g->typed_for < g->n ? g->member[g->typed_for] : NULL;
+
+	return !m || m->ended || has_typing_room(m) || others_are_typed_to(g, m);
+}
+
+/* For one that has ended, or reads too late, it is lost, as on a terminal. */
 static void type_byte(struct session_group *g, u8 byte)
 {
 	struct group_member *m = g->typed_for < g->n ? g->member[g->typed_for] : NULL;
 
-	if (m && !m->ended && m->typed_put - m->typed_got < GROUP_TYPED)
+	if (m && !m->ended && has_typing_room(m))
 		m->typed[m->typed_put++ % GROUP_TYPED] = byte;
 }
 
-/* So much is taken from COM1 that it fits whoever it is for: the rest waits at the typist's. */
 static void take_typed(struct session_group *g)
 {
-	u8 bytes[64];
-	size_t room = sizeof(bytes), n;
+	u8 byte;
 
-	for (unsigned i = 0; i < g->n; i++)
-		room = MIN(room, GROUP_TYPED - (g->member[i]->typed_put - g->member[i]->typed_got));
-	n = serial_read(&com1, bytes, room);
-	for (size_t i = 0; i < n; i++) {
-		if (g->marked && bytes[i] != MARK)
-			g->typed_for = bytes[i];
-		else if (g->marked || bytes[i] != MARK)
-			type_byte(g, bytes[i]);
-		g->marked = !g->marked && bytes[i] == MARK;
+	while (may_take(g) && serial_read(&com1, &byte, 1)) {
+		if (g->marked && byte != MARK)
+			g->typed_for = byte;
+		else if (g->marked || byte != MARK)
+			type_byte(g, byte);
+		g->marked = !g->marked && byte == MARK;
 	}
 }
 
@@ -138,12 +155,12 @@ static bool make_lan(struct session_group *g)
 	l->uplink.deliver = leave_by;
 	l->uplink.ctx = &l->up;
 	if (l->up.nic && vswitch_plug(&l->sw, &l->uplink, NULL))
-		session_fail("a switch has no room for its host's network");
+		panic("group: a switch without a single port is full");
 	g->lan[g->nlans++] = l;
 	return true;
 }
 
-/* What has come from outside goes to its ports, and what leaves goes. */
+/* What has come from outside goes to its ports, and what leaves goes.  No flood holds the members up. */
 static void serve_lans(struct session_group *g)
 {
 	const u8 *frame;
@@ -152,7 +169,7 @@ static void serve_lans(struct session_group *g)
 	for (unsigned i = 0; i < g->nlans; i++) {
 		struct group_lan *l = g->lan[i];
 
-		while ((frame = wire_peek(&l->up, &size))) {
+		for (unsigned k = 0; k < NIC_RING && (frame = wire_peek(&l->up, &size)); k++) {
 			vswitch_send(&l->uplink, frame, size, host_ns());
 			wire_done(&l->up);
 		}
@@ -164,9 +181,10 @@ static void serve_lans(struct session_group *g)
 
 static bool has_news(struct group_member *m)
 {
-	bool news = m->told || m->typed_put != m->typed_got;
+	bool news = m->told || m->typed_put != m->typed_heard;
 
 	m->told = false;
+	m->typed_heard = m->typed_put;
 	for (unsigned i = 0; i < ARRAY_SIZE(m->s.wire); i++)
 		news |= wire_news(&m->s.wire[i]);
 	return news;
@@ -211,6 +229,18 @@ static void sleep(struct session_group *g)
 		cpu_wait(until - now);
 }
 
+/*
+ * Whether a VM is where all of it can be saved: at poll points and idle it is.  Elsewhere
+ * its boundary may be asked, too (a guest that exits all the time), and there it may not be.
+ */
+static bool can_be_kept(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->config.ncpus; i++)
+		if (!vm->virt->x87_pointers_clear(&vm->vcpu[i]))
+			return false;
+	return true;
+}
+
 /* A turn of one.  What VMRUN does not switch by itself is kept for it in between. */
 static void run(struct session_group *g, unsigned n)
 {
@@ -248,6 +278,7 @@ static void schedule(struct session_group *g)
 		else
 			sleep(g);
 	}
+	serve_lans(g); /* the last words */
 }
 
 u64 group_used(struct session *s)
@@ -277,7 +308,8 @@ static bool group_ended(void *ctx)
 
 	group_listen(m->group);
 	take_typed(m->group); /* "eof" may overtake the last bytes typed */
-	return m->s.console_ended && m->typed_got == m->typed_put && !serial_rx_ready(&com1) && !session_has_net(&m->s);
+	return m->s.console_ended && m->typed_got == m->typed_put && !session_has_net(&m->s) &&
+	       !(m->group->typed_for == m->number && serial_rx_ready(&com1));
 }
 
 static u64 group_wait(void *ctx, u64 max_ns)
@@ -300,8 +332,19 @@ static void group_progress(void *ctx, const struct execpoint *now)
 	m->own.progress(ctx, now);
 	charge(m);
 	attend(m->group);
-	if (turns_next(&m->group->turns) != (int)m->number)
+	/* Asked here, too, and not only by who chooses: mostly it goes on, and that costs no switch. */
+	if (turns_next(&m->group->turns) != (int)m->number && can_be_kept(m->s.vm))
 		coroutine_switch(&m->flow, &m->group->scheduler);
+}
+
+void group_report(struct session *s)
+{
+	struct group_member *m = member_of(s);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(m->port); i++)
+		if (m->port[i].sw)
+			control_printf("stat nic%u.switch in=%lu out=%lu lost=%lu refused=%lu\n", i, m->port[i].stats.in,
+				       m->port[i].stats.out, m->port[i].stats.lost, m->port[i].stats.refused);
 }
 
 /* --- 5  from the bundle to the end --------------------------------------------------------- */
@@ -313,6 +356,7 @@ static void live(void *ctx)
 	session_play(&m->s);
 	for (unsigned i = 0; i < ARRAY_SIZE(m->port); i++)
 		vswitch_unplug(&m->port[i]);
+	m->typed_got = m->typed_put;
 	m->ended = true;
 	turns_want(&m->group->turns, m->number, false);
 	for (;;)

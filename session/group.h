@@ -48,6 +48,7 @@ struct group_member {
 	struct vswitch_port port[VM_MAX_NICS];
 	u8 typed[GROUP_TYPED];
 	u32 typed_put, typed_got;
+	u32 typed_heard;            /* of those put, those that were news once */
 };
 
 struct group_lan {
@@ -75,7 +76,8 @@ void group_show(struct session *s, const u8 *data, size_t size);
 /* True: the NIC is on a switch now, by s->wire[nic]. */
 bool group_plug(struct session *s, unsigned nic, const u8 mac[6]);
 
-/* Ticks of the CPU that the member has used. */
+/* Ticks of the CPU that the member has used; and its ports' figures, as lines for the command. */
 u64 group_used(struct session *s);
+void group_report(struct session *s);
 
 #endif

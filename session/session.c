@@ -289,6 +289,8 @@ void session_report(struct session *s, u64 total_host)
 				       t->host_insns[i]);
 	for (unsigned i = 0; i < vm->config.nnics; i++)
 		control_printf("stat nic%u.lost %lu %lu\n", i, vm->board.pci.nic[i].nlost_rx, vm->board.pci.nic[i].nlost_tx);
+	if (s->group)
+		group_report(s);
 	if (!s->reader) /* of a replay nothing can be changed */
 		session_report_disks(s);
 }

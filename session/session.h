@@ -107,7 +107,7 @@ noreturn_fn void session_fail(const char *what);
 void session_port_init(struct session *s);
 /* Takes in what the host command has said on the control channel. */
 void session_listen(struct session *s);
-/* What the guest has printed goes to the host command; so does what comes next, of one that is alone. */
+/* What the guest has printed so far goes to the host command. */
 void session_flush_output(struct session *s);
 /* Takes in what the host command has said, up to the end of a line: true, and it is in command. */
 bool session_hear(struct session *s);
@@ -216,8 +216,8 @@ noreturn_fn void session_ft(struct session *s);
 
 /* ---- group.c ---- */
 
-/* All VMs of a boot that is for several, to the end of the last one; s is the first one's place in the bundle. */
-noreturn_fn void session_several(struct session *s);
+/* All VMs of a boot that is for several, to the end of the last one; root is what they have in common. */
+noreturn_fn void session_several(struct session *root);
 
 /* ---- fork.c ---- */
 

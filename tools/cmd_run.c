@@ -233,7 +233,7 @@ const struct command cmd_record = {
 		"  --checkpoint-every N   the same, every N instructions\n"
 		"  --sync              have it survive a power failure too: slower\n\n"
 		HELP_VM "\n" HELP_LIMITS HELP_RUN "\n" HELP_LIVE_GDB "\n" HELP_SEVERAL "\n" HELP_CONSOLE "\n"
-		"  --vm's recordings: a -o behind each, or one for all with a %% where the name goes;\n"
+		"  --vm's recordings: a -o behind each, or one for all with a % where the name goes;\n"
 		"  each is a recording like any other, and replays alone\n\n"
 		"  reprise record -o a.rpl --kernel bzImage --initrd initrd.cpio --append console=ttyS0\n"
 		"  echo 'ls /' | reprise record -o b.rpl --kernel bzImage --root ./rootfs\n",

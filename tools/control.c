@@ -197,7 +197,7 @@ static void on_end(struct control *c, const char *line)
 		return;
 	c->machine->ended = true;
 	c->machine->end = s->end;
-	s->committing = false; /* another's may still come */
+	s->committing = false; /* others go on */
 	for (unsigned i = 0; i < s->nmachines; i++)
 		s->ended &= s->machine[i].ended;
 }

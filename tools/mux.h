@@ -2,7 +2,7 @@
  * mux.h - the consoles of several machines on one terminal, or in one pipe.
  *
  * From the hypervisor and to it the bytes come marked [tools/session.h].  Shown, each line begins
- * with its machine's name.  In a pipe every line is whole; on a terminal the machine that has the
+ * with its machine's name.  In a pipe every line is whole, up to 8 KiB; on a terminal the machine that has the
  * keyboard is shown as it prints, prompts and all, and another's line waits for its end.
  */
 #ifndef TOOLS_MUX_H

@@ -81,7 +81,7 @@ static bool parse_name(struct net_nic *nic, enum net_kind kind, const char *name
 	return *name && strlen(name) <= most;
 }
 
-/* [ADDRESS]:PORT-[ADDRESS]:PORT */
+/* ADDRESS:PORT-ADDRESS:PORT; without an address this computer's own */
 static bool parse_udp(struct net_nic *nic, const char *rule)
 {
 	struct net_forward *f = &nic->forward[0];
@@ -147,6 +147,9 @@ enum status net_parse(struct net *net, const char *arg)
 
 /* ---- addresses ---- */
 
+/* Of the devices by which switches lead out begin so: nobody sees them but the hypervisor, which knows its devices by it. */
+static const u8 lan_mac[5] = { 0x02, 0x52, 0x50, 0x00, 0x00 };
+
 static bool is_settled(const struct net_nic *nic)
 {
 	return memcmp(nic->mac, "\0\0\0\0\0", 6);
@@ -169,20 +172,21 @@ static bool claim(const struct net_nic *nic)
 	return false;
 }
 
-/* Another NIC of this machine has it. */
+/* Another NIC of this machine has it, or of one beside it; or it is a switch's way out. */
 static bool is_taken(const struct net *net, const struct net_nic *nic)
 {
-	for (unsigned i = 0; i < net->n; i++)
-		if (&net->nic[i] != nic && !memcmp(net->nic[i].mac, nic->mac, 6))
-			return true;
-	return false;
+	for (; net; net = net->before)
+		for (unsigned i = 0; i < net->n; i++)
+			if (&net->nic[i] != nic && !memcmp(net->nic[i].mac, nic->mac, 6))
+				return true;
+	return !memcmp(nic->mac, lan_mac, sizeof(lan_mac));
 }
 
 /* 52:54:00:12:34:56 and up; those of several machines, in one hypervisor or on one switch, are four apart. */
 static enum status choose_address(const struct net *net, struct net_nic *nic)
 {
 	for (unsigned n = 0; n < 16384; n++) {
-		u32 low = 0x123456 + (u32)(nic - net->nic) + NET_MAX_NICS * (net->machine + n);
+		u32 low = 0x123456 + (u32)(nic - net->nic) + NET_MAX_NICS * n;
 		const u8 mac[6] = { 0x52, 0x54, 0, (u8)(low >> 16), (u8)(low >> 8), (u8)low };
 
 		memcpy(nic->mac, mac, 6);
@@ -361,7 +365,7 @@ enum status net_open(const struct net *net, struct net_lans *lans, struct qemu_n
 enum status net_open_lans(const struct net_lans *lans, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf)
 {
 	for (unsigned i = 0; i < lans->n; i++) {
-		const u8 mac[6] = { 2, 0, 0, 0, 0, (u8)i }; /* nobody sees it but the hypervisor, which knows its device by it */
+		const u8 mac[6] = { lan_mac[0], lan_mac[1], lan_mac[2], lan_mac[3], lan_mac[4], (u8)i };
 
 		if (*n == QEMU_MAX_NICS)
 			return no_room();
@@ -370,15 +374,6 @@ enum status net_open_lans(const struct net_lans *lans, struct qemu_nic nics[QEMU
 		++*n;
 		buf_printf(conf, "lan%u_mac=" MAC_FMT "\n", i, MAC_ARGS(mac));
 	}
-	return ST_OK;
-}
-
-enum status net_differ(const struct net *a, const struct net *b)
-{
-	for (unsigned i = 0; i < a->n; i++)
-		if (is_taken(b, &a->nic[i]))
-			return complain(ST_USAGE, "--net: two machines have the address " MAC_FMT "; give one of them another mac=",
-					MAC_ARGS(a->nic[i].mac));
 	return ST_OK;
 }
 

@@ -7,7 +7,7 @@
  *                 group on the loopback device, both hashed from user and name; no
  *                 program runs it.  Whatever runs on this host can listen in and speak.
  *                 Machines of one hypervisor are on a switch in it, which leads to that bus.
- *   udp=[ADDRESS]:PORT-[ADDRESS]:PORT   each frame a datagram, from here to there and back; both
+ *   udp=ADDRESS:PORT-ADDRESS:PORT   each frame a datagram, from here to there and back; both
  *                 addresses 127.0.0.1 unless given.  For a switch of the user's own
  *   none          no network
  *
@@ -44,7 +44,7 @@ struct net {
 	bool none;
 	unsigned n;
 	struct net_nic nic[NET_MAX_NICS];
-	unsigned machine;         /* which of several: their addresses differ */
+	const struct net *before; /* of the machine before it, of several in one hypervisor: addresses differ from its, too; or NULL */
 };
 
 /* The switches of several machines in one hypervisor [session/vswitch.h]. */
@@ -71,9 +71,6 @@ enum status net_open(const struct net *net, struct net_lans *lans, struct qemu_n
 
 /* The same for the devices by which switches lead to other hypervisors of this host. */
 enum status net_open_lans(const struct net_lans *lans, struct qemu_nic nics[QEMU_MAX_NICS], unsigned *n, struct buf *conf) must_check;
-
-/* A complaint if a NIC of one has the address of one of the other. */
-enum status net_differ(const struct net *a, const struct net *b) must_check;
 
 /*
  * The devices of a recording's machine, connected to nothing: what the hypervisor does before

@@ -451,8 +451,8 @@ static unsigned tell_getopt(unsigned groups, struct option options[ARRAY_SIZE(ta
 	return n;
 }
 
-/* machine: its number among several. */
-static enum status parse(struct options *o, unsigned machine, unsigned groups, int argc, char **argv)
+/* machine: its number among several; before: the one before it, NULL if there is none. */
+static enum status parse(struct options *o, unsigned machine, const struct options *before, unsigned groups, int argc, char **argv)
 {
 	struct option options[ARRAY_SIZE(table) + 1];
 	char letters[16] = ":";
@@ -463,7 +463,7 @@ static enum status parse(struct options *o, unsigned machine, unsigned groups, i
 		.mem_bytes = groups & OPT_DEMO ? MIB(128) : MIB(256), .seed = 1 + machine, .rtc_epoch_s = 1735689600 /* 2025-01-01 */,
 		.poll_insns = 1000000, .epoch_insns = 200000000, .append = "", .at = "end", .timeline_bytes = MIB(768),
 		.count = 1, .heartbeat_ms = 50, .detect_ms = 150, .on_mismatch = "reprotect",
-		.kill = "primary", .seconds = 5, .rate = 50, .net.machine = machine,
+		.kill = "primary", .seconds = 5, .rate = 50, .net.before = before ? &before->net : NULL,
 	};
 	while ((index = -1, c = getopt_long(argc, argv, letters, options, &index)) != -1) {
 		const char *name = "output";
@@ -490,7 +490,7 @@ static enum status parse(struct options *o, unsigned machine, unsigned groups, i
 
 enum status options_parse(struct options *o, unsigned groups, int argc, char **argv)
 {
-	return parse(o, 0, groups, argc, argv);
+	return parse(o, 0, NULL, groups, argc, argv);
 }
 
 /* ---- several machines ---- */
@@ -525,7 +525,7 @@ static enum status check_common(const struct options *o, const struct options *f
 	return ST_OK;
 }
 
-/* The options of one: the command and what is common, up to at[0], and then its own. */
+/* The options of one, behind those of the one before it: the command and what is common, up to at[0], and then its own. */
 static enum status parse_own(struct options *o, unsigned machine, unsigned groups, char **argv, const int *at)
 {
 	int common = at[0], from = at[machine], size = at[machine + 1] - from;
@@ -534,7 +534,7 @@ static enum status parse_own(struct options *o, unsigned machine, unsigned group
 
 	memcpy(own, argv, (size_t)common * sizeof(*own));
 	memcpy(own + common, argv + from, (size_t)size * sizeof(*own));
-	st = parse(o, machine, groups, common + size, own);
+	st = parse(o, machine, machine ? o - 1 : NULL, groups, common + size, own);
 	if (!st && o->noperands)
 		st = complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", o->operands[0], argv[0]);
 	free(own);
@@ -554,7 +554,9 @@ enum status options_parse_several(struct options **o, unsigned *n, unsigned grou
 		return complain(ST_USAGE, "--vm: more than %d machines; leave some out", MAX_MACHINES);
 	*o = need(calloc(*n, sizeof(**o)));
 	if (!nvms)
-		st = parse(*o, 0, groups | OPT_SEVERAL, argc, argv);
+		st = parse(*o, 0, NULL, groups | OPT_SEVERAL, argc, argv);
+	if (!st && !nvms && (*o)->vm) /* behind something that is no option */
+		st = complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", (*o)->operands[0], argv[0]);
 	for (unsigned i = 0; i < nvms && !st; i++) {
 		st = parse_own(&(*o)[i], i, groups | OPT_SEVERAL, argv, at);
 		if (!st)

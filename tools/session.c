@@ -49,6 +49,8 @@ struct loop {
 	struct qemu q;
 	int signals;
 	bool exited;            /* QEMU was reaped */
+	bool quit_later;        /* asked for while a disk is being written */
+	unsigned nended;        /* of several machines, when that was last looked at */
 	bool console_open, control_open, errors_open, stdout_open;
 	bool terminal;          /* standard input is raw */
 	enum stdin_state in;
@@ -102,8 +104,12 @@ static void end_child(struct loop *l)
 static void quit(struct loop *l)
 {
 	end_child(l);
-	if (l->exited || l->s->committing)
-		return; /* a disk half written is no disk; it is over soon */
+	if (l->exited)
+		return;
+	if (l->s->committing) { /* a disk half written is no disk; it is over soon */
+		l->quit_later = true;
+		return;
+	}
 	if (l->s->quit) {
 		kill_qemu(l); /* asked twice */
 		return;
@@ -199,7 +205,11 @@ static void next_machine(struct loop *l)
 {
 	if (!l->s->nmachines)
 		return;
-	l->mux.keyboard = (l->mux.keyboard + 1) % l->s->nmachines;
+	do {
+		l->mux.keyboard = (l->mux.keyboard + 1) % l->s->nmachines;
+	} while (l->s->machine[l->mux.keyboard].ended && !l->s->ended);
+	if (!l->terminal)
+		return; /* what is no terminal stays the first machine's */
 	mux_point(&l->mux, &l->typed);
 	remark("the keyboard is %s's", l->s->machine[l->mux.keyboard].name);
 	take_marked(l, NULL, 0); /* its prompt, which has waited for its line's end */
@@ -337,6 +347,25 @@ static void on_debugger_lines(struct loop *l, bool was_debugging)
 	s->forgotten = false;
 }
 
+/* Of several machines one has ended: what was waited for, or due, was its. */
+static void on_ends(struct loop *l)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < l->s->nmachines; i++)
+		n += l->s->machine[i].ended;
+	if (n == l->nended)
+		return;
+	l->nended = n;
+	if (n < l->s->nmachines && l->s->machine[l->mux.keyboard].ended)
+		next_machine(l);
+	l->kill_at_ms = l->s->quit ? host_ms() + QUIT_GRACE_MS : 0;
+	if (l->quit_later && !l->s->committing) {
+		l->quit_later = false;
+		quit(l);
+	}
+}
+
 static void on_control(struct loop *l)
 {
 	bool was_ready = l->s->ready, was_debugging = l->s->debugging;
@@ -359,6 +388,8 @@ static void on_control(struct loop *l)
 		on_debugger_lines(l, was_debugging);
 	if (l->s->committing)
 		l->kill_at_ms = host_ms() + COMMIT_GRACE_MS; /* from each sign of life on */
+	if (l->s->nmachines)
+		on_ends(l);
 	if (l->s->ended)
 		set_deadline(l, EXIT_GRACE_MS);
 }

@@ -36,7 +36,6 @@
  *   ft_recording=1  append_offset and append_chain are there, too
  * Numbers are decimal, chains 0x and 16 hex digits.
  *
- *
  * Of several machines [session/group.h] there is, beside session.conf with mode and machines=N,
  * for each a N.session.conf with what else is above and
  *   share           of the CPU, 1 to 1000

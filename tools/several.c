@@ -6,7 +6,10 @@
 #include <unistd.h>
 
 #include "tools/cmd_run.h"
+#include "tools/mux.h"
 #include "tools/recmake.h"
+
+_Static_assert(MUX_MAX >= MAX_MACHINES, "a console each");
 
 /* All of them and what each has of its own. */
 struct several {
@@ -16,6 +19,7 @@ struct several {
 	struct session_machine told[MAX_MACHINES];
 	struct buf conf[MAX_MACHINES]; /* session.conf, without what is common */
 	int recording_fd[MAX_MACHINES]; /* -1: none */
+	bool ran;                     /* the hypervisor was started: recordings may hold something */
 	u64 bytes[MAX_MACHINES];      /* of the recording, when it is finished */
 	struct options own[MAX_MACHINES]; /* with the recording's name made up */
 	struct session s;
@@ -35,6 +39,12 @@ static const char *recording_name(const struct options *o)
 	return (const char *)name.data; /* it lives as long as the program */
 }
 
+static enum status two_machines(const char *output)
+{
+	return complain(ST_USAGE, "-o %s: of two machines; give each its own behind its --vm, or one name with a %% in it, as run-%%.rpl",
+			output);
+}
+
 static enum status check_recording(struct several *v, unsigned i)
 {
 	const struct options *o = &v->own[i];
@@ -42,8 +52,7 @@ static enum status check_recording(struct several *v, unsigned i)
 
 	for (unsigned k = 0; k < i; k++)
 		if (!strcmp(v->own[k].output, o->output))
-			return complain(ST_USAGE, "-o %s: of two machines; give each its own behind its --vm, or one name with a %% in it, as run-%%.rpl",
-					o->output);
+			return two_machines(o->output);
 	for (unsigned k = 0; k < v->n && !st; k++)
 		st = machine_not(&v->machine[k], "-o", o->output);
 	if (!st)
@@ -60,6 +69,9 @@ static enum status begin_recordings(struct several *v)
 	for (unsigned i = 0; i < v->n && !st; i++) {
 		struct qemu_disk *d = &v->s.disk[v->s.ndisks];
 
+		for (unsigned k = 0; k < i; k++) /* by another name */
+			if (same_file(v->recording_fd[k], v->own[i].output))
+				return two_machines(v->own[i].output);
 		st = recmake_begin(&v->machine[i], &v->own[i], &v->recording_fd[i], &v->conf[i]);
 		if (st)
 			break;
@@ -70,7 +82,7 @@ static enum status begin_recordings(struct several *v)
 	return st;
 }
 
-/* Of one that did not even start nothing is left behind. */
+/* Of machines that did not even start nothing is left behind. */
 static enum status finish_recordings(struct several *v)
 {
 	enum status st = ST_OK;
@@ -80,7 +92,10 @@ static enum status finish_recordings(struct several *v)
 
 		if (v->recording_fd[i] < 0)
 			continue;
-		kept = recmake_finish(&v->own[i], v->recording_fd[i], &v->s, &v->bytes[i]);
+		if (v->ran)
+			kept = recmake_finish(&v->own[i], v->recording_fd[i], &v->s, &v->bytes[i]);
+		else
+			unlink(v->own[i].output);
 		close(v->recording_fd[i]);
 		st = st ? st : kept;
 	}
@@ -95,8 +110,6 @@ static enum status make_machines(struct several *v, bool recording)
 
 	for (unsigned i = 0; i < v->n && !st; i++) {
 		st = machine_from_options(&v->machine[i], &v->own[i], recording);
-		for (unsigned k = 0; k < i && !st; k++)
-			st = net_differ(&v->own[k].net, &v->own[i].net);
 		v->told[i].name = v->own[i].vm;
 		v->s.mem_bytes += machine_memory(&v->machine[i]);
 	}
@@ -150,18 +163,20 @@ static enum status prepare(struct several *v, bool recording)
 	return st;
 }
 
-/* How each ended; the status is the first one's that did not end well. */
+/* How each ended; the status is the first one's that did not end well.  What ended all of them is said last. */
 static enum status close_machines(struct several *v)
 {
 	enum status st = ST_OK;
 
-	if (v->s.failure[0])
-		return complain(v->s.timed_out ? ST_LIMIT : ST_HOST, "%s", v->s.failure);
 	for (unsigned i = 0; i < v->n; i++) {
-		enum status one = session_close_machine(&v->s, &v->told[i], v->bytes[i] ? v->own[i].output : NULL, v->bytes[i]);
+		enum status one = ST_OK;
 
+		if (v->told[i].ended || !v->s.failure[0])
+			one = session_close_machine(&v->s, &v->told[i], v->bytes[i] ? v->own[i].output : NULL, v->bytes[i]);
 		st = st ? st : one;
 	}
+	if (v->s.failure[0])
+		st = complain(v->s.timed_out ? ST_LIMIT : ST_HOST, "%s", v->s.failure);
 	return st;
 }
 
@@ -175,14 +190,18 @@ enum status run_several(const struct options *o, unsigned n, bool recording)
 	for (unsigned i = 0; i < n; i++) {
 		v->own[i] = o[i];
 		v->recording_fd[i] = -1;
-		if (recording && !o[i].output)
+		if (recording && !o[i].output) {
+			free(v);
 			return complain(ST_USAGE, "-o: missing for --vm %s; say where to keep its recording: -o FILE behind it, or -o run-%%.rpl for all",
 					o[i].vm);
+		}
 		if (recording)
 			v->own[i].output = recording_name(&o[i]);
 	}
 	st = prepare(v, recording);
-	if (!st && !session_run(&v->s))
+	if (!st)
+		v->ran = session_run(&v->s);
+	if (!st && !v->ran)
 		st = ST_HOST;
 	kept = finish_recordings(v);
 	if (v->s.bundle_fd >= 0)
@@ -194,5 +213,5 @@ enum status run_several(const struct options *o, unsigned n, bool recording)
 	if (!st)
 		st = close_machines(v);
 	free(v);
-	return st ? st : kept;
+	return kept ? kept : st;
 }

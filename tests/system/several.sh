@@ -13,7 +13,7 @@ linux=(--kernel "$kernel" --initrd "$initrd" --mem 128M)
 
 # ---- as alone ----
 
-tiny=(mixture tsc modes smc hostile)
+tiny=(mixture tsc x87ptr modes smc hostile)
 args=()
 for g in "${tiny[@]}"; do
 	timeout -k 5 "$patience_s" "$reprise" run --mem 64M --seed 7 --kernel "$guests/$g.elf" < /dev/null > "$g.alone" 2> err
@@ -22,7 +22,7 @@ for g in "${tiny[@]}"; do
 done
 run "$reprise" run --mem 64M --seed 7 "${args[@]}" < /dev/null
 is 0 && cmp -s alone.err err || { keep alone alone.err err out; false; }
-ok "five machines side by side: each as it is alone, to the last exit and the digest"
+ok "six machines side by side: each as it is alone, to the last exit and the digest"
 for g in "${tiny[@]}"; do
 	sed -n "s/^$g *| //p" out | cmp -s - "$g.alone" || { keep "$g" out "$g.alone"; false; }
 	ok "the console of $g, line by line"
@@ -154,9 +154,13 @@ refused '--timeout: is of all machines' run "${k[@]}" --vm a --vm b --timeout 5s
 refused '-o: missing for --vm b' record "${k[@]}" --vm a -o a.rpl --vm b
 refused '-o x.rpl: of two machines' record "${k[@]}" -o x.rpl --vm a --vm b
 refused '--gdb: given together with --vm' run "${k[@]}" --gdb 1234 --vm a
-refused 'two machines have the address' run "${k[@]}" --net user,mac=52:54:00:aa:bb:cc --vm a --vm b
+refused 'two devices have the address' run "${k[@]}" --net user,mac=52:54:00:aa:bb:cc --vm a --vm b
 refused 'more than 8 machines' run "${k[@]}" --vm 1 --vm 2 --vm 3 --vm 4 --vm 5 --vm 6 --vm 7 --vm 8 --vm 9
 refused 'first.img: in use' run "${k[@]}" --disk first.img,rw --vm a --vm b
 refused 'kernel: missing' run --vm a
+refused 'operand: not an option' run "${k[@]}" operand --vm a --vm b
+: > y.rpl
+refused 'y.rpl: .*exists' record "${k[@]}" --vm a -o x.rpl --vm b -o y.rpl
+refused 'of two machines' record --force "${k[@]}" --vm a -o x.rpl --vm b -o ./x.rpl
 [ ! -e x.rpl ] && [ ! -e a.rpl ]; ok 'and no recording was left behind'
 finish
