@@ -8,7 +8,8 @@
  *
  * What a guest sends is anything.  It can fill its own share of every table and nobody
  * else's: a port remembers VSWITCH_STATIONS addresses behind it and forgets its own oldest;
- * the address of a port's device is that port's, whoever claims to be it.
+ * the address of a port's device is that port's, whoever claims to be it.  A learned one goes
+ * to who spoke last with it, as on any bridge.
  *
  * Host time and order of arrival are no part of a guest's run: a frame enters one as an
  * input, stamped by its boundary.
@@ -58,7 +59,7 @@ struct vswitch {
 };
 
 /*
- * Plugs in a port whose deliver, ctx and queue are set and all else is 0; mac is its device's
+ * Plugs in a port whose deliver, ctx and queue are set and all else is 0, or as unplugging left it; mac is its device's
  * address, NULL for none.  ERR_TOO_BIG: all VSWITCH_PORTS are taken; ERR_INVALID: the address is
  * another port's, or no single device's.
  */
