@@ -96,6 +96,7 @@ run "$reprise" run $VM --append 'a=b "c d"' --mem 64M --seed 9 --rtc 2025-06-01T
 cat > want <<'END'
 machine=1
 digest_version=2
+x87_cleared=1
 cpu_model=1
 mem_bytes=67108864
 ncpus=1
@@ -108,7 +109,7 @@ limit_insns=5000000000
 limit_vtime_ns=60000000000
 append=a=b "c d"
 END
-head -13 dump/machine.conf | cmp -s - want && [ "$(cat dump/session.conf)" = mode=run ]
+head -14 dump/machine.conf | cmp -s - want && [ "$(cat dump/session.conf)" = mode=run ]
 ok 'machine.conf and session.conf'
 cmp -s dump/kernel kernel && cmp -s dump/initrd initrd && grep -q "^kernel=$tmp/kernel$" dump/machine.conf; ok 'images in the bundle'
 grep -qx -- '-icount' dump/argv && grep -qx 'shift=0,sleep=on' dump/argv && ! grep -qx -- -drive dump/argv; ok "QEMU's arguments"
