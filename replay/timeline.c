@@ -125,11 +125,20 @@ bool timeline_at_end(const struct timeline *t)
 	return t->vm->outcome != VM_RUNNING;
 }
 
+/* Where the run begins: at 0, or where the machine came from another host. */
+static u64 begin_count(const struct timeline *t)
+{
+	return t->cs->sorted[0]->at.count;
+}
+
 enum stopped go_to(struct timeline *t, u64 count)
 {
 	struct vm *vm = t->vm;
 	struct checkpoint *c;
-	bool ahead = !timeline_at_end(t) && vm->now.count <= count && !t->off_line && !t->at_frontier;
+	bool ahead;
+
+	count = MAX(count, begin_count(t));
+	ahead = !timeline_at_end(t) && vm->now.count <= count && !t->off_line && !t->at_frontier;
 
 	if (t->recording && (count > frontier_count(t) || (count == frontier_count(t) && !t->mid_idle)))
 		return frontier_go(t);
@@ -197,7 +206,7 @@ struct travel timeline_step(struct timeline *t, bool forward)
 		return branch_leave(t);
 	if (delivered)
 		return settle(t, go_to(t, now), TRAVEL_ARRIVED);
-	if (!now)
+	if (now == begin_count(t))
 		return settle(t, STOPPED_AT_COUNT, TRAVEL_BEGIN);
 	return settle(t, go_to(t, now - 1), TRAVEL_ARRIVED);
 }
@@ -309,8 +318,8 @@ static struct travel run_back(struct timeline *t, const struct conditions *c)
 		known = from->digest;
 		if (from->at.count != low && go_to(t, low) == STOPPED_AT_COUNT)
 			known = vm_digest(t->vm);
-		if (!low)
-			return settle(t, go_to(t, 0), TRAVEL_BEGIN);
+		if (low == begin_count(t))
+			return settle(t, go_to(t, low), TRAVEL_BEGIN);
 	}
 	/* Interrupted: somewhere on the way, but on the line. */
 	t->interrupted = false;
@@ -405,7 +414,7 @@ struct travel timeline_run(struct timeline *t, bool forward, const struct condit
 		return settle(t, STOPPED_ON_WAY, TRAVEL_INTERRUPTED);
 	if (!forward && delivered && meets_instruction(t, c, &r))
 		return r;
-	if (!forward && !t->vm->now.count)
+	if (!forward && t->vm->now.count == begin_count(t))
 		return settle(t, STOPPED_AT_COUNT, TRAVEL_BEGIN);
 	return forward ? run_ahead(t, c, delivered) : run_back(t, c);
 }
@@ -520,19 +529,22 @@ void timeline_describe(struct timeline *t, void (*print)(void *ctx, const char *
 
 /* --- 5  the inputs around here ------------------------------------------------------------- */
 
+/* What was typed as text, a frame in hexadecimal digits: the beginning of it. */
 static void print_input(const struct rec_event *ev, char mark, void (*print)(void *ctx, const char *line), void *ctx)
 {
-	char line[160];
-	int n = ksnprintf(line, sizeof(line), "%c %lu  vtime %lu ns  console, %u byte%s: ", mark, ev->at.count, ev->at.vtime_ns,
-			  ev->input.size, ev->input.size == 1 ? "" : "s");
+	enum { SHOWN = 40, LONGEST = 4 }; /* bytes; what one of them takes */
+	static const char *const kinds[] = { [INPUT_CONSOLE] = "console", [INPUT_FRAME] = "frame", [INPUT_DISK] = "disk error" };
+	bool text = ev->input.kind == INPUT_CONSOLE;
+	char line[128 + SHOWN * LONGEST];
+	int n = ksnprintf(line, 128, "%c %lu  vtime %lu ns  %s, %u byte%s: ", mark, ev->at.count, ev->at.vtime_ns,
+			  ev->input.kind < ARRAY_SIZE(kinds) && kinds[ev->input.kind] ? kinds[ev->input.kind] : "input", ev->input.size,
+			  ev->input.size == 1 ? "" : "s");
 
-	for (u32 i = 0; i < ev->input.size && i < 40; i++) {
+	for (u32 i = 0; i < ev->input.size && i < SHOWN; i++) {
 		u8 c = ev->input.data[i];
+		const char *fmt = !text ? "%02x" : c >= ' ' && c < 0x7f ? "%c" : "\\x%02x";
 
-		if (c >= ' ' && c < 0x7f)
-			n += ksnprintf(line + n, sizeof(line) - (size_t)n, "%c", c);
-		else
-			n += ksnprintf(line + n, sizeof(line) - (size_t)n, "\\x%02x", c);
+		n += ksnprintf(line + n, LONGEST + 1, fmt, c);
 	}
 	print(ctx, line);
 }

@@ -73,7 +73,8 @@ struct timeline {
 };
 
 /*
- * Makes a timeline of a VM that stands at its beginning, around replay and cs
+ * Makes a timeline of a VM that stands at its beginning (of whatever count: it may have come from
+ * another host), around replay and cs
  * (both the caller's, initialised).  The beginning becomes its first checkpoint.
  * Before replay_boundary_init: timeline_port gives the port it needs.
  */

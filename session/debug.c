@@ -5,6 +5,7 @@
  *
  *   session.conf: gdb_wait=1                 record: until GDB says so, nothing runs
  *                 at=end|begin|crash|COUNT   where the session begins
+ *                 arrived=1                  the run begins at its first stored checkpoint, resume_*
  *                 gdb_arch=x86-64|i386|i8086 what GDB is told; absent: as the vCPU runs
  *                 timeline_mib=N             memory for checkpoints
  *                 panic_linear, lstar_linear where the guest's panic function and
@@ -231,6 +232,8 @@ static void make_timeline(struct debugger *d)
 	session_make_vm(s, d->live ? &s->boundary.record.b : &d->replay.b);
 	session_leave_at(s, &d->replay);
 	replay_follow(&d->replay, s->vm);
+	if (session_number(s->session, "arrived", 0)) /* there the run begins */
+		session_resume(s, &d->replay);
 	err = checkpoints_init(&d->checkpoints, s->vm, &d->replay, pool, pool_bytes);
 	if (!err && d->live)
 		err = timeline_init_live(&d->timeline, s->vm, &s->boundary.record, &d->replay, &d->checkpoints);
@@ -306,7 +309,7 @@ noreturn_fn void session_debug(struct session *s)
 	make_timeline(d);
 	d->gdb = session_memory(gdb_size());
 	gdb_init(d->gdb, &d->timeline, &link, arch_of(s));
-	if (!d->live)
+	if (!d->live && !session_number(s->session, "arrived", 0))
 		load_stored(d);
 	begin(d);
 	d->serving = true;

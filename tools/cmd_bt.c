@@ -299,10 +299,9 @@ static enum status recording(struct bt *b, int argc, char **argv)
 
 	if (st)
 		return st;
-	st = line_from_reset(&b->sum);
-	if (!st && !b->o.at && sum->ended && b->o.at_insns > sum->end.insns)
-		st = complain(ST_USAGE, "--at %llu: %s ends after %llu instructions; give a point within, or end",
-			      (unsigned long long)b->o.at_insns, sum->path, (unsigned long long)sum->end.insns);
+	st = line_open(&b->sum);
+	if (!st)
+		st = line_holds_point(sum, &b->o);
 	if (!st && b->o.symbols)
 		st = symbols_open(&b->symbols, "--symbols", b->o.symbols);
 	if (!st) {

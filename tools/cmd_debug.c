@@ -202,9 +202,9 @@ static enum status prepare(struct debug *d, char **gdb_args)
 
 	if (d->o.listen && *gdb_args)
 		return complain(ST_USAGE, "%s: for gdb, but with --listen none is started; leave out what is behind --", *gdb_args);
-	if (!d->o.at && sum->ended && d->o.at_insns > sum->end.insns)
-		return complain(ST_USAGE, "--at %llu: %s ends after %llu instructions; give a point within, or end",
-				(unsigned long long)d->o.at_insns, sum->path, (unsigned long long)sum->end.insns);
+	st = line_holds_point(sum, &d->o);
+	if (st)
+		return st;
 	if (d->o.symbols) {
 		st = open_symbols(d);
 		if (st)
@@ -230,7 +230,7 @@ static enum status debug(int argc, char **argv)
 		ours++;
 	st = operand_open(&d->o, &d->sum, OPT_DEBUG | OPT_IMAGES | OPT_RUN, ours, argv);
 	if (!st)
-		st = line_from_reset(&d->sum);
+		st = line_open(&d->sum);
 	if (!st) {
 		st = prepare(d, argv + MIN(ours + 1, argc)); /* argv ends with NULL */
 		if (!st) {

@@ -23,6 +23,8 @@ static void describe_resume(struct buf *conf, const struct summary *sum, const s
 	if (p)
 		buf_printf(conf, "resume_offset=%llu\nresume_chain=0x%016llx\nresume_insns=%llu\nresume_end=%d\n",
 			   (unsigned long long)p->offset, (unsigned long long)p->chain, (unsigned long long)p->count, p->end);
+	if (p && debug && sum->arrived)
+		buf_printf(conf, "arrived=1\n");
 	if (p && p->end && sum->ended)
 		buf_printf(conf, "end_outcome=%d\nend_guest_exit=%u\n", (int)sum->end.outcome, sum->end.guest_exit);
 }

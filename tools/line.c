@@ -151,10 +151,25 @@ void line_describe(const struct line *l, const struct summary *own, struct buf *
 	}
 }
 
+enum status line_holds_point(const struct summary *s, const struct options *o)
+{
+	const struct stored_place *begin = s->arrived ? summary_begin(s) : NULL;
+
+	if (s->arrived && !begin)
+		return complain(ST_DAMAGED, "%s: nothing to begin with, its machine never came; give the other host's recording", s->path);
+	if (!o->at && s->ended && o->at_insns > s->end.insns)
+		return complain(ST_USAGE, "--at %llu: %s ends after %llu instructions; give a point within, or end",
+				(unsigned long long)o->at_insns, s->path, (unsigned long long)s->end.insns);
+	if (!o->at && begin && o->at_insns < begin->count)
+		return complain(ST_USAGE, "--at %llu: %s begins at %llu instructions, where the machine came to that host; give a point behind, or start",
+				(unsigned long long)o->at_insns, s->path, (unsigned long long)begin->count);
+	return ST_OK;
+}
+
 enum status line_from_reset(struct summary *s)
 {
 	enum status st = line_open(s);
 
 	return st || !s->arrived ? st : complain(ST_USAGE, "%s: begins in the middle of a run, as a secondary's does; "
-						 "replay, log, info and verify take it, this command does not", s->path);
+						 "replay, debug, bt, log, info and verify take it, this command does not", s->path);
 }

@@ -5,6 +5,7 @@
 #ifndef TOOLS_LINE_H
 #define TOOLS_LINE_H
 
+#include "tools/options.h"
 #include "tools/qemu.h"
 #include "tools/recfile.h"
 
@@ -16,6 +17,9 @@ enum status line_from_reset(struct summary *s) must_check;
 
 /* A complaint if path, where the option has something written, is the recording or one of its parents. */
 enum status line_not(const struct summary *s, const char *option, const char *path) must_check;
+
+/* A complaint if the point of --at is not within the recording's run. */
+enum status line_holds_point(const struct summary *s, const struct options *o) must_check;
 
 /* The parents as disks of the hypervisor's, and what it must be told about them. */
 void line_disks(const struct line *l, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);

@@ -9,6 +9,7 @@
  *   checkpoint_every   record: instructions between two checkpoints, 0: none
  *   resume_offset, resume_chain, resume_insns, resume_end   replay, debug: where
  *                   the chunks of stored checkpoints begin, and which of them to take
+ *   arrived=1       debug: the run begins at that checkpoint, and nothing is before it
  *   left_insns, left_vtime        replay: where the operator left the recorded run
  *   perturb, from, until          replay: as the options of these names
  *   parents=N       what a fork's run has behind it, the oldest first, for each:

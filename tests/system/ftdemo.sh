@@ -39,6 +39,14 @@ plain() {
 	fi
 	run "$reprise" replay plain/b-2.rpl
 	is 0 'identical'; ok 'the heir replays'
+	begin=$(sed -n 's/^.*begins at \([0-9]*\) instructions.*/\1/p' < <("$reprise" debug --at 1 plain/b-2.rpl 2>&1))
+	run "$reprise" debug -q plain/b-2.rpl -- -nx -batch -ex 'monitor digest' -ex 'reverse-stepi 5' -ex 'goto start' -ex where-am-i \
+		-ex reverse-stepi -ex inputs -ex 'stepi 3' -ex reverse-continue -ex 'goto end' -ex 'monitor digest'
+	cat err >> out
+	is 0 && [ "$(grep -c "^$(info plain/b-2.rpl digest)$" out)" = 2 ] && grep -q "^instruction $begin," out &&
+		[ "$(grep -c 'No more reverse-execution history' out)" = 2 ] && grep -q 'frame, [0-9]* bytes: 52540012' out ||
+		{ keep debug out plain/b-2.rpl; false; }
+	ok_with 'under GDB: from its end back to where the machine came to it, instruction $begin'
 }
 
 demo --kill none

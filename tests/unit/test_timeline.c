@@ -344,6 +344,29 @@ Test(timeline, every_point_is_that_of_a_run_that_only_went_forward)
 	cr_assert(dropped || getenv("REPRISE_SIM_SEED"), "no pool was ever full");
 }
 
+static unsigned ninputs;
+
+static void input_line(void *ctx unused_arg, const char *text)
+{
+	cr_assert(strstr(text, "console, ") && strlen(text) < 280, "%s", text);
+	ninputs++;
+}
+
+/* Most bytes take four characters each. */
+Test(timeline, inputs_are_shown_whatever_they_hold)
+{
+	for (seed = 1; seed < 20; seed++) {
+		short_plan();
+		plan.supply = 5000;
+		plan.arrival_percent = 60;
+		plan.burst = 1024;
+		set_out_with(&plan);
+		timeline_inputs(&line, 1000, input_line, NULL);
+		come_home();
+	}
+	cr_assert_gt(ninputs, 20U);
+}
+
 /* --- 4  conditions ------------------------------------------------------------------------- */
 
 #define WATCHES_MAX 9
