@@ -160,12 +160,7 @@ printf '%s\n' 'tty' 'head -c 64 /dev/hwrng | md5sum' 'seq 5000' 'poweroff -f' |
 status=$?
 is 0 'powered off' && tr -d '\r' < hvc.out | grep -q '^/dev/hvc0$' && tr -d '\r' < hvc.out | grep -q '^5000$'
 ok 'a shell on the virtio console'
-# 29 KB: on the serial port an exit or more for each byte.
-run "$reprise" record --force -o ser.rpl "${vm[@]}" --rng < <(printf '%s\n' 'head -c 64 /dev/hwrng | md5sum' 'seq 5000' 'poweroff -f')
-[ "$(info hvc.rpl exits)" -lt $(($(info ser.rpl exits) / 2)) ]
-ok_with 'it takes $(info hvc.rpl exits) exits, the serial port $(info ser.rpl exits)'
-[ "$(grep -ac '^[0-9a-f]\{32\}  -' out)" = 1 ] && [ "$(grep -a '^[0-9a-f]\{32\}  -' out)" = "$(grep -a '^[0-9a-f]\{32\}  -' hvc.out)" ]
-ok 'the same seed, the same random numbers'
+[ "$(info hvc.rpl exits)" -lt 60000 ]; ok_with 'it prints 29 KB in $(info hvc.rpl exits) exits, the boot'"'"'s among them: a byte takes none of its own'
 run "$reprise" replay hvc.rpl
 is 0 'identical to its end' && cmp -s out hvc.out; ok 'replayed: identical, the same console'
 finish

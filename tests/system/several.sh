@@ -44,7 +44,7 @@ done
 # ---- shares ----
 
 spin=(--kernel "$guests/stray.elf" --append 'good insns=100000000000')
-run "$reprise" record -o 'share-%.rpl' --mem 64M --timeout 8s --vm one "${spin[@]}" --vm three "${spin[@]}" --share 300 < /dev/null
+run "$reprise" record -o 'share-%.rpl' --mem 64M --timeout 5s --vm one "${spin[@]}" --vm three "${spin[@]}" --share 300 < /dev/null
 one=$(info share-one.rpl instructions) three=$(info share-three.rpl instructions)
 is 6 'one: timed out: left' && [ "$one" -gt 20000000 ] && [ $((three * 10 / one)) -ge 27 ] && [ $((three * 10 / one)) -le 33 ]
 ok_with 'shares of 100 and 300: $one and $three instructions'
@@ -54,7 +54,7 @@ ok_with 'shares of 100 and 300: $one and $three instructions'
 # The server waits for its client, which waits for the server: neither knows who runs when.
 server="$append ip=10.0.2.16/24 workload=echo-server connections=2"
 { printf '%s\n' 'seqclient --count 1000 --connect-wait 60 10.0.2.16:7' \
-	'seqclient --count 500 --window 16 --size 1400 10.0.2.16:7' 'cat /proc/net/dev' 'poweroff -f'; } > commands
+	'seqclient --count 500 --window 16 --size 1400 10.0.2.16:7' 'poweroff -f'; } > commands
 run "$reprise" record -o 'net-%.rpl' "${linux[@]}" --net "switch=several-$$" \
 	--vm client --append "$append" --vm server --append "$server" < commands
 tr -d '\r' < out > text
@@ -70,13 +70,6 @@ for g in client server; do
 	is 0 'identical to its end' && cmp -s replayed "$g.out" || { keep "$g" "net-$g.rpl" replayed "$g.out" err; false; }
 	ok_with "$g replays alone, with no switch: $(extent "net-$g.rpl")"
 done
-run "$reprise" log net-client.rpl --pcap client.pcapng
-read -r _ _ _ _ client_in _ _ client_out _ < err
-run "$reprise" log net-server.rpl --pcap server.pcapng
-read -r _ _ _ _ server_in _ _ server_out _ < err
-[ "$client_in" = "$server_out" ] && [ "$client_out" = "$server_in" ] && [ "$client_in" -gt 1000 ]
-ok_with "what one has sent the other has received, once: $client_out frames, and $client_in"
-
 # ---- on the same switch as a machine of another hypervisor ----
 
 mkfifo tty
@@ -84,7 +77,7 @@ mkfifo tty
 outside=$!
 exec {there}> tty
 wait_for outside.out "$prompt" $outside
-printf '%s\n' 'ping -c 20 -i 0.1 10.0.2.17' 'ping -c 20 -i 0.1 10.0.2.16' 'cat /proc/net/dev' 'poweroff -f' > commands
+printf '%s\n' 'ping -c 20 -i 0.05 10.0.2.17' 'ping -c 20 -i 0.05 10.0.2.16' 'poweroff -f' > commands
 run "$reprise" run "${linux[@]}" --net "switch=outside-$$" --vm a --append "$append" --vm b --append "$append ip=10.0.2.16/24 workload=idle" \
 	< commands
 is 0 && [ "$(grep -ac '^a | 20 packets transmitted, 20 packets received, 0%' out)" = 2 ] && ! grep -aq DUP out || { keep outside out err outside.out; false; }
