@@ -1,8 +1,40 @@
 /*
  * close.c - what the end of a run means: the exit status and the closing
- * line.  Reads the session, changes nothing.
+ * line; and in words why there was none.
  */
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "tools/net.h"
 #include "tools/session.h"
+
+void session_explain(struct session *s, char *errors)
+{
+	char *last;
+
+	if (s->committing && !s->ended && !s->failure[0])
+		snprintf(s->failure, sizeof(s->failure), "%s: gone while what the guest wrote was put into its disk, which is half done; put the image back from a copy",
+			 qemu_program());
+	if (s->ended || s->failure[0] || (s->quit && s->ready))
+		return;
+	while (*errors && errors[strlen(errors) - 1] == '\n')
+		errors[strlen(errors) - 1] = 0;
+	last = strrchr(errors, '\n') ? strrchr(errors, '\n') + 1 : errors;
+	if (s->timed_out && !s->ready)
+		snprintf(s->failure, sizeof(s->failure), "hypervisor: not ready within --timeout; give it more, or see what it says with --verbose");
+	else if (s->quit)
+		snprintf(s->failure, sizeof(s->failure), "hypervisor: stopped before the guest started; nothing was run");
+	else if (WIFEXITED(s->qemu_status) && WEXITSTATUS(s->qemu_status) == 127)
+		snprintf(s->failure, sizeof(s->failure), "%s: %s; install QEMU: apt-get install qemu-system-x86", qemu_program(),
+			 *last ? last : "cannot be started");
+	else if (WIFSIGNALED(s->qemu_status))
+		snprintf(s->failure, sizeof(s->failure), "%s: killed by signal %d (%s)%s", qemu_program(),
+			 WTERMSIG(s->qemu_status), strsignal(WTERMSIG(s->qemu_status)),
+			 WTERMSIG(s->qemu_status) == SIGKILL ? "; was the host short of memory?" : "");
+	else if (!net_explain(last, s->failure, sizeof(s->failure)))
+		snprintf(s->failure, sizeof(s->failure), "%s: ended %s: %s; see more with --verbose", qemu_program(),
+			 s->ready ? "in the middle of the run" : "before the guest started", *last ? last : "no reason given");
+}
 
 /* How it ended, for people. */
 static void describe(const struct rec_end *e, char *text, size_t size)

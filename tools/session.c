@@ -27,7 +27,6 @@
 #include "tools/control.h"
 #include "tools/gdbrelay.h"
 #include "tools/mux.h"
-#include "tools/net.h"
 #include "tools/qemu.h"
 #include "tools/session.h"
 
@@ -483,38 +482,6 @@ static void turn(struct loop *l)
 	on_time(l);
 }
 
-/* The last line QEMU said, or what became of it, when it went without "end". */
-static void explain(struct loop *l)
-{
-	struct session *s = l->s;
-	char *text, *last;
-
-	if (s->committing && !s->ended && !s->failure[0])
-		snprintf(s->failure, sizeof(s->failure), "%s: gone while what the guest wrote was put into its disk, which is half done; put the image back from a copy",
-			 qemu_program());
-	if (s->ended || s->failure[0] || (s->quit && s->ready))
-		return;
-	buf_add(&l->errors, "", 1);
-	text = (char *)l->errors.data;
-	while (*text && text[strlen(text) - 1] == '\n')
-		text[strlen(text) - 1] = 0;
-	last = strrchr(text, '\n') ? strrchr(text, '\n') + 1 : text;
-	if (s->timed_out && !s->ready)
-		snprintf(s->failure, sizeof(s->failure), "hypervisor: not ready within --timeout; give it more, or see what it says with --verbose");
-	else if (s->quit)
-		snprintf(s->failure, sizeof(s->failure), "hypervisor: stopped before the guest started; nothing was run");
-	else if (WIFEXITED(s->qemu_status) && WEXITSTATUS(s->qemu_status) == 127)
-		snprintf(s->failure, sizeof(s->failure), "%s: %s; install QEMU: apt-get install qemu-system-x86", qemu_program(),
-			 *last ? last : "cannot be started");
-	else if (WIFSIGNALED(s->qemu_status))
-		snprintf(s->failure, sizeof(s->failure), "%s: killed by signal %d (%s)%s", qemu_program(),
-			 WTERMSIG(s->qemu_status), strsignal(WTERMSIG(s->qemu_status)),
-			 WTERMSIG(s->qemu_status) == SIGKILL ? "; was the host short of memory?" : "");
-	else if (!net_explain(last, s->failure, sizeof(s->failure)))
-		snprintf(s->failure, sizeof(s->failure), "%s: ended %s: %s; see more with --verbose", qemu_program(),
-			 s->ready ? "in the middle of the run" : "before the guest started", *last ? last : "no reason given");
-}
-
 static void close_all(struct loop *l)
 {
 	close(l->q.console);
@@ -603,7 +570,8 @@ bool session_run(struct session *s)
 	if (s->mid_line && isatty(console_out(l)) && isatty(STDERR_FILENO))
 		write_all(STDERR_FILENO, "\n", 1); /* our closing line gets a line of its own */
 	control_finish(&l->control);
-	explain(l);
+	buf_add(&l->errors, "", 1);
+	session_explain(s, (char *)l->errors.data);
 	close_all(l);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return true;

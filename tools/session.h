@@ -177,6 +177,9 @@ bool control_get(const char *line, const char *key, char *value, size_t size);
 /* The pair at *at, and *at behind it; false at the end, or at what is no pair. */
 bool control_next(const char **at, char *key, size_t key_size, char *value, size_t value_size) must_check;
 
+/* failure, where QEMU went without the line `end`: by errors, all it said, which is cut up. */
+void session_explain(struct session *s, char *errors);
+
 /*
  * The exit status a run's end means, and the closing line: what happened,
  * after how much, into which recording (NULL: none).
