@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/pack.h"
@@ -55,8 +56,8 @@ enum status recmake_finish(const struct options *o, int fd, const struct session
 	*bytes = sum.intact_bytes;
 	if (ftruncate(fd, (off_t)sum.intact_bytes) || (o->sync && fsync(fd)))
 		st = complain(ST_HOST, "%s: %s; check the disk", o->output, strerror(errno));
-	else if (!sum.ended && !sum.last.count && s->failure[0])
-		unlink(o->output); /* the machine never started: nothing was recorded */
+	else if (!sum.ended && !sum.last.count && s->failure[0] && !(s->ready && WIFSIGNALED(s->qemu_status)))
+		unlink(o->output); /* the machine never started; one that was killed did, however early that was */
 	else if (summary_trouble(&sum, text, sizeof(text)))
 		remark("%s: %s; 'reprise replay %s' runs that much", o->output, text, o->output);
 	summary_free(&sum);

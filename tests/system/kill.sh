@@ -68,4 +68,11 @@ for ((i = 1; i <= n; i++)); do
 		ok "$what: nothing was shown that the recording does not reproduce"
 	fi
 done
+# Before anything was to be recorded: there is nothing to replay, and a file that says so.
+start_record k 30
+while [ ! -s "$tmp/k.out" ] && ! gone "$pid"; do pause 5; done
+kill -9 "$qemu" "$typing" 2> /dev/null
+wait "$pid" "$typing" 2> /dev/null
+run "$reprise" verify "$tmp/k.rpl"
+is 4 'cut off' && run "$reprise" replay "$tmp/k.rpl" && is 0 'identical as far as the recording goes'; ok 'QEMU killed at the first byte of output: a recording of nothing'
 finish
