@@ -210,6 +210,10 @@ static void next_machine(struct loop *l)
 	if (!l->terminal)
 		return; /* what is no terminal stays the first machine's */
 	mux_point(&l->mux, &l->typed);
+	if (l->s->mid_line) /* a prompt: what we say gets a line of its own */
+		write_all(STDERR_FILENO, "\n", 1);
+	l->s->mid_line = false;
+	l->mux.open = -1;
 	remark("the keyboard is %s's", l->s->machine[l->mux.keyboard].name);
 	take_marked(l, NULL, 0); /* its prompt, which has waited for its line's end */
 }

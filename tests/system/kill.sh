@@ -1,9 +1,9 @@
 #!/bin/bash
-# kill.sh [N] - kill -9 at N random moments (6) of a recording with somebody typing: QEMU, the tool,
+# kill.sh [N] - kill -9 at N random moments (3) of a recording with somebody typing: QEMU, the tool,
 # and with --sync.  What was written verifies up to a point, says so, and replays.
 . "$(dirname "$0")/lib.sh"
 append=$loud_boot # how far it has come is seen by what it says
-n=${1:-6}
+n=${1:-3}
 
 # At a random moment, by what the guest has said: a busy host is slower.  Half of the moments are
 # while it boots, half among the typing.
