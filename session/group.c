@@ -84,20 +84,28 @@ static bool others_are_typed_to(const struct session_group *g, const struct grou
 	return false;
 }
 
+/* Whose what comes next is; NULL: nobody's, or one's that has ended. */
+static struct group_member *typed_to(const struct session_group *g)
+{
+	struct group_member *m = g->typed_for < g->n ? g->member[g->typed_for] : NULL;
+
+	return m && !m->ended ? m : NULL;
+}
+
 /* Whether what comes next can be taken: else it waits at the typist's. */
 static bool may_take(const struct session_group *g)
 {
-	const struct group_member *m = g->typed_for < g->n ? g->member[g->typed_for] : NULL;
+	const struct group_member *m = typed_to(g);
 
-	return !m || m->ended || has_typing_room(m) || others_are_typed_to(g, m);
+	return !m || has_typing_room(m) || others_are_typed_to(g, m);
 }
 
 /* For one that has ended, or reads too late, it is lost, as on a terminal. */
 static void type_byte(struct session_group *g, u8 byte)
 {
-	struct group_member *m = g->typed_for < g->n ? g->member[g->typed_for] : NULL;
+	struct group_member *m = typed_to(g);
 
-	if (m && !m->ended && has_typing_room(m))
+	if (m && has_typing_room(m))
 		m->typed[m->typed_put++ % GROUP_TYPED] = byte;
 }
 

@@ -139,8 +139,8 @@ static enum status replay(int argc, char **argv)
 
 	if (!st)
 		st = line_open(&sum);
-	if (!st && sum.arrived && !summary_begin(&sum))
-		st = complain(ST_DAMAGED, "%s: no machine came to this host: there is nothing to replay", sum.path);
+	if (!st)
+		st = line_has_machine(&sum);
 	if (st)
 		return st;
 	if (summary_trouble(&sum, text, sizeof(text)))

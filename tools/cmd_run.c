@@ -151,14 +151,12 @@ static enum status write_bundle(const struct options *o, const struct machine *m
 	return st;
 }
 
-static enum status run_alone(struct options o, const char *command, bool recording)
+static enum status run_alone(struct options o, bool recording)
 {
 	char scratch[4096] = "";
 	struct machine m;
 	enum status st;
 
-	if (o.noperands)
-		return complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", o.operands[0], command);
 	if (recording && !o.output)
 		return complain(ST_USAGE, "-o: missing; say where to keep the recording: -o FILE");
 	st = machine_from_options(&m, &o, recording);
@@ -186,7 +184,7 @@ static enum status command(int argc, char **argv, bool recording)
 	enum status st = options_parse_several(&all, &n, groups, argc, argv);
 
 	if (!st)
-		st = all->vm ? run_several(all, n, recording) : run_alone(*all, argv[0], recording);
+		st = all->vm ? run_several(all, n, recording) : run_alone(*all, recording);
 	free(all);
 	return st;
 }

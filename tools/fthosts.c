@@ -50,6 +50,23 @@ pid_t play_spawn(struct play *p, char *const argv[], int in, int out, int err)
 	return pid;
 }
 
+pid_t play_start(struct play *p, char *const argv[], const char *file, bool errors)
+{
+	char path[4096];
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
+	pid_t pid = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", p->dir, file);
+	out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (null >= 0 && out >= 0)
+		pid = play_spawn(p, argv, null, out, errors ? out : STDERR_FILENO);
+	if (null >= 0)
+		close(null);
+	if (out >= 0)
+		close(out);
+	return pid;
+}
+
 /* ---- arguments ---- */
 
 struct args {
@@ -203,18 +220,10 @@ bool host_start(struct play *p, unsigned h, const char *as)
 
 bool play_start_gateway(struct play *p)
 {
-	char text[PLAIN_ARGS][160], *argv[PLAIN_ARGS], path[4096];
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
+	char text[PLAIN_ARGS][160], *argv[PLAIN_ARGS];
 
-	snprintf(path, sizeof(path), "%s/gateway.log", p->dir);
-	out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	plain_gateway(&p->plain, text, argv);
-	if (null >= 0 && out >= 0)
-		p->gateway = play_spawn(p, argv, null, out, out);
-	if (null >= 0)
-		close(null);
-	if (out >= 0)
-		close(out);
+	p->gateway = play_start(p, argv, "gateway.log", true);
 	return p->gateway > 0;
 }
 

@@ -18,20 +18,6 @@ enum { HOST_A, HOST_B, GATEWAY, NENDS };
 
 /* ---- opening ---- */
 
-/* A socket on a free port of the loopback device; -1. */
-static int bind_free(int type, struct sockaddr_in *a)
-{
-	int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	socklen_t size = sizeof(*a);
-
-	*a = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	if (fd >= 0 && !bind(fd, (struct sockaddr *)a, sizeof(*a)) && !getsockname(fd, (struct sockaddr *)a, &size))
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return -1;
-}
-
 static void leave_by(void *ctx, const u8 *frame, u32 size)
 {
 	const struct plain_end *e = ctx;
@@ -47,14 +33,14 @@ static bool open_sockets(struct plain *n)
 	struct sockaddr_in client;
 	bool good;
 
-	n->fd = bind_free(SOCK_DGRAM, &n->own);
-	later[NENDS] = bind_free(SOCK_STREAM, &client);
+	n->fd = loopback_bind(SOCK_DGRAM, &n->own);
+	later[NENDS] = loopback_bind(SOCK_STREAM, &client);
 	n->client_port = ntohs(client.sin_port);
 	good = n->fd >= 0 && later[NENDS] >= 0;
 	for (unsigned i = 0; i < NENDS; i++) {
 		struct plain_end *e = &n->end[i];
 
-		later[i] = bind_free(SOCK_DGRAM, &e->at);
+		later[i] = loopback_bind(SOCK_DGRAM, &e->at);
 		good &= later[i] >= 0;
 		e->plain = n;
 		e->port.deliver = leave_by;
@@ -71,22 +57,10 @@ static bool open_sockets(struct plain *n)
 	return true;
 }
 
-static enum status begin_file(struct plain *n, const char *path)
-{
-	static const u8 no_mac[6];
-
-	n->file = fopen(path, "wbe");
-	if (!n->file)
-		return complain(ST_HOST, "%s: %s; give --keep another directory", path, strerror(errno));
-	pcapng_begin(n->file, "reprise ft demo", "what host a, host b and the gateway send");
-	for (unsigned i = 0; i < 2; i++)
-		pcapng_interface(n->file, ftnet_tap(i), no_mac);
-	pcapng_interface(n->file, "gateway", no_mac);
-	return ST_OK;
-}
-
 enum status plain_open(struct plain *n, const u8 guest_mac[6], const char *file)
 {
+	const char *const names[NENDS] = { ftnet_tap(0), ftnet_tap(1), "gateway" };
+
 	*n = (struct plain){ .fd = -1 };
 	memcpy(n->guest_mac, guest_mac, 6);
 	if (!open_sockets(n)) {
@@ -95,7 +69,7 @@ enum status plain_open(struct plain *n, const u8 guest_mac[6], const char *file)
 		plain_close(n);
 		return st;
 	}
-	return file ? begin_file(n, file) : ST_OK;
+	return file ? wire_begin_file(&n->file, file, "what host a, host b and the gateway send", names, NENDS) : ST_OK;
 }
 
 void plain_close(struct plain *n)

@@ -1,8 +1,8 @@
 /*
  * ftplay.c - the demo's loop, and what happens in it.  See ftplay.h.
  *
- * Map: time and the timeline; one turn of the loop; waiting for something; the client; blows and
- * what follows; the whole.
+ * Map: time and the timeline; one turn of the loop; waiting for something; blows and what
+ * follows; the whole.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,9 +17,6 @@
 #include "tools/ftplay.h"
 
 #define SECOND 1000000000u
-#define READY_S 300        /* a boot, and a first copy, on a busy machine */
-#define TAKEOVER_S 60      /* both unless --patience says otherwise */
-#define LEAVE_S 5          /* for a lost host to go by itself */
 #define REAP_MS 5000
 
 /* ---- time and the timeline ---- */
@@ -159,7 +156,7 @@ static void turn(struct play *p, u64 until_ns)
 /* ---- waiting for something ---- */
 
 /* Until it is so; false: not within so many seconds, or the play was stopped, or can no more. */
-static bool until(struct play *p, bool (*so)(struct play *p), u64 seconds)
+bool play_until(struct play *p, bool (*so)(struct play *p), u64 seconds)
 {
 	u64 end = host_ns() + seconds * SECOND;
 
@@ -171,21 +168,16 @@ static bool until(struct play *p, bool (*so)(struct play *p), u64 seconds)
 	return !p->stopped;
 }
 
-static u64 patience(const struct play *p, u64 seconds)
+u64 play_patience(const struct play *p, u64 seconds)
 {
 	return p->o->patience_s ? p->o->patience_s : seconds;
-}
-
-static bool client_over(struct play *p)
-{
-	return p->client.state == CLIENT_DONE && !p->foreign;
 }
 
 static bool pass_time(struct play *p, u64 ns)
 {
 	u64 end = host_ns() + ns;
 
-	while (!p->stopped && host_ns() < end && !client_over(p))
+	while (!p->stopped && host_ns() < end && !traffic_over(p))
 		turn(p, end);
 	return !p->stopped;
 }
@@ -212,119 +204,6 @@ static bool pair_protected(struct play *p)
 static bool protected_or_dead(struct play *p)
 {
 	return pair_protected(p) || !host_alive(p, 0) || (!p->o->alone && !host_alive(p, 1));
-}
-
-static bool greeted(struct play *p)
-{
-	return p->client.state >= CLIENT_SENDING || !host_alive(p, 0);
-}
-
-/* ---- the client ---- */
-
-static bool start_foreign(struct play *p)
-{
-	char *argv[] = { (char[]){ "/bin/sh" }, (char[]){ "-c" }, (char *)(uintptr_t)p->o->client, NULL };
-	char path[4096];
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
-
-	snprintf(path, sizeof(path), "%s/client", p->dir);
-	out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (null >= 0 && out >= 0)
-		p->foreign = play_spawn(p, argv, null, out, STDERR_FILENO);
-	if (null >= 0)
-		close(null);
-	if (out >= 0)
-		close(out);
-	return p->foreign > 0;
-}
-
-static void begin_traffic(struct play *p)
-{
-	p->traffic = true;
-	p->link_from_ns = host_ns();
-	p->link_bytes = p->cable.way[0].bytes + p->cable.way[1].bytes;
-	p->link_datagrams = p->cable.way[0].datagrams + p->cable.way[1].datagrams;
-}
-
-static void end_traffic(struct play *p)
-{
-	if (!p->traffic)
-		return;
-	p->traffic = false;
-	p->link_ns = host_ns() - p->link_from_ns;
-	p->link_bytes = p->cable.way[0].bytes + p->cable.way[1].bytes - p->link_bytes;
-	p->link_datagrams = p->cable.way[0].datagrams + p->cable.way[1].datagrams - p->link_datagrams;
-}
-
-static bool start_client(struct play *p)
-{
-	p->facts.foreign = p->o->client;
-	if (p->o->client) {
-		p->client.state = CLIENT_DONE;
-		begin_traffic(p);
-		return start_foreign(p);
-	}
-	client_connect(&p->client);
-	if (!until(p, greeted, patience(p, READY_S)) || p->client.state < CLIENT_SENDING) {
-		play_tell(p, SHADE_BAD, "client", "nobody answers at %s:%u; does the guest run seqd?", p->client.address, p->client.port);
-		return false;
-	}
-	begin_traffic(p);
-	play_tell(p, SHADE_PLAIN, "client", "connected to %s:%u, one request every %llu ms", p->client.address, p->client.port,
-		  (unsigned long long)p->client.period_ns / 1000000);
-	return true;
-}
-
-static u64 client_word(const char *text, const char *key)
-{
-	const char *at = text;
-	size_t n = strlen(key);
-
-	for (; *at; at += strcspn(at, "\n"), at += *at == '\n')
-		if (!strncmp(at, key, n) && at[n] == ':')
-			return strtoull(at + n + 1, NULL, 10);
-	return 0;
-}
-
-/* What it printed, if it counts as ours does. */
-static void hear_foreign(struct play *p)
-{
-	char path[4096];
-	size_t size;
-	struct buf text = { 0 };
-	u8 *data;
-
-	snprintf(path, sizeof(path), "%s/client", p->dir);
-	data = load_file(path, "it is the client's output", &size);
-	buf_add(&text, data, data ? size : 0);
-	buf_add(&text, "", 1);
-	free(data);
-	fwrite(text.data, 1, text.size - 1, stdout);
-	p->facts.lost = client_word((const char *)text.data, "lost");
-	p->facts.repeated = client_word((const char *)text.data, "repeated");
-	p->facts.contradicted = client_word((const char *)text.data, "contradicted");
-	p->facts.pause_ns = client_word((const char *)text.data, "pause_ms_max") * 1000000;
-	p->facts.foreign_failed = p->foreign_status != 0;
-	buf_free(&text);
-}
-
-/* in_order: what was asked will be answered, so it is waited for. */
-static void finish_client(struct play *p, bool in_order)
-{
-	client_leave(&p->client);
-	(void)until(p, client_over, !in_order ? LEAVE_S : p->o->client ? 1000000 : patience(p, TAKEOVER_S));
-	end_traffic(p);
-	if (p->o->client) {
-		hear_foreign(p);
-		return;
-	}
-	p->facts.answered = p->client.answered;
-	p->facts.lost = client_lost(&p->client);
-	p->facts.repeated = p->client.repeated;
-	p->facts.contradicted = p->client.contradicted;
-	p->facts.broken = p->client.broken;
-	if (!p->facts.nevents)
-		p->facts.pause_ns = p->client.pause_ns;
 }
 
 /* ---- blows and what follows ---- */
@@ -406,10 +285,10 @@ static bool loser_gone(struct play *p)
 /* A host that has lost leaves; one that does not is made to. */
 static void clear_away(struct play *p, unsigned h)
 {
-	if (!until(p, loser_gone, LEAVE_S)) {
+	if (!play_until(p, loser_gone, LEAVE_S)) {
 		play_tell(p, SHADE_PLAIN, "end", "host %c does not leave by itself, it is ended", "ab"[h]);
 		host_kill(p, h);
-		(void)until(p, loser_gone, LEAVE_S);
+		(void)play_until(p, loser_gone, LEAVE_S);
 	}
 }
 
@@ -429,12 +308,12 @@ static void tell_takeover(struct play *p, struct event *e)
 
 static bool survive(struct play *p, struct event *e)
 {
-	if (!until(p, settled, patience(p, TAKEOVER_S))) {
-		play_tell(p, SHADE_BAD, "nobody", "is live after %llu s", (unsigned long long)patience(p, TAKEOVER_S));
+	if (!play_until(p, settled, play_patience(p, TAKEOVER_S))) {
+		play_tell(p, SHADE_BAD, "nobody", "is live after %llu s", (unsigned long long)play_patience(p, TAKEOVER_S));
 		return false;
 	}
 	tell_takeover(p, e);
-	(void)until(p, served, patience(p, TAKEOVER_S));
+	(void)play_until(p, served, play_patience(p, TAKEOVER_S));
 	e->pause_ns = client_pause_ns(&p->client, host_ns());
 	if (!p->o->client)
 		play_tell(p, served(p) ? SHADE_GOOD : SHADE_BAD, "client", served(p) ? "waited %.1f ms" : "waits for %.1f ms",
@@ -457,7 +336,7 @@ static bool bring_back(struct play *p, struct event *e)
 		play_tell(p, SHADE_BLOW, "thaw", "host %c goes on after %.1f s", "ab"[h], (double)(host_ns() - e->at_ns) / 1e9);
 	}
 	if (e->strike == STRIKE_FREEZE || e->strike == STRIKE_PARTITION) {
-		if (!until(p, loser_out, patience(p, TAKEOVER_S)))
+		if (!play_until(p, loser_out, play_patience(p, TAKEOVER_S)))
 			play_tell(p, SHADE_BAD, "stays", "host %c does not see that it has lost", "ab"[!live_host(p)]);
 	}
 	return !p->stopped;
@@ -479,7 +358,7 @@ static bool restore(struct play *p, struct event *e)
 	client_mark(&p->client);
 	started_ns = host_ns();
 	play_tell(p, SHADE_PLAIN, "start", back ? "host %c joins again" : "host %c as secondary", "ab"[h]);
-	if ((!back && !host_start(p, h, "secondary")) || !until(p, protected_or_dead, patience(p, READY_S)) || !pair_protected(p)) {
+	if ((!back && !host_start(p, h, "secondary")) || !play_until(p, protected_or_dead, play_patience(p, READY_S)) || !pair_protected(p)) {
 		play_tell(p, SHADE_BAD, "not safe", "the pair is not protected again");
 		host_show_log(p, h);
 		return false;
@@ -518,7 +397,7 @@ static bool safe_moment(struct play *p)
 			return true;
 		play_tell(p, SHADE_BAD, "parted", "without a strike: one host took the other for dead");
 		p->facts.alarms++;
-		if (!until(p, protected_or_dead, patience(p, READY_S)) || !pair_protected(p))
+		if (!play_until(p, protected_or_dead, play_patience(p, READY_S)) || !pair_protected(p))
 			return false;
 	}
 }
@@ -528,7 +407,7 @@ static bool one_event(struct play *p)
 	enum strike k = next_strike(p);
 	struct event *e;
 
-	if (!safe_moment(p) || client_over(p))
+	if (!safe_moment(p) || traffic_over(p))
 		return false;
 	e = &p->facts.event[p->facts.nevents++];
 	*e = (struct event){ .strike = k, .before = p->host[live_host(p)].life, .after = ALIVE_NONE };
@@ -555,7 +434,7 @@ static bool raise_pair(struct play *p)
 	play_tell(p, SHADE_PLAIN, "start", "host a as primary, host b as secondary");
 	if (!host_start(p, 0, "primary") || !host_start(p, 1, "secondary"))
 		return false;
-	if (until(p, protected_or_dead, patience(p, READY_S)) && pair_protected(p)) {
+	if (play_until(p, protected_or_dead, play_patience(p, READY_S)) && pair_protected(p)) {
 		play_tell(p, SHADE_GOOD, "protected", "host a is live, host b in step");
 		return true;
 	}
@@ -569,7 +448,7 @@ static bool raise_pair(struct play *p)
 
 bool play_run(struct play *p)
 {
-	bool good = raise_pair(p) && start_client(p);
+	bool good = raise_pair(p) && traffic_start(p);
 
 	p->facts.wanted = strcmp(p->o->kill, "none") ? (unsigned)p->o->count : 0;
 	for (unsigned i = 0; good && i < p->facts.wanted; i++)
@@ -577,7 +456,7 @@ bool play_run(struct play *p)
 	if (good && (!p->o->client || p->facts.wanted))
 		good = pass_time(p, p->facts.wanted ? SECOND : p->o->seconds * SECOND);
 	if (p->facts.foreign || p->client.state >= CLIENT_SENDING)
-		finish_client(p, good);
+		traffic_finish(p, good);
 	return good && !p->stopped;
 }
 
@@ -596,7 +475,7 @@ void play_end(struct play *p)
 	client_close(&p->client);
 	for (unsigned h = 0; h < 2; h++)
 		host_stop(p, h);
-	(void)until(p, all_ended, LEAVE_S);
+	(void)play_until(p, all_ended, LEAVE_S);
 	play_hear_wire(p);
 	p->facts.unseen = p->on_plain ? p->plain.dropped : p->wire.dropped;
 	for (unsigned h = 0; h < 2; h++)

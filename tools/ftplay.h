@@ -3,6 +3,7 @@
  * client, and one loop that attends to all of it.
  *
  *   ftplay.c   the loop, the timeline on the terminal, the sequence of what happens
+ *   fttraffic.c  the client's part
  *   fthosts.c  hosts: starting, hearing what they say, killing
  *   ftstore.c  the arbiter's store
  *
@@ -81,10 +82,30 @@ void play_hear_wire(struct play *p);
 /* Below below. */
 u64 play_draw(struct play *p, u64 below);
 
+/* Until it is so; false: not within so many seconds, or the play was stopped. */
+bool play_until(struct play *p, bool (*so)(struct play *p), u64 seconds);
+/* So many seconds, unless --patience says otherwise. */
+u64 play_patience(const struct play *p, u64 seconds);
+enum {
+	READY_S = 300,   /* a boot, and a first copy, on a busy machine */
+	TAKEOVER_S = 60, /* both unless --patience says otherwise */
+	LEAVE_S = 5,     /* for a lost host to go by itself */
+};
+
+/* ---- fttraffic.c ---- */
+
+/* The client has connected, or runs; false, after a word on it: nobody answers. */
+bool traffic_start(struct play *p) must_check;
+bool traffic_over(struct play *p);
+/* It leaves, and what came of it is in p->facts.  in_order: what was asked will be answered, so it is waited for. */
+void traffic_finish(struct play *p, bool in_order);
+
 /* ---- fthosts.c ---- */
 
 /* A process of the play's, in a group of its own, that dies with it; 0 after a complaint. */
 pid_t play_spawn(struct play *p, char *const argv[], int in, int out, int err);
+/* The same with nothing on its standard input, and its standard output in that file of p->dir; with errors its standard error, too. */
+pid_t play_start(struct play *p, char *const argv[], const char *file, bool errors);
 bool host_start(struct play *p, unsigned h, const char *as) must_check;
 /* What it waits for; a descriptor of -1 if nothing. */
 struct pollfd host_watch(const struct play *p, unsigned h, u64 *until_ns);

@@ -12,9 +12,9 @@
 
 /* ---- opening ---- */
 
-static int bind_free(struct sockaddr_in *a)
+int loopback_bind(int type, struct sockaddr_in *a)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	socklen_t size = sizeof(*a);
 
 	*a = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -34,8 +34,8 @@ enum status cable_open(struct cable *c, const struct cable_faults *faults)
 	for (unsigned i = 0; i < 2; i++) {
 		int room = 4 << 20;
 
-		c->fd[i] = bind_free(&c->own[i]);
-		later[i] = bind_free(&c->host[i]); /* free now; the host takes it */
+		c->fd[i] = loopback_bind(SOCK_DGRAM, &c->own[i]);
+		later[i] = loopback_bind(SOCK_DGRAM, &c->host[i]); /* free now; the host takes it */
 		good &= c->fd[i] >= 0 && later[i] >= 0;
 		if (c->fd[i] >= 0)
 			setsockopt(c->fd[i], SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));

@@ -38,6 +38,9 @@ struct cable {
 	struct cable_way way[2]; /* what comes from host a, from host b */
 };
 
+/* A socket of that type on a port of 127.0.0.1 that is free, which *a names; -1: none.  Closed, the port is free for somebody else. */
+int loopback_bind(int type, struct sockaddr_in *a);
+
 /* Complains. */
 enum status cable_open(struct cable *c, const struct cable_faults *faults) must_check;
 void cable_watch(const struct cable *c, struct pollfd fds[CABLE_NFDS]);

@@ -28,17 +28,16 @@ static const char *program(const char *name, char path[64])
 	return NULL;
 }
 
+/* 0: none. */
 static int port_free(void)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t size = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), port = 0;
+	struct sockaddr_in a;
+	int fd = loopback_bind(SOCK_STREAM, &a);
 
-	if (fd >= 0 && !bind(fd, (struct sockaddr *)&a, size) && !getsockname(fd, (struct sockaddr *)&a, &size))
-		port = ntohs(a.sin_port);
-	if (fd >= 0)
-		close(fd);
-	return port;
+	if (fd < 0)
+		return 0;
+	close(fd);
+	return ntohs(a.sin_port);
 }
 
 /* tgtadm --lld iscsi with more words, up to NULL; whether it was content.  quiet: it may not be. */
@@ -62,23 +61,15 @@ static bool administer(struct play *p, bool quiet, const char *const *words)
 
 static bool start_daemon(struct play *p, int port)
 {
-	char path[64], portal[64], log[4096], ipc[4096];
+	char path[64], portal[64], ipc[4096];
 	const char *name = program("tgtd", path);
 	char *argv[] = { (char *)(uintptr_t)name, (char[]){ "-f" }, (char[]){ "-t" }, (char[]){ "1" } /* docs/ARBITER.md 5 */,
 		(char[]){ "--iscsi" }, portal, NULL };
-	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out;
 
 	snprintf(portal, sizeof(portal), "portal=127.0.0.1:%d", port);
-	snprintf(log, sizeof(log), "%s/tgtd.log", p->dir);
 	snprintf(ipc, sizeof(ipc), "%s/tgt", p->dir);
 	setenv("TGT_IPC_SOCKET", ipc, 1);
-	out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (null >= 0 && out >= 0)
-		p->store.pid = play_spawn(p, argv, null, out, out);
-	if (null >= 0)
-		close(null);
-	if (out >= 0)
-		close(out);
+	p->store.pid = play_start(p, argv, "tgtd.log", true);
 	return p->store.pid > 0;
 }
 

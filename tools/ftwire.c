@@ -58,16 +58,16 @@ static bool map_ring(struct wire *w, bool whole)
 	return w->ring;
 }
 
-static enum status begin_file(struct wire *w, const char *path, const char *const taps[2])
+enum status wire_begin_file(FILE **f, const char *path, const char *comment, const char *const *interfaces, unsigned n)
 {
 	static const u8 no_mac[6];
 
-	w->file = fopen(path, "wbe");
-	if (!w->file)
+	*f = fopen(path, "wbe");
+	if (!*f)
 		return complain(ST_HOST, "%s: %s; give --keep another directory", path, strerror(errno));
-	pcapng_begin(w->file, "reprise ft demo", "taps of host a and host b");
-	for (unsigned i = 0; i < 2; i++)
-		pcapng_interface(w->file, taps[i], no_mac);
+	pcapng_begin(*f, "reprise ft demo", comment);
+	for (unsigned i = 0; i < n; i++)
+		pcapng_interface(*f, interfaces[i], no_mac);
 	return ST_OK;
 }
 
@@ -86,7 +86,7 @@ enum status wire_open(struct wire *w, const char *const taps[2], const u8 guest_
 		wire_close(w);
 		return st;
 	}
-	return file ? begin_file(w, file, taps) : ST_OK;
+	return file ? wire_begin_file(&w->file, file, "taps of host a and host b", taps, 2) : ST_OK;
 }
 
 void wire_close(struct wire *w)

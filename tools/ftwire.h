@@ -30,6 +30,9 @@ struct wire_frame {
 	const u8 *data;          /* its beginning, 60 bytes or all of it if there are fewer */
 };
 
+/* Begins a pcapng file of frames on n interfaces.  Complains. */
+enum status wire_begin_file(FILE **f, const char *path, const char *comment, const char *const *interfaces, unsigned n) must_check;
+
 /* file: where to keep all frames, for Wireshark; NULL: nowhere.  Complains. */
 enum status wire_open(struct wire *w, const char *const taps[2], const u8 guest_mac[6], const char *file) must_check;
 /* Calls with each frame of the guest's that has come. */

@@ -151,12 +151,20 @@ void line_describe(const struct line *l, const struct summary *own, struct buf *
 	}
 }
 
+enum status line_has_machine(const struct summary *s)
+{
+	if (!s->arrived || summary_begin(s))
+		return ST_OK;
+	return complain(ST_DAMAGED, "%s: no machine came to this host: there is nothing to replay", s->path);
+}
+
 enum status line_holds_point(const struct summary *s, const struct options *o)
 {
 	const struct stored_place *begin = s->arrived ? summary_begin(s) : NULL;
+	enum status st = line_has_machine(s);
 
-	if (s->arrived && !begin)
-		return complain(ST_DAMAGED, "%s: nothing to begin with, its machine never came; give the other host's recording", s->path);
+	if (st)
+		return st;
 	if (!o->at && s->ended && o->at_insns > s->end.insns)
 		return complain(ST_USAGE, "--at %llu: %s ends after %llu instructions; give a point within, or end",
 				(unsigned long long)o->at_insns, s->path, (unsigned long long)s->end.insns);

@@ -18,7 +18,10 @@ enum status line_from_reset(struct summary *s) must_check;
 /* A complaint if path, where the option has something written, is the recording or one of its parents. */
 enum status line_not(const struct summary *s, const char *option, const char *path) must_check;
 
-/* A complaint if the point of --at is not within the recording's run. */
+/* A complaint if the recording begins where its machine was to come to a host, and it never did. */
+enum status line_has_machine(const struct summary *s) must_check;
+
+/* The same, and if the point of --at is not within the recording's run. */
 enum status line_holds_point(const struct summary *s, const struct options *o) must_check;
 
 /* The parents as disks of the hypervisor's, and what it must be told about them. */

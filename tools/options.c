@@ -525,6 +525,17 @@ static enum status check_common(const struct options *o, const struct options *f
 	return ST_OK;
 }
 
+/* One that has no operands; o lies behind those before it. */
+static enum status parse_machine(struct options *o, unsigned machine, unsigned groups, int argc, char **argv)
+{
+	enum status st = parse(o, machine, machine ? o - 1 : NULL, groups, argc, argv);
+
+	if (!st && o->noperands)
+		st = complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", o->operands[0], argv[0]);
+	o->operands = NULL;
+	return st;
+}
+
 /* The options of one, behind those of the one before it: the command and what is common, up to at[0], and then its own. */
 static enum status parse_own(struct options *o, unsigned machine, unsigned groups, char **argv, const int *at)
 {
@@ -534,11 +545,8 @@ static enum status parse_own(struct options *o, unsigned machine, unsigned group
 
 	memcpy(own, argv, (size_t)common * sizeof(*own));
 	memcpy(own + common, argv + from, (size_t)size * sizeof(*own));
-	st = parse(o, machine, machine ? o - 1 : NULL, groups, common + size, own);
-	if (!st && o->noperands)
-		st = complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", o->operands[0], argv[0]);
+	st = parse_machine(o, machine, groups, common + size, own);
 	free(own);
-	o->operands = NULL;
 	return st;
 }
 
@@ -554,9 +562,7 @@ enum status options_parse_several(struct options **o, unsigned *n, unsigned grou
 		return complain(ST_USAGE, "--vm: more than %d machines; leave some out", MAX_MACHINES);
 	*o = need(calloc(*n, sizeof(**o)));
 	if (!nvms)
-		st = parse(*o, 0, NULL, groups | OPT_SEVERAL, argc, argv);
-	if (!st && !nvms && (*o)->vm) /* behind something that is no option */
-		st = complain(ST_USAGE, "%s: not an option; the kernel is given with --kernel, see 'reprise help %s'", (*o)->operands[0], argv[0]);
+		st = parse_machine(*o, 0, groups | OPT_SEVERAL, argc, argv);
 	for (unsigned i = 0; i < nvms && !st; i++) {
 		st = parse_own(&(*o)[i], i, groups | OPT_SEVERAL, argv, at);
 		if (!st)

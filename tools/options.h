@@ -101,7 +101,7 @@ enum status options_parse(struct options *o, unsigned groups, int argc, char **a
 
 /*
  * The same for several machines: what stands before the first --vm is every machine's, what
- * stands behind one is that one's.  *n of *o, which the caller frees, of whatever status;
+ * stands behind one is that one's.  None has operands.  *n of *o, which the caller frees, of whatever status;
  * without --vm one that has no name.
  */
 enum status options_parse_several(struct options **o, unsigned *n, unsigned groups, int argc, char **argv) must_check;

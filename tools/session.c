@@ -193,6 +193,19 @@ static void type_bytes(struct loop *l)
 		l->typed_at = l->typed.size; /* QEMU is gone */
 }
 
+static int console_out(const struct loop *l)
+{
+	return l->s->console_on_stderr ? STDERR_FILENO : STDOUT_FILENO;
+}
+
+/* Where both are seen together, what we say is no continuation of the guest's last line. */
+static void begin_own_line(struct loop *l)
+{
+	if (l->s->mid_line && isatty(console_out(l)) && isatty(STDERR_FILENO))
+		write_all(STDERR_FILENO, "\n", 1);
+	l->s->mid_line = false;
+}
+
 static void take_marked(struct loop *l, const u8 *bytes, size_t size)
 {
 	mux_take(&l->mux, bytes, size);
@@ -210,9 +223,7 @@ static void next_machine(struct loop *l)
 	if (!l->terminal)
 		return; /* what is no terminal stays the first machine's */
 	mux_point(&l->mux, &l->typed);
-	if (l->s->mid_line) /* a prompt: what we say gets a line of its own */
-		write_all(STDERR_FILENO, "\n", 1);
-	l->s->mid_line = false;
+	begin_own_line(l);
 	l->mux.open = -1;
 	remark("the keyboard is %s's", l->s->machine[l->mux.keyboard].name);
 	take_marked(l, NULL, 0); /* its prompt, which has waited for its line's end */
@@ -243,7 +254,7 @@ static void on_stdin(struct loop *l)
 		case ESCAPE_QUIT:
 			type_bytes(l); /* what was typed before it */
 			quit(l);
-			break;
+			return;
 		case ESCAPE_HELP:
 			remark("%s", l->s->nmachines ? ESCAPE_HELP_SEVERAL : ESCAPE_HELP_TEXT);
 			break;
@@ -294,11 +305,6 @@ static void on_console(struct loop *l)
 		buf_add(&l->shown, bytes, (size_t)n);
 	if (l->shown.size)
 		l->s->mid_line = l->shown.data[l->shown.size - 1] != '\n';
-}
-
-static int console_out(const struct loop *l)
-{
-	return l->s->console_on_stderr ? STDERR_FILENO : STDOUT_FILENO;
 }
 
 static void show_bytes(struct loop *l)
@@ -571,8 +577,7 @@ bool session_run(struct session *s)
 	console_restore();
 	if (s->relay)
 		gdbrelay_close(s->relay);
-	if (s->mid_line && isatty(console_out(l)) && isatty(STDERR_FILENO))
-		write_all(STDERR_FILENO, "\n", 1); /* our closing line gets a line of its own */
+	begin_own_line(l);
 	control_finish(&l->control);
 	buf_add(&l->errors, "", 1);
 	session_explain(s, (char *)l->errors.data);
