@@ -500,18 +500,28 @@ static void on_loaded(u32 inputs)
 	be(PRIMARY, true);
 }
 
+/* A machine that came late, after a newer one, is none: what that one was given would be missing. */
+static void on_machine(const struct guest *g)
+{
+	if (f.role != JOINING || g->inputs < f.guest.inputs)
+		return;
+	f.guest = *g;
+	send_link('L', g->inputs, NULL, 0);
+}
+
 static void on_message(const u8 *m, u32 size)
 {
 	u32 number = get32(m + 1);
+	struct guest g;
 
 	switch (m[0]) {
 	case 'J':
 		on_join(number);
 		return;
 	case 'S':
-		if (f.role == JOINING && number == (u32)f.id && size == 5 + sizeof(f.guest)) {
-			memcpy(&f.guest, m + 5, sizeof(f.guest));
-			send_link('L', f.guest.inputs, NULL, 0);
+		if (number == (u32)f.id && size == 5 + sizeof(g)) {
+			memcpy(&g, m + 5, sizeof(g));
+			on_machine(&g);
 		}
 		return;
 	case 'L':
