@@ -11,6 +11,7 @@
 #include "ft/pair.h"
 
 #define OUTPUTS_UNSERVED 16
+#define RECORDING_LOOK_NS 1000000 /* it wakes nobody */
 
 /* Where the machine is; nothing enters before (I3). */
 static void arrive(struct ft_pair *p, const struct execpoint *now)
@@ -38,23 +39,32 @@ static void at_frontier(struct ft_pair *p)
 
 /* --- recording: what this host executes -------------------------------------------- */
 
+/* The medium may take its time, for a file system has other things to do, too: the link is served meanwhile. */
+static void wait_for_medium(struct ft_pair *p, u32 size)
+{
+	while (p->w && rec_input_waits(p->w, size))
+		ft_wait(p, RECORDING_LOOK_NS);
+	p->commit_due = p->w;
+}
+
 static void record_input(struct ft_pair *p, const struct execpoint *now, const struct input *in)
 {
-	p->commit_due = true;
+	wait_for_medium(p, in->size);
 	if (p->w && rec_put_input(p->w, 0, now, in))
 		return; /* sticks in the writer: poll reports it */
 }
 
 static void record_digest(struct ft_pair *p, const struct execpoint *now, u64 digest)
 {
-	p->commit_due = true;
+	wait_for_medium(p, sizeof(digest));
 	if (p->w && rec_put_digest(p->w, 0, now, digest))
 		return; /* the same */
 }
 
+/* Not while the last is still being written: this host would be silent for as long as that takes. */
 static void commit(struct ft_pair *p)
 {
-	if (!p->w || !p->commit_due)
+	if (!p->commit_due || rec_busy(p->w))
 		return;
 	p->commit_due = false;
 	if (rec_commit(p->w, false))
@@ -141,10 +151,11 @@ static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct
 			return at;
 		if (ft_beat_due(p, ft_now(p)))
 			ft_close(p, now->count, at + 1);
+		commit(p);
 		ft_serve(p);
 		ft_copy_step(p);
 		ft_copy_stand(p, &(struct execpoint){ now->count, now->vtime_ns, now->sequence });
-		waited = ft_sleep(p, MIN(left, FT_LONG));
+		waited = ft_sleep(p, MIN(left, p->commit_due ? RECORDING_LOOK_NS : FT_LONG));
 		at += MIN(waited, left);
 	}
 	return VTIMER_NEVER;

@@ -73,6 +73,11 @@ err_t blk_settle(struct blk *b)
 	return b->failed ? ERR_IO : OK;
 }
 
+bool blk_busy(const struct blk *b)
+{
+	return b->behind >= 0 && ring_completed(&b->q) == b->q.taken;
+}
+
 static err_t request(struct blk *b, u32 type, u64 sector, const void *buf, size_t size_bytes)
 {
 	if (blk_settle(b) && type != T_IN)

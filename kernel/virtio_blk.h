@@ -32,6 +32,8 @@ err_t blk_flush(struct blk *b) must_check;
 #define BLK_BEHIND KIB(128)
 err_t blk_write_behind(struct blk *b, u64 sector, const void *buf, size_t nsectors) must_check;
 err_t blk_settle(struct blk *b) must_check;
+/* The last one is still under way: another would wait for it. */
+bool blk_busy(const struct blk *b);
 
 u64 blk_sectors(const struct blk *b);
 bool blk_readonly(const struct blk *b);

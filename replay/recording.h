@@ -55,6 +55,7 @@ struct rec_medium {
 	err_t (*flush)(void *ctx);
 	void *ctx;
 	u64 size;
+	bool (*busy)(void *ctx); /* a write would wait for the one before it; NULL: never */
 };
 
 struct rec_event {
@@ -116,6 +117,10 @@ err_t rec_writer_open(struct rec_writer *w, const struct rec_medium *m, u64 appe
 err_t rec_put_input(struct rec_writer *w, u32 vm, const struct execpoint *at, const struct input *in) must_check;
 err_t rec_put_digest(struct rec_writer *w, u32 vm, const struct execpoint *at, u64 digest) must_check;
 err_t rec_put_mark(struct rec_writer *w, u32 vm, const struct execpoint *at, const char *name) must_check;
+
+/* Whether a commit would wait for the medium; and an input of so many bytes, because it has to commit. */
+bool rec_busy(const struct rec_writer *w);
+bool rec_input_waits(const struct rec_writer *w, u32 size);
 
 /* Makes everything queued part of the recording; durable: and asks the medium to flush. */
 err_t rec_commit(struct rec_writer *w, bool durable) must_check;

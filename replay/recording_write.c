@@ -179,6 +179,16 @@ err_t rec_put_mark(struct rec_writer *w, u32 vm, const struct execpoint *at, con
 						 .name_size = (u32)size });
 }
 
+bool rec_busy(const struct rec_writer *w)
+{
+	return w->medium.busy && w->medium.busy(w->medium.ctx);
+}
+
+bool rec_input_waits(const struct rec_writer *w, u32 size)
+{
+	return w->fill + sizeof(((struct rec_encoded *)0)->bytes) + size > REC_EVENT_BUFFER && rec_busy(w);
+}
+
 err_t rec_commit(struct rec_writer *w, bool durable)
 {
 	err_t e;

@@ -39,6 +39,11 @@ static err_t medium_flush(void *ctx)
 	return blk_flush(ctx);
 }
 
+static bool medium_busy(void *ctx)
+{
+	return blk_busy(ctx);
+}
+
 struct rec_medium session_medium(const struct session *s, const char *name)
 {
 	char serial[32];
@@ -48,7 +53,7 @@ struct rec_medium session_medium(const struct session *s, const char *name)
 	disk = blk_find(serial);
 	if (!disk)
 		session_fail("a disk of the recording is missing (-device virtio-blk-pci,serial=recording); start the hypervisor with the reprise command");
-	return (struct rec_medium){ medium_read, medium_write, medium_flush, disk, blk_sectors(disk) * REC_SECTOR };
+	return (struct rec_medium){ medium_read, medium_write, medium_flush, disk, blk_sectors(disk) * REC_SECTOR, medium_busy };
 }
 
 extern const u8 __build_id[]; /* kernel/reprise.ld */

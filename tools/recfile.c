@@ -47,7 +47,7 @@ static err_t fd_flush(void *ctx)
 
 struct rec_medium fd_medium(int *fd, u64 size)
 {
-	return (struct rec_medium){ fd_read, fd_write, fd_flush, fd, size };
+	return (struct rec_medium){ fd_read, fd_write, fd_flush, fd, size, NULL };
 }
 
 int recfile_create(const char *path, bool force, u64 *size)

@@ -52,7 +52,7 @@ static struct rec_reader r;
 /* Reads everything there is; a digest of all that was said. */
 static u64 read_all(struct mem *m)
 {
-	const struct rec_medium med = { mem_read, mem_write, mem_flush, m, m->size };
+	const struct rec_medium med = { mem_read, mem_write, mem_flush, m, m->size, NULL };
 	struct execpoint last[REC_MAX_VMS] = { { 0, 0, 0 } };
 	u64 said = 0;
 	err_t e = rec_reader_open(&r, &med);
@@ -113,7 +113,7 @@ static err_t take_state(void *ctx, const u8 *data, u32 size)
 
 static void read_stored(struct mem *m)
 {
-	const struct rec_medium med = { mem_read, mem_write, mem_flush, m, m->size };
+	const struct rec_medium med = { mem_read, mem_write, mem_flush, m, m->size, NULL };
 	const struct stored_sink sink = { take_begin, take_page, take_state, NULL };
 	err_t e;
 
@@ -203,7 +203,7 @@ static size_t sample(u8 *buf, size_t size)
 	static struct rec_writer w;
 	static const char text[] = "machine=1\nmem_bytes=268435456\nncpus=1\nappend=console=ttyS0 console=ttyS0\n";
 	struct mem m = { buf, size };
-	const struct rec_medium med = { mem_read, mem_write, mem_flush, &m, size };
+	const struct rec_medium med = { mem_read, mem_write, mem_flush, &m, size, NULL };
 	const struct rec_end end = { .outcome = VM_POWERED_OFF, .insns = 12345, .reason = "done" };
 	struct execpoint at = { 0, 0, 0 };
 	u8 part[300];

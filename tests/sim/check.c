@@ -168,6 +168,8 @@ void check_host(struct host *h)
 		check_fail("I15: host %u holds %u, its bound is %u", h->id, p->held.cost, p->held.bound);
 	if (ft_holds_back(p->role) && p->now.count > p->ship.executed + p->c.max_lag_insns + MACHINE_POLL)
 		check_fail("I15: host %u is %lu instructions ahead", h->id, p->now.count - p->ship.executed);
+	if (sim.sc.slow_disk_only && !sim.sc.load_ns && sim.sc.power_off_after == ~0UL && (p->role == FT_PARTING || p->role == FT_CLAIMING))
+		check_fail("I17: host %u takes the other for dead, whose disk is slow", h->id);
 	if (p->role == FT_PRIMARY && p->other_at < NHOSTS) {
 		const struct host *o = &sim.host[p->other_at];
 

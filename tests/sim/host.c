@@ -169,8 +169,9 @@ static err_t disk_write(void *ctx, u64 offset, const void *buf, size_t n)
 {
 	struct host *h = host_of(ctx);
 
-	if (h->disk_ns && sim.running == h)
-		host_sleep(h, rng_below(&sim.rng, h->disk_ns), false);
+	if (sim.running == h && host_clock(h) < h->disk_until_ns) /* the one before it is still being written */
+		host_sleep(h, h->disk_until_ns - host_clock(h), false);
+	h->disk_until_ns = host_clock(h) + (h->life.began ? rng_below(&sim.rng, h->disk_ns) : 0);
 	memcpy(h->recording + offset, buf, n);
 	h->life.recording_bytes = MAX(h->life.recording_bytes, (u32)(offset + n));
 	return OK;
@@ -181,10 +182,15 @@ static err_t disk_flush(void *ctx unused_arg)
 	return OK;
 }
 
+static bool disk_busy(void *ctx)
+{
+	return host_clock(ctx) < ((struct host *)ctx)->disk_until_ns;
+}
+
 static void begin_recording(struct host *h)
 {
 	static const char head[] = "machine=1\nncpus=1\n", text[] = "counter=test\n";
-	const struct rec_medium m = { disk_read, disk_write, disk_flush, h, RECORDING_BYTES };
+	const struct rec_medium m = { disk_read, disk_write, disk_flush, h, RECORDING_BYTES, disk_busy };
 
 	h->life.recording_bytes = 0;
 	if (rec_create(h->writer, &m, h->life.number, head, sizeof(head) - 1) ||
@@ -215,9 +221,9 @@ static void run_machine(struct host *h)
 	m->boundary = ft_boundary(&h->pair);
 	m->host = h;
 	h->life.start = *m;
-	h->life.began = true;
 	if (h->life.records)
 		begin_recording(h);
+	h->life.began = true;
 	h->life.written = h->life.records;
 	own = machine_run(m);
 	now = machine_now(m);
@@ -285,6 +291,7 @@ void host_start(struct host *h, bool founds)
 	h->frozen = false;
 	h->sends = h->sends_then = 0;
 	h->sends_since = sim.now;
+	h->disk_until_ns = 0;
 	h->leaves = false;
 	h->spoilt = false;
 	h->life = (struct life){ .number = ++h->lives, .records = sim.sc.records };

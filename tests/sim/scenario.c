@@ -64,6 +64,7 @@ static void draw_fault(struct rng *r, u64 at)
 		break;
 	case 8:
 		add(at, FAULT_SLOW_DISK, h, rng_between(r, 5, 400));
+		sim.sc.slow_disk_only = sim.sc.single;
 		break;
 	case 9: /* and the other host may die: early, when nobody can know, or late */
 		add(at, FAULT_FLIP, h, rng_below(r, 2));

@@ -181,6 +181,7 @@ struct host {
 	u64 crash_at_send;           /* 0: none; after this many */
 	bool crash_before;           /* ... before the last leaves */
 	u64 disk_ns;                 /* a write takes up to so long */
+	u64 disk_until_ns;           /* the last one lasts until then */
 	unsigned storage_fails;      /* permille of questions */
 	unsigned hiccups;            /* permille of looks before which the host is somewhere else for a while */
 	bool flip;                   /* a bit of the machine will flip */
@@ -319,6 +320,7 @@ struct scenario {
 	u64 load_ns;                /* clearing, loading or digesting a whole machine takes up to so long */
 	bool records;
 	bool single;                /* one fault at most */
+	bool slow_disk_only;        /* ... and that a recording's slow disk, which is no reason to part */
 	enum ft_policy policy;
 	u64 restart_ns;
 	bool calm;

@@ -113,7 +113,7 @@ static err_t medium_flush(void *ctx)
 
 struct rec_medium medium_ops(struct world_medium *m)
 {
-	return (struct rec_medium){ medium_read, medium_write, medium_flush, m, m->size };
+	return (struct rec_medium){ medium_read, medium_write, medium_flush, m, m->size, NULL };
 }
 
 /* --- 3  the host ----------------------------------------------------------------- */

@@ -50,7 +50,7 @@ static err_t mem_flush(void *ctx)
 
 static struct rec_medium medium(struct mem *m)
 {
-	return (struct rec_medium){ mem_read, mem_write, mem_flush, m, m->size };
+	return (struct rec_medium){ mem_read, mem_write, mem_flush, m, m->size, NULL };
 }
 
 static struct mem mem_new(u64 size)
