@@ -25,6 +25,11 @@ count() { # LOG: prints "PASSED FAILED"
 	END { print passed + 0, failed + 0 }' "$1"
 }
 
+# Of all children waited for: the second line of what `times` printed, 1m2.3s 0m4.5s.
+cpu_seconds() { # FILE
+	awk -F '[ms ]+' 'NR == 2 { print int($1 * 60 + $2 + $3 * 60 + $4) }' "$1"
+}
+
 run() { # FILE COMMAND...
 	file=$1 name=${1##*/}
 	shift
@@ -44,7 +49,9 @@ run() { # FILE COMMAND...
 		set -- 1 0
 	fi
 	echo "$1 $2 $status" > "$file"
-	printf '  %-7s %-12s %4d passed %3d failed %5d s\n' TEST "$name" "$1" "$2" $(($(date +%s) - began))
+	took=$(($(date +%s) - began))
+	times > "$file.times"
+	printf '  %-7s %-12s %4d passed %3d failed %5d s, %d of a processor\n' TEST "$name" "$1" "$2" "$took" "$(cpu_seconds "$file.times")"
 }
 
 sum() { # FILE...
