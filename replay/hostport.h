@@ -39,7 +39,7 @@ static inline void host_port_output(const struct host_port *p, const struct outp
 {
 	if (out->kind == OUTPUT_CONSOLE)
 		p->console_write(p->ctx, out->data, out->size);
-	else if (p->frame_write)
+	else if (out->kind == OUTPUT_FRAME && p->frame_write)
 		p->frame_write(p->ctx, out->instance, out->data, out->size);
 }
 

@@ -38,6 +38,15 @@ static err_t answer_disk(void *ctx, unsigned disk, err_t host)
 	return seen;
 }
 
+static void disk_wrote(void *ctx, unsigned disk, u64 sector, const void *data, u32 nsectors)
+{
+	struct vm *vm = ctx;
+	const struct output out = { .kind = OUTPUT_DISK, .instance = (u16)disk, .data = data, .size = nsectors * (u32)DISK_SECTOR,
+				    .sector = sector };
+
+	vm->boundary->ops->output(vm->boundary, &vm->now, &out);
+}
+
 static void frame_out(void *ctx, const void *data, size_t size)
 {
 	const struct nic_wire *wire = ctx;
@@ -68,7 +77,8 @@ void board_pci_init(struct vm *vm, const struct virtio_env *env, const struct ir
 	b->has_rng = vm->config.rng;
 	pci_init(&b->bus, &bus);
 	for (unsigned i = 0; i < b->ndisks; i++)
-		virtio_blk_init(&b->disk[i], env, SLOT_DISK + i, i, vm->config.disk[i], (struct blk_answer){ answer_disk, vm });
+		virtio_blk_init(&b->disk[i], env, SLOT_DISK + i, i, vm->config.disk[i],
+				(struct blk_board){ answer_disk, disk_wrote, vm });
 	for (unsigned i = 0; i < b->nnics; i++) {
 		b->wire[i] = (struct nic_wire){ vm, (u16)i };
 		virtio_net_init(&b->nic[i], env, SLOT_NIC + i, vm->config.mac[i], (struct outlet){ frame_out, &b->wire[i] });

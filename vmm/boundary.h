@@ -44,13 +44,15 @@ struct input {
 enum output_kind {
 	OUTPUT_CONSOLE = 1,
 	OUTPUT_FRAME = 2,   /* an Ethernet frame without its check sequence, of the NIC `instance` */
+	OUTPUT_DISK = 3,    /* sectors written to the disk `instance`, which the machine shares with others */
 };
 
 struct output {
 	enum output_kind kind;
 	u16 instance;
 	const void *data; /* the device's, valid during the call */
-	u32 size;
+	u32 size;         /* bytes; of a disk's, whole sectors of 512 */
+	u64 sector;       /* of a disk's: the first */
 };
 
 /* Why a VM's run ended.  Numbers are the recording's. */

@@ -25,7 +25,7 @@ err_t disk_init(struct disk *d, const struct disk_config *c, const struct chunk_
 	d->config = *c;
 	if (!c->nsectors || !c->base.read || !c->base.write || !c->base.flush)
 		return ERR_INVALID;
-	if (c->mode != DISK_COW)
+	if (c->mode != DISK_COW && c->mode != DISK_SHARED)
 		return OK;
 	if (!c->room_bytes || c->room_bytes % CHUNK_SIZE)
 		return ERR_INVALID;

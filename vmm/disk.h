@@ -47,19 +47,20 @@ struct disk_base {
 enum disk_mode {
 	DISK_RO,      /* the base alone; writes are refused */
 	DISK_COW,     /* writes go to the overlay */
+	DISK_SHARED,  /* ... and are outputs of the machine, too: its device says so [virtio_blk.h] */
 	DISK_THROUGH, /* writes go to the base: for runs that nobody will want to repeat */
 };
 
 struct disk_config {
 	u64 nsectors;
 	enum disk_mode mode;
-	u64 room_bytes;           /* COW: for what is written, a multiple of 2 MiB, at most DISK_MAX_ROOM */
+	u64 room_bytes;           /* COW, SHARED: for what is written, a multiple of 2 MiB, at most DISK_MAX_ROOM */
 	struct disk_base base;
 };
 
 struct disk {
 	struct disk_config config;
-	struct guest_memory overlay; /* of no bytes, but for COW */
+	struct guest_memory overlay; /* of no bytes, but for COW and SHARED */
 	u64 refused;                 /* for reports: writes that had no room.  Never saved */
 };
 

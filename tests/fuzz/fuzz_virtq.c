@@ -136,7 +136,7 @@ static void make_machine(void)
 	CHECK(m);
 	vguest_init(&m->g);
 	CHECK(!disk_init(&m->disk, &c, &m->g.mem.source));
-	virtio_blk_init(&m->blk, &m->g.env, devices[BLK].slot, 0, &m->disk, (struct blk_answer){ on_question, NULL });
+	virtio_blk_init(&m->blk, &m->g.env, devices[BLK].slot, 0, &m->disk, (struct blk_board){ on_question, NULL, NULL });
 	virtio_net_init(&m->net, &m->g.env, devices[NET].slot, mac, (struct outlet){ on_frame, NULL });
 	virtio_console_init(&m->console, &m->g.env, devices[CONSOLE].slot, (struct outlet){ on_bytes, NULL });
 	virtio_rng_init(&m->rng, &m->g.env, devices[RNG].slot, 1);

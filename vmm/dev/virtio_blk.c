@@ -58,6 +58,15 @@ static bool within(const struct virtio_blk *b, const struct request *r)
 	       n <= all - r->sector;
 }
 
+static err_t write_sectors(struct virtio_blk *b, u64 sector, const u8 *data, u32 n)
+{
+	err_t err = disk_write(b->disk, sector, data, n);
+
+	if (!err && n && b->disk->config.mode == DISK_SHARED)
+		b->board.wrote(b->board.ctx, b->index, sector, data, n);
+	return err;
+}
+
 /* A sector that the driver has cut into pieces: by way of a buffer of ours. */
 static err_t move_cut_sector(struct virtio_blk *b, const struct request *r, u64 sector, struct virtq_cursor *at, u8 *data,
 			     u32 have)
@@ -68,7 +77,7 @@ static err_t move_cut_sector(struct virtio_blk *b, const struct request *r, u64 
 	if (r->type == T_OUT) {
 		memcpy(whole, data, have);
 		virtq_get(at, whole + have, DISK_SECTOR - have);
-		return disk_write(b->disk, sector, whole, 1);
+		return write_sectors(b, sector, whole, 1);
 	}
 	err = disk_read(b->disk, sector, whole, 1);
 	if (err)
@@ -93,7 +102,7 @@ static err_t move_data(struct virtio_blk *b, const struct request *r)
 		u32 n = have / DISK_SECTOR, cut = have % DISK_SECTOR;
 
 		if (n)
-			err = r->type == T_OUT ? disk_write(b->disk, sector, data, n) : disk_read(b->disk, sector, data, n);
+			err = r->type == T_OUT ? write_sectors(b, sector, data, n) : disk_read(b->disk, sector, data, n);
 		if (!err && cut)
 			err = move_cut_sector(b, r, sector + n, &at, data + n * DISK_SECTOR, cut);
 		sector += n + !!cut;
@@ -115,7 +124,7 @@ static void clear_data(const struct request *r)
 /* Whether the host did it is the board's to say, of each request once. */
 static err_t answered(struct virtio_blk *b, err_t host)
 {
-	return !host || host == ERR_IO ? b->answer.ask(b->answer.ctx, b->index, host) : host;
+	return !host || host == ERR_IO ? b->board.answer(b->board.ctx, b->index, host) : host;
 }
 
 static err_t read_data(struct virtio_blk *b, const struct request *r)
@@ -350,14 +359,14 @@ static const struct virtio_class blk_class = {
 };
 
 void virtio_blk_init(struct virtio_blk *b, const struct virtio_env *env, unsigned slot, unsigned index, struct disk *disk,
-		     struct blk_answer answer)
+		     struct blk_board board)
 {
 	u64 features = F_SIZE_MAX | F_SEG_MAX | F_BLK_SIZE | F_FLUSH | (disk->config.mode == DISK_RO ? F_RO : 0);
 
 	memset(b, 0, sizeof(*b));
 	b->disk = disk;
 	b->index = index;
-	b->answer = answer;
+	b->board = board;
 	write_bytes_le(b->config + CONFIG_CAPACITY, 8, disk->config.nsectors);
 	write_bytes_le(b->config + CONFIG_SIZE_MAX, 4, BLK_SIZE_MAX);
 	write_bytes_le(b->config + CONFIG_SEG_MAX, 4, BLK_SEG_MAX);

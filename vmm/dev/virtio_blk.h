@@ -32,9 +32,11 @@
 #define BLK_SIZE_MAX MIB(1)         /* of a segment */
 #define DISK_ID_SIZE 20U
 
-/* What the guest is to see of what the host's storage did, OK or ERR_IO. */
-struct blk_answer {
-	err_t (*ask)(void *ctx, unsigned disk, err_t host);
+struct blk_board {
+	/* What the guest is to see of what the host's storage did, OK or ERR_IO. */
+	err_t (*answer)(void *ctx, unsigned disk, err_t host);
+	/* To a disk that is shared these sectors were written.  data: valid during the call. */
+	void (*wrote)(void *ctx, unsigned disk, u64 sector, const void *data, u32 nsectors);
 	void *ctx;
 };
 
@@ -47,7 +49,7 @@ struct virtio_blk {
 	struct virtio v;
 	struct disk *disk;
 	unsigned index;
-	struct blk_answer answer;
+	struct blk_board board;
 	u8 config[60];
 
 	struct vtimer timer;            /* at the first one's instant */
@@ -58,8 +60,8 @@ struct virtio_blk {
 
 extern const struct device_ops virtio_blk_ops;
 
-/* index: which disk of the machine, for its answers and its serial number. */
+/* index: which disk of the machine, for its answers and its serial number.  board.wrote: only if the disk is shared. */
 void virtio_blk_init(struct virtio_blk *b, const struct virtio_env *env, unsigned slot, unsigned index, struct disk *disk,
-		     struct blk_answer answer);
+		     struct blk_board board);
 
 #endif
