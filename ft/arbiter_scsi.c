@@ -228,11 +228,11 @@ static struct scsi_command command_of(struct ft_store *s)
 	if (s->step == SIZE)
 		return ft_scsi_capacity();
 	if (s->step == READ || s->step == READ_LOCKED)
-		return ft_scsi_read(s->config.lba);
+		return ft_scsi_read(s->config.lba, 1);
 	memcpy(s->out, s->seen, FT_BLOCK_BYTES);
 	ft_store_encode(s->method, &s->desired, s->out + FT_BLOCK_BYTES);
 	return s->step == SWAP ? ft_scsi_compare_and_write(s->config.lba, s->out) :
-				 ft_scsi_write(s->config.lba, s->out + FT_BLOCK_BYTES);
+				 ft_scsi_write(s->config.lba, s->out + FT_BLOCK_BYTES, 1);
 }
 
 /* One step: FT_ASKING with nothing outstanding means another can follow at once. */

@@ -193,7 +193,7 @@ static void put_out(struct ft_pair *p, struct output out)
 	while (!done && p->role != FT_STOPPED) {
 		if (ft_follows(p) && !ft_rest_of_output(p, &out, &unit))
 			break;
-		if (ft_holds_back(p->role)) {
+		if (ft_holds_back(p->role) || (ft_is_live(p->role) && ft_waits_its_turn(p, &out))) {
 			done = ft_held_put(&p->held, &out);
 		} else if (ft_is_live(p->role)) {
 			host_port_output(p->env->host, &out);
@@ -211,19 +211,22 @@ static void put_out(struct ft_pair *p, struct output out)
 		ft_ship_send(p, ft_now(p)); /* its mark, at once if few are under way */
 }
 
+/* In pieces that can be held; a frame is one. */
 static void pair_output(struct boundary *b, const struct execpoint *now, const struct output *out)
 {
+	const u32 most = out->kind == OUTPUT_CONSOLE ? FT_OUTPUT_MAX / 2 : FT_OUTPUT_MAX;
 	struct ft_pair *p = ft_pair_of(b);
-	struct output part = *out, piece;
+	struct output piece = *out;
+	u32 left = out->size;
 
 	arrive(p, now);
-	for (; out->kind == OUTPUT_CONSOLE && part.size > FT_OUTPUT_MAX / 2; part.size -= FT_OUTPUT_MAX / 2) {
-		piece = part;
-		piece.size = FT_OUTPUT_MAX / 2;
+	do {
+		piece.size = MIN(left, most);
 		put_out(p, piece);
-		part.data = (const u8 *)part.data + piece.size;
-	}
-	put_out(p, part);
+		left -= piece.size;
+		piece.data = (const u8 *)piece.data + piece.size;
+		piece.sector += piece.size / 512;
+	} while (left);
 }
 
 /* --- 4  answers, digests, stops ------------------------------------------------------------ */

@@ -1,5 +1,5 @@
 /*
- * claim.c - asking the store, and what its answers mean [docs/LINK.md 4].
+ * claim.c - asking the store, what its answers mean [docs/LINK.md 4], and taking the disks for what was won.
  *
  * One claim is open at a time: founding, enlisting, parting, going live.  It is
  * a row of attempts, one outstanding at a time, until the word is ours or names
@@ -22,6 +22,15 @@ void ft_claim_open(struct ft_pair *p, const struct ft_word *expected, const stru
 	p->claim.expected = *expected;
 	p->claim.desired = *desired;
 	p->claim.again_ns = 0;
+}
+
+void ft_take_disks(struct ft_pair *p)
+{
+	const struct ft_disks *d = p->env->disks;
+
+	p->outlet = (struct ft_outlet){ .busy = d, .look_ns = ft_now(p) + FT_DISK_LOOK_NS };
+	if (d)
+		d->take(d->ctx, p->word.term);
 }
 
 static void won(struct ft_pair *p)

@@ -85,6 +85,9 @@ void ft_copy_stand(struct ft_pair *p, const struct execpoint *now)
 		return;
 	ft_look(p);
 	began = ft_now(p);
+	/* What is still on its way to a shared disk was written before the other's time: it would not write it again. */
+	while (p->role == FT_COPYING && p->held.fill)
+		ft_wait(p, FT_LONG);
 	/* What was not given of the last round, and what changed since it began. */
 	if (!give_pages(p) || p->role != FT_COPYING)
 		return;

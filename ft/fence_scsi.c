@@ -95,7 +95,7 @@ static enum ft_fence_state on_reserve(struct ft_fence *f)
 
 static enum ft_fence_state on_drain(struct ft_fence *f, bool *waiting)
 {
-	const struct scsi_command c = ft_scsi_read(0);
+	const struct scsi_command c = ft_scsi_read(0, 1);
 	enum ft_scsi_answer answer;
 
 	if (!f->scsi.asked && !ft_scsi_ask(&f->scsi, &c))

@@ -127,6 +127,8 @@ void ft_diverged(struct ft_pair *p, const char *what, const struct execpoint *at
 					       .what = what };
 	for (unsigned i = 0; i < 3 && p->session; i++) /* may be lost: then silence says the same, later */
 		ft_send(p, &m, p->other_at);
+	/* A primary that has gone on without this host writes, and what was read here then is none of this run's. */
+	p->s.may_join = p->env->disks && p->c.on_divergence == FT_REPROTECT;
 	pair_stop(p, VM_DIVERGED, "not the primary's run: %s, epoch %lu, instruction %lu", what, epoch, at->count);
 }
 
@@ -313,6 +315,8 @@ bool ft_withhold(struct ft_pair *p, const struct output *out)
 	if (!ft_held_put(&p->held, out))
 		return false;
 	ft_held_place(&p->held, 0);
+	/* The primary's waits for it (D2). */
+	p->follow.ack_due |= out->kind == OUTPUT_DISK;
 	return true;
 }
 
@@ -341,7 +345,7 @@ static void answer(struct ft_pair *p, u8 flags, u64 now_ns)
 	struct ft_follow *f = &p->follow;
 	struct ft_message m = { .kind = FT_ACK, .flags = flags, .session = p->session, .ack = {
 		.offset = (u32)f->rx.end, .room = (u16)MIN(ft_receiver_room(&f->rx) / FT_ROOM_UNIT, 0xffffU),
-		.executed = (u32)p->now.count } };
+		.executed = (u32)p->now.count, .made = (u32)p->made } };
 
 	if (f->loaded)
 		m.flags |= FT_LOADED;

@@ -17,6 +17,7 @@
 #define FT_FT_H
 
 #include "ft/arbiter.h"
+#include "ft/disks.h"
 #include "ft/held.h"
 #include "ft/log.h"
 #include "ft/wire.h"
@@ -67,6 +68,7 @@ struct ft_env {
 	const struct host_port *host;
 	const struct ft_arbiter *arbiter;
 	const struct ft_machine *machine;
+	const struct ft_disks *disks; /* NULL: the machine shares none */
 	void *ctx;
 };
 

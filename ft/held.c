@@ -14,8 +14,9 @@ struct entry {
 	u32 gone;            /* of it, console bytes that have left */
 	u32 cost;
 	u64 position;
+	u64 sector;          /* of a disk's */
 };
-_Static_assert(sizeof(struct entry) == 32 && offsetof(struct entry, kind) < 8, "as the cost and fillers have it");
+_Static_assert(sizeof(struct entry) == 40 && offsetof(struct entry, kind) < 8, "as the cost and fillers have it");
 
 void ft_held_init(struct ft_held *h, u8 *ring, u32 size)
 {
@@ -92,7 +93,8 @@ bool ft_held_put(struct ft_held *h, const struct output *out)
 			return false;
 		e = at(h, where);
 		*e = (struct entry){ .position = FT_NO_POSITION, .total = total, .size = out->size,
-				     .cost = FT_HELD_COST(out->size), .instance = out->instance, .kind = (u8)out->kind };
+				     .cost = FT_HELD_COST(out->size), .instance = out->instance, .kind = (u8)out->kind,
+				     .sector = out->sector };
 		memcpy(e + 1, out->data, out->size);
 		h->fill += total;
 		h->last = where;
@@ -112,17 +114,34 @@ void ft_held_place(struct ft_held *h, u64 position)
 		}
 }
 
-bool ft_held_front(const struct ft_held *h, struct ft_held_front *f)
+static void show(const struct ft_held *h, u32 where, struct ft_held_front *f)
 {
-	const struct entry *e;
+	const struct entry *e = at(h, where);
 
-	if (!h->fill)
-		return false;
-	e = at(h, h->first);
 	f->position = e->position;
 	f->out = (struct output){ .kind = (enum output_kind)e->kind, .instance = e->instance,
-				  .data = (const u8 *)(e + 1) + e->gone, .size = e->size - e->gone };
+				  .data = (const u8 *)(e + 1) + e->gone, .size = e->size - e->gone, .sector = e->sector };
 	f->units = ft_units(&f->out);
+	f->next = behind(h, where);
+}
+
+bool ft_held_front(const struct ft_held *h, struct ft_held_front *f)
+{
+	if (!h->fill)
+		return false;
+	show(h, h->first, f);
+	return true;
+}
+
+bool ft_held_behind(const struct ft_held *h, struct ft_held_front *f)
+{
+	const u32 end = (h->first + h->fill) % h->size;
+
+	if (f->next != end && !at(h, f->next)->kind)
+		f->next = behind(h, f->next); /* a filler, which is never the last */
+	if (f->next == end)
+		return false;
+	show(h, f->next, f);
 	return true;
 }
 

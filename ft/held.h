@@ -6,7 +6,7 @@
  * they leave in the order they were made (I7).
  *
  * Units number outputs alike on both hosts: a console byte is one, a frame is
- * one.  Console bytes may be put together in one entry, and differently on the
+ * one, a write to a disk is one.  Console bytes may be put together in one entry, and differently on the
  * two sides; what an entry costs is therefore counted as if they were not, and
  * what one side can hold the other can, too (I15).
  */
@@ -17,7 +17,7 @@
 
 #define FT_NO_POSITION (~0UL)
 /* What an output of n bytes costs; and the most that the ring's own seams can cost besides. */
-#define FT_HELD_COST(n) (40 + ALIGN_UP((u32)(n), 8U))
+#define FT_HELD_COST(n) (48 + ALIGN_UP((u32)(n), 8U))
 #define FT_HELD_SEAM (2 * FT_HELD_COST(FT_OUTPUT_MAX))
 #define FT_OUTPUT_MAX 2048
 
@@ -37,6 +37,7 @@ struct ft_held_front {
 	u64 position;        /* in the log, up to which the other must have it; FT_NO_POSITION: none yet */
 	struct output out;   /* data: in the ring, until it is taken */
 	u32 units;
+	u32 next;            /* for ft_held_behind */
 };
 
 void ft_held_init(struct ft_held *h, u8 *ring, u32 size);
@@ -54,6 +55,9 @@ void ft_held_place(struct ft_held *h, u64 position);
 
 /* False: nothing is held. */
 bool ft_held_front(const struct ft_held *h, struct ft_held_front *f) must_check;
+
+/* The one behind *f, in its place.  False: *f was the last. */
+bool ft_held_behind(const struct ft_held *h, struct ft_held_front *f) must_check;
 
 /* The first goes: its first `units`, all of them or some console bytes. */
 void ft_held_take(struct ft_held *h, u32 units);

@@ -279,6 +279,8 @@ void ft_serve(struct ft_pair *p)
 		ft_ship_timers(p, now);
 		ft_release(p);
 		ft_ship_send(p, now);
+	} else if (p->role == FT_ALONE) {
+		ft_release(p);
 	} else if (p->role == FT_LOADING || p->role == FT_SECONDARY || p->role == FT_CLAIMING) {
 		ft_follow_timers(p, now);
 		if (p->session)
@@ -301,6 +303,8 @@ static u64 due(const struct ft_pair *p)
 
 	if (ft_ships(p->role))
 		return MIN(at, ft_ship_due(p));
+	if (p->role == FT_ALONE)
+		return MIN(at, ft_release_due(p));
 	if (p->role == FT_LOADING || p->role == FT_SECONDARY || p->role == FT_CLAIMING)
 		return MIN(at, ft_follow_due(p));
 	if (p->role == FT_SEEKING)

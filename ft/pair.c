@@ -11,6 +11,8 @@
 #include "kernel/kfmt.h"
 #include "kernel/xxh.h"
 
+#define FINISH_NS 10000000000UL
+
 const struct ft_timers ft_default_timers = {
 	.beat_ns = 50000000, .mark_ns = 10000000, .answer_ns = 200000000, .detect_ns = 150000000, .lease_ns = 112500000,
 	.hello_ns = 200000000, .retry_ns = 20000000, .load_ns = 10000000000, .mute_ns = 1000000000,
@@ -77,6 +79,7 @@ void pair_found(struct ft_pair *p)
 void pair_founded(struct ft_pair *p)
 {
 	become(p, FT_ALONE);
+	ft_take_disks(p);
 	pair_say(p, "live, term %lu", p->word.term);
 }
 
@@ -121,6 +124,7 @@ void pair_guard(struct ft_pair *p, const struct ft_start *start)
 	p->ship.released = p->ship.told_released = start->units;
 	p->ship.told_asked = start->questions;
 	p->ship.executed = start->at.count;
+	p->ship.other_made = start->units;
 	p->ship.marked = ft_point_of(&start->at);
 }
 
@@ -260,6 +264,7 @@ void pair_take_over(struct ft_pair *p)
 	p->s.takeovers++;
 	p->s.takeover_pause_ns = p->role_ns - p->follow.heard_ns;
 	p->env->announce(p->env->ctx);
+	ft_take_disks(p);
 	pair_say(p, "live, term %lu, %lu us after the primary was last heard", p->word.term, p->s.takeover_pause_ns / 1000);
 	ft_release_all(p);
 }
@@ -277,6 +282,7 @@ void pair_stop(struct ft_pair *p, enum vm_outcome outcome, const char *fmt, ...)
 	become(p, FT_STOPPED);
 	p->tail = false;
 	ft_held_clear(&p->held);
+	p->outlet = (struct ft_outlet){ 0 };
 	p->s.outcome = outcome;
 	va_start(ap, fmt);
 	kvsnprintf(p->s.reason, sizeof(p->s.reason), fmt, ap);
@@ -310,6 +316,19 @@ static void finish_shipping(struct ft_pair *p, u32 outcome, u32 guest_exit, cons
 		ft_wait(p, FT_LONG);
 }
 
+/* What is still on its way to a disk.  An operator who leaves does not wait for one that is out of reach for ever. */
+static void finish_alone(struct ft_pair *p)
+{
+	struct ft_held_front front;
+	const u64 until_ns = ft_now(p) + FINISH_NS;
+
+	while (p->role == FT_ALONE && ft_held_front(&p->held, &front) &&
+	       (ft_now(p) < until_ns || !p->env->host->quit(p->env->host->ctx)))
+		ft_wait(p, FT_LONG);
+	if (p->role == FT_ALONE && ft_held_front(&p->held, &front))
+		pair_say(p, "left with %u bytes that did not get to a shared disk in time", p->held.cost);
+}
+
 enum vm_outcome ft_finish(struct ft_pair *p, enum vm_outcome outcome, u32 guest_exit, const struct execpoint *now,
 			  u64 digest)
 {
@@ -319,6 +338,8 @@ enum vm_outcome ft_finish(struct ft_pair *p, enum vm_outcome outcome, u32 guest_
 		finish_following(p, outcome, guest_exit, now, digest);
 	else if (ft_holds_back(p->role) && (by_itself || outcome == VM_QUIT))
 		finish_shipping(p, outcome, guest_exit, now, digest);
+	if (by_itself || outcome == VM_QUIT)
+		finish_alone(p);
 	if (p->role == FT_STOPPED)
 		return p->s.outcome;
 	if (p->session)

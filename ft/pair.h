@@ -5,7 +5,8 @@
  *   rules.c     the decisions that the invariants of docs/LINK.md 3 hang on
  *   claim.c     asking the store
  *   link.c      datagrams and timers: the pump
- *   ship.c      the live side: the log that is written, outputs that wait
+ *   ship.c      the live side: the log that is written
+ *   outlet.c    its outputs, which leave when they may
  *   follow.c    the other side: the log that is executed
  *   copy.c      a machine's copy, given and received
  *   boundary.c  what the VM's loop calls
@@ -67,8 +68,19 @@ struct ft_ship {
 	bool loaded;              /* the other's copy is whole */
 	bool silent;              /* the other is suspected */
 	u64 executed;             /* count up to which it has executed */
+	u64 other_made;           /* units of output it is known to have made */
 	u64 moved_ns;             /* when it last did */
 	bool waited_for;          /* the guest waits for that */
+};
+
+#define FT_DISK_LOOK_NS 200000UL /* it wakes nobody */
+
+/* The way of a shared disk's writes [outlet.c]. */
+struct ft_outlet {
+	bool busy;                /* the disks are being taken, or written */
+	u32 nwriting;             /* so many of the first that are held are under way; 0: none */
+	bool again;               /* they are to be taken anew, at look_ns */
+	u64 look_ns;              /* when there may be an answer */
 };
 
 /* The other side's half [follow.c]. */
@@ -133,12 +145,14 @@ struct ft_pair {
 	bool commit_due;
 
 	struct ft_ship ship;
+	struct ft_outlet outlet;
 	struct ft_follow follow;
 	struct ft_copy copy;
 	u64 hello_ns, over_ns;        /* when due, not before */
 
 	struct ft_status s;
 	u8 packet[FT_DATAGRAM_MAX], arrived[FT_DATAGRAM_MAX];
+	u8 sectors[FT_WRITE_MAX];     /* of a write that is begun */
 };
 
 static inline struct ft_pair *ft_pair_of(struct boundary *b)
@@ -162,6 +176,7 @@ static inline void ft_look(struct ft_pair *p)
 bool ft_holds_back(enum ft_role role);                                       /* I5, I13 */
 bool ft_acknowledged(const struct ft_pair *p, u64 position);                 /* I5 */
 bool ft_leaves_freely(const struct ft_pair *p);                              /* I13 */
+bool ft_has_made(const struct ft_pair *p, u64 unit);                         /* D2 */
 bool ft_lease_holds(const struct ft_pair *p, u64 now_ns);                    /* I6 */
 bool ft_closed(const struct ft_pair *p, u64 count, u64 vtime_ns);            /* I3 */
 bool ft_known(const struct ft_pair *p, const struct execpoint *now);         /* I4 */
@@ -226,6 +241,8 @@ void ft_claim_open(struct ft_pair *p, const struct ft_word *expected, const stru
 /* A word one term behind w, owned by me, with one other member or none (0). */
 struct ft_word ft_next_word(const struct ft_pair *p, const struct ft_word *w, u64 other);
 void ft_claim_step(struct ft_pair *p, u64 now_ns);
+/* This host is live: before its first write nobody else may write to the shared disks any more (D4). */
+void ft_take_disks(struct ft_pair *p);
 
 /* --- link.c --------------------------------------------------------------------- */
 
@@ -240,6 +257,16 @@ void ft_send(struct ft_pair *p, const struct ft_message *m, u64 to);
 void ft_send_bye(struct ft_pair *p, enum ft_bye why);
 #define FT_LONG (1000000000UL)
 
+/* --- outlet.c ------------------------------------------------------------------- */
+
+/* Outputs that may leave, leave; looks after what is under way to a disk. */
+void ft_release(struct ft_pair *p);
+/* All that is held, but for writes and what is behind them: nobody else is, or may become, a member. */
+void ft_release_all(struct ft_pair *p);
+/* When ft_release has something to do next. */
+u64 ft_release_due(const struct ft_pair *p);
+/* Of a live host that need not hold back: whether this output goes the way of those held all the same. */
+bool ft_waits_its_turn(const struct ft_pair *p, const struct output *out);
 /* --- ship.c --------------------------------------------------------------------- */
 
 void ft_ship_begin(struct ft_pair *p, u32 other_room, u32 other_held);
@@ -249,10 +276,6 @@ void ft_ship_send(struct ft_pair *p, u64 now_ns);
 u64 ft_ship_due(const struct ft_pair *p);
 /* The next ft_ship_send says that this host is there: an idle machine closes the time up to now before. */
 bool ft_beat_due(const struct ft_pair *p, u64 now_ns);
-/* Outputs that may leave, leave. */
-void ft_release(struct ft_pair *p);
-/* All that is held leaves: nobody else is, or may become, a member. */
-void ft_release_all(struct ft_pair *p);
 /* All before (count, vtime_ns) is closed. */
 void ft_close(struct ft_pair *p, u64 count, u64 vtime_ns);
 /* An event into the log of a live host with a partner; waits for room.  False: there is no partner any more. */

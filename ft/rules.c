@@ -25,6 +25,12 @@ bool ft_leaves_freely(const struct ft_pair *p)
 	return p->role == FT_GUARDED && !p->ship.loaded;
 }
 
+/* D2: the other has executed all reads before this write, since it has come to the write itself. */
+bool ft_has_made(const struct ft_pair *p, u64 unit)
+{
+	return unit < p->ship.other_made;
+}
+
 /* I6: a host that is only guarded against is not named by the word yet, and cannot go live. */
 bool ft_lease_holds(const struct ft_pair *p, u64 now_ns)
 {

@@ -71,36 +71,36 @@ struct scsi_command ft_scsi_capacity(void)
 	return (struct scsi_command){ .cdb = { READ_CAPACITY_10 }, .cdb_size = 10, .in_bytes = 8 };
 }
 
-/* The long form of a command on blocks: the count is its last four bytes but two [SBC3 5.12]. */
-static struct scsi_command on_block(u8 opcode, u8 flags, u64 lba)
+/* The long form of a command on blocks: bytes 10 to 13 say how many [SBC3 5.12]; COMPARE AND WRITE has only the last. */
+static struct scsi_command on_blocks(u8 opcode, u8 flags, u64 lba, u32 n)
 {
 	struct scsi_command c = { .cdb = { opcode, flags }, .cdb_size = 16 };
 
 	put_be(c.cdb + 2, 8, lba);
-	c.cdb[13] = 1;
+	put_be(c.cdb + 12, 2, n);
 	return c;
 }
 
-struct scsi_command ft_scsi_read(u64 lba)
+struct scsi_command ft_scsi_read(u64 lba, u32 n)
 {
-	struct scsi_command c = on_block(READ_16, 0, lba);
+	struct scsi_command c = on_blocks(READ_16, 0, lba, n);
 
-	c.in_bytes = FT_BLOCK_BYTES;
+	c.in_bytes = n * FT_BLOCK_BYTES;
 	return c;
 }
 
-struct scsi_command ft_scsi_write(u64 lba, const u8 *out)
+struct scsi_command ft_scsi_write(u64 lba, const u8 *out, u32 n)
 {
-	struct scsi_command c = on_block(WRITE_16, FUA, lba);
+	struct scsi_command c = on_blocks(WRITE_16, FUA, lba, n);
 
 	c.out = out;
-	c.out_bytes = FT_BLOCK_BYTES;
+	c.out_bytes = n * FT_BLOCK_BYTES;
 	return c;
 }
 
 struct scsi_command ft_scsi_compare_and_write(u64 lba, const u8 *out)
 {
-	struct scsi_command c = on_block(COMPARE_AND_WRITE, FUA, lba);
+	struct scsi_command c = on_blocks(COMPARE_AND_WRITE, FUA, lba, 1);
 
 	c.out = out;
 	c.out_bytes = 2 * FT_BLOCK_BYTES;

@@ -42,9 +42,11 @@ bool ft_scsi_ask(struct ft_scsi *s, const struct scsi_command *c) must_check;
 enum ft_scsi_answer ft_scsi_poll(struct ft_scsi *s);
 
 struct scsi_command ft_scsi_capacity(void);
-struct scsi_command ft_scsi_read(u64 lba);
-/* On the medium when it is answered.  out: a block. */
-struct scsi_command ft_scsi_write(u64 lba, const u8 *out);
+/* n blocks, at most FT_SCSI_BLOCKS.  ft_scsi_poll has room for one. */
+#define FT_SCSI_BLOCKS (SCSI_DATA_MAX / FT_BLOCK_BYTES)
+struct scsi_command ft_scsi_read(u64 lba, u32 n);
+/* On the medium when it is answered.  out: n blocks. */
+struct scsi_command ft_scsi_write(u64 lba, const u8 *out, u32 n);
 /* out: the block to compare with, then the block to write. */
 struct scsi_command ft_scsi_compare_and_write(u64 lba, const u8 *out);
 

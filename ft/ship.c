@@ -1,19 +1,17 @@
 /*
- * ship.c - the live side of a session: the log that is written, and the outputs
- * that wait for it.
+ * ship.c - the live side of a session: the log that is written, sent and
+ * acknowledged.
  *
- *   1  beginning     2  what is written     3  outputs
- *   4  what the other says     5  timers     6  sending
+ *   1  beginning     2  what is written     3  what the other says
+ *   4  timers     5  sending
  *
- * An output leaves in the order of docs/LINK.md 6.  Nothing here decides whether
- * it may: rules.c does.
+ * The order of one output is in docs/LINK.md 6; where it leaves is outlet.c.
  */
 #include "ft/pair.h"
 
 #define FIRST_TIMEOUT_NS 20000000
 #define LEAST_TIMEOUT_NS 10000000
 #define MOST_TIMEOUT_NS 50000000
-#define RELEASED_AT_ONCE 64
 #define DATAGRAMS_AT_ONCE 160 /* of the 256 that a NIC keeps for a host that does not look */
 
 /* --- 1  beginning ----------------------------------------------------------------- */
@@ -133,42 +131,6 @@ void ft_ship_end(struct ft_pair *p, const struct execpoint *now, const struct ft
 	p->ship.flush_to = p->ship.ask_to = p->ship.tx.end;
 }
 
-/* --- 3  outputs ----------------------------------------------------------------------- */
-
-static void let_go(struct ft_pair *p, const struct ft_held_front *f)
-{
-	host_port_output(p->env->host, &f->out);
-	p->ship.released += f->units;
-	p->ship.left_to = f->position;
-	ft_held_take(&p->held, f->units);
-}
-
-static bool may_leave(const struct ft_pair *p, u64 now_ns, struct ft_held_front *f)
-{
-	if (!ft_holds_back(p->role) || !ft_held_front(&p->held, f))
-		return false;
-	return (f->position != FT_NO_POSITION && ft_leaves_freely(p)) ||
-	       (ft_acknowledged(p, f->position) && ft_lease_holds(p, now_ns));
-}
-
-/* So many, and the link is served again: a network that is slow to take them must not make this host silent. */
-void ft_release(struct ft_pair *p)
-{
-	const u64 now = ft_now(p);
-	struct ft_held_front f;
-
-	for (unsigned i = 0; i < RELEASED_AT_ONCE && may_leave(p, now, &f); i++)
-		let_go(p, &f);
-}
-
-void ft_release_all(struct ft_pair *p)
-{
-	struct ft_held_front f;
-
-	while (ft_held_front(&p->held, &f))
-		let_go(p, &f);
-}
-
 /* What waits is acknowledged, but the lease is over: something new must be acknowledged. */
 static bool lease_is_over(const struct ft_pair *p, u64 now_ns)
 {
@@ -178,7 +140,7 @@ static bool lease_is_over(const struct ft_pair *p, u64 now_ns)
 	       !ft_lease_holds(p, now_ns);
 }
 
-/* --- 4  what the other says ------------------------------------------------------------- */
+/* --- 3  what the other says ------------------------------------------------------------- */
 
 static void measure_round_trip(struct ft_ship *s, u64 now_ns)
 {
@@ -212,6 +174,14 @@ static void note_executed(struct ft_pair *p, u32 low, u64 now_ns)
 	p->ship.moved_ns = now_ns;
 }
 
+/* It may have made one already that waits here for room, and is not counted yet. */
+static void note_made(struct ft_pair *p, u32 low)
+{
+	u64 made = p->made + (u64)(s64)(s32)(low - (u32)p->made);
+
+	p->ship.other_made = MAX(p->ship.other_made, MIN(made, p->made));
+}
+
 void ft_ship_ack(struct ft_pair *p, const struct ft_message *m, u64 now_ns)
 {
 	struct ft_ship *s = &p->ship;
@@ -223,8 +193,10 @@ void ft_ship_ack(struct ft_pair *p, const struct ft_message *m, u64 now_ns)
 		return; /* an old one, late */
 	s->heard_ns = now_ns;
 	s->silent = false;
-	if (s->started)
+	if (s->started) {
 		note_executed(p, m->ack.executed, now_ns);
+		note_made(p, m->ack.made);
+	}
 	s->loaded |= m->flags & FT_LOADED && s->started;
 	s->answer_wanted |= m->flags & FT_ASK;
 	if (fresh)
@@ -239,7 +211,7 @@ void ft_ship_ack(struct ft_pair *p, const struct ft_message *m, u64 now_ns)
 	}
 }
 
-/* --- 5  timers -------------------------------------------------------------------------- */
+/* --- 4  timers -------------------------------------------------------------------------- */
 
 static void suspect(struct ft_pair *p, const char *why)
 {
@@ -292,15 +264,14 @@ static bool more_is_ready(const struct ft_ship *s)
 u64 ft_ship_due(const struct ft_pair *p)
 {
 	const struct ft_ship *s = &p->ship;
-	struct ft_held_front f;
-	u64 at = s->beat_ns;
+	u64 at = MIN(s->beat_ns, ft_release_due(p));
 
 	if (s->unanswered_ns)
 		at = MIN(at, MIN(s->resend_ns, s->unanswered_ns + patience_ns(p)));
-	return more_is_ready(s) || may_leave(p, ft_now(p), &f) ? 0 : at;
+	return more_is_ready(s) ? 0 : at;
 }
 
-/* --- 6  sending -------------------------------------------------------------------------- */
+/* --- 5  sending -------------------------------------------------------------------------- */
 
 static void send_data(struct ft_pair *p, u32 n, u64 offset, bool ask, u64 now_ns)
 {

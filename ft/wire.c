@@ -69,6 +69,7 @@ static void put_ack(struct fields *f, const struct ft_ack *a, u8 flags)
 	put(f, 4, a->offset);
 	put(f, 2, a->room);
 	put(f, 4, a->executed);
+	put(f, 4, a->made);
 	if (flags & FT_HOLE)
 		put(f, 4, a->hole_end);
 }
@@ -78,6 +79,7 @@ static void get_ack(struct parse *f, struct ft_ack *a, u8 flags)
 	a->offset = (u32)get(f, 4);
 	a->room = (u16)get(f, 2);
 	a->executed = (u32)get(f, 4);
+	a->made = (u32)get(f, 4);
 	a->hole_end = flags & FT_HOLE ? (u32)get(f, 4) : 0;
 }
 

@@ -7,7 +7,7 @@
 #include "kernel/base.h"
 
 #define FT_ETHERTYPE 0x88b5
-#define FT_LINK_VERSION 1
+#define FT_LINK_VERSION 2
 #define FT_DATAGRAM_MAX 1500
 #define FT_HEADER_BYTES 11
 #define FT_DATA_HEADER_BYTES (FT_HEADER_BYTES + 4)
@@ -71,7 +71,8 @@ struct ft_data {
 struct ft_ack {
 	u32 offset;
 	u16 room;           /* in units of FT_ROOM_UNIT */
-	u32 executed;
+	u32 executed;       /* low half of the count */
+	u32 made;           /* low half of the units of output made */
 	u32 hole_end;       /* with FT_HOLE */
 };
 #define FT_ROOM_UNIT 64

@@ -516,7 +516,7 @@ static void answer(void)
 {
 	struct ft_message m = { .kind = FT_ACK, .flags = partner.loaded ? FT_LOADED : 0, .session = partner.session, .ack = {
 		.offset = (u32)partner.rx.end, .room = (u16)(ft_receiver_room(&partner.rx) / FT_ROOM_UNIT),
-		.executed = (u32)partner.executed } };
+		.executed = (u32)partner.executed, .made = (u32)partner.made } };
 
 	if (partner.rx.npieces) {
 		m.flags |= FT_HOLE;
@@ -858,7 +858,7 @@ static void make_hosts(void)
 				     .wait = wait_for, .progress = progress, .report_errors = true };
 	h.arbiter = (struct ft_arbiter){ store_start, store_poll, NULL };
 	h.hooks = (struct ft_machine){ copy_begin, copy_next, copy_round, copy_end, save, clear, put_page, load, &h.box };
-	h.env = (struct ft_env){ now_ns, send, receive, new_id, announce, say, &h.port, &h.arbiter, &h.hooks, NULL };
+	h.env = (struct ft_env){ now_ns, send, receive, new_id, announce, say, &h.port, &h.arbiter, &h.hooks, NULL, NULL };
 	h.box.s = partner.box.s = (struct box_state){ .hash = 5 };
 	for (u32 i = 0; i < NPAGES * PAGE_SIZE; i++)
 		h.box.page[i] = partner.box.page[i] = (u8)(i * 7 + i / PAGE_SIZE);

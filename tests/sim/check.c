@@ -20,6 +20,7 @@ static struct {
 	u64 live_life;
 	enum lost lost;            /* how the last that had the machine ended */
 	u64 calm_ns, answered[NCLIENTS];
+	u64 disk_term;             /* of the last write to the shared disk */
 } seen;
 
 void check_reset(void)
@@ -48,13 +49,28 @@ static u64 hash_of(const void *data, u32 size)
 	return h ? h : 1;
 }
 
+/* As the word has it, not ft_named, which is under test. */
+static bool is_member(const struct ft_word *w, const struct host *h)
+{
+	return w->member[0] == h->pair.me || w->member[1] == h->pair.me;
+}
+
+/* What a host reads that is out of the pair, and does not know it yet, the live one may have written since. */
+static bool reads_what_it_should_not(const struct host *h)
+{
+	struct ft_word w;
+
+	store_word(&w);
+	return sim.sc.shares && !is_member(&w, h);
+}
+
 /* I4, I12: what a host makes is what has left, where something has. */
 void check_made(struct host *h, const void *data, u32 size)
 {
 	const struct stamp *s = data;
 	bool out_of_date = ft_is_live(h->pair.role) && h != seen.live; /* and does not know it yet: it runs on, and lets nothing out */
 
-	if (h->spoilt || h->pair.role == FT_STOPPED || out_of_date || s->number >= MAX_OUTPUTS)
+	if (h->spoilt || h->pair.role == FT_STOPPED || out_of_date || reads_what_it_should_not(h) || s->number >= MAX_OUTPUTS)
 		return;
 	if (s->number < seen.n && seen.hash[s->number] != hash_of(data, size))
 		check_fail("I5: host %u makes another output %u than the one that left", h->id, s->number);
@@ -86,6 +102,43 @@ void check_release(struct host *h, const void *data, u32 size)
 		check_fail("I5: two outputs %u", s->number);
 	seen.hash[s->number] = hash;
 	seen.n = MAX(seen.n, s->number + 1UL);
+}
+
+/*
+ * D1, D4.  A host that has lost may have a write under way still, that was right when it left: so it is not
+ * asked who is live, but who has written since.
+ */
+void check_written(struct host *h, u64 term, const void *data, u32 size)
+{
+	const struct stamp *s = data;
+	u64 hash = hash_of(data, size);
+
+	if (term < seen.disk_term)
+		check_fail("D4: host %u, of term %lu, writes output %u behind a host of term %lu", h->id, term, s->number, seen.disk_term);
+	else if (s->number > seen.n)
+		check_fail("D1, I7: host %u writes output %u, but %lu has not left", h->id, s->number, seen.n);
+	else if (s->number < MIN(seen.n, (u64)MAX_OUTPUTS) && seen.hash[s->number] != hash)
+		check_fail("D1: two outputs %u", s->number);
+	seen.disk_term = term;
+	if (s->number >= MAX_OUTPUTS)
+		return;
+	seen.hash[s->number] = hash;
+	seen.n = MAX(seen.n, s->number + 1UL);
+}
+
+/* D5, D6: false: something is on its way still. */
+static bool disk_is_right(void)
+{
+	const struct host *h = seen.live;
+
+	if (!sim.sc.shares || !h || !host_live(h) || h->pair.tail)
+		return true;
+	if (h->pair.held.fill)
+		return false;
+	for (unsigned i = 0; i < DISK_SECTORS; i++)
+		if (h->machine.s.written >> i & 1 && h->machine.s.over[i] != shared_value(i))
+			check_fail("D5, D6: sector %u is not what host %u has written there", i, h->id);
+	return true;
 }
 
 /* I9, I10, I14 */
@@ -161,7 +214,7 @@ void check_host(struct host *h)
 			   seen.n);
 	if (p->role == FT_STOPPED && (!strncmp(p->s.reason, "the log could", 13) || strstr(p->s.reason, "makes no sense")))
 		check_fail("I1, I3: host %u: %s", h->id, p->s.reason);
-	if (p->s.divergence.found && !sim.flipped)
+	if (p->s.divergence.found && !sim.flipped && !reads_what_it_should_not(h))
 		check_fail("I4: host %u: %s, instruction %lu, and no machine was spoilt", h->id, p->s.divergence.what,
 			   p->s.divergence.at.count);
 	if (p->held.cost > p->held.bound)
@@ -255,12 +308,6 @@ void check_calm_begins(void)
 		seen.answered[i] = sim.client[i].done;
 }
 
-/* As the word has it, not ft_named, which is under test. */
-static bool is_member(const struct ft_word *w, const struct host *h)
-{
-	return w->member[0] == h->pair.me || w->member[1] == h->pair.me;
-}
-
 /* A primary, and a secondary that the word names beside it. */
 static bool is_protected(void)
 {
@@ -346,7 +393,7 @@ bool check_progress(void)
 
 	for (unsigned i = 0; i < sim.sc.nclients; i++)
 		served = served && sim.client[i].done >= seen.answered[i] + REPLIES_ENOUGH;
-	if (served && is_protected())
+	if (served && is_protected() && disk_is_right())
 		return true;
 	if (!somebody_has_it(NULL)) {
 		check_lost();

@@ -86,14 +86,18 @@ static struct stamp stamp(struct machine *m)
 	return (struct stamp){ (u32)m->s.outputs++, (u32)m->s.hash };
 }
 
-static void emit(struct machine *m, enum output_kind kind, const void *data, u32 size)
+static void emit_out(struct machine *m, const struct output *out)
 {
-	const struct output out = { .kind = kind, .data = data, .size = size };
 	const struct execpoint now = machine_now(m);
 
 	if (m->host)
-		check_made(m->host, data, size);
-	m->boundary->ops->output(m->boundary, &now, &out);
+		check_made(m->host, out->data, out->size);
+	m->boundary->ops->output(m->boundary, &now, out);
+}
+
+static void emit(struct machine *m, enum output_kind kind, const void *data, u32 size)
+{
+	emit_out(m, &(struct output){ .kind = kind, .data = data, .size = size });
 }
 
 static void say_something(struct machine *m)
@@ -205,6 +209,35 @@ static void use_disk(struct machine *m)
 	}
 }
 
+/* What it wrote it has itself; the rest is what the disk holds: nobody else's, or it is another machine. */
+static u64 read_sector(struct machine *m, unsigned sector)
+{
+	if (m->s.written >> sector & 1)
+		return m->s.over[sector];
+	host_sleep(m->host, rng_below(&sim.rng, 100 * US), false);
+	return shared_value(sector);
+}
+
+static void write_sector(struct machine *m, unsigned sector)
+{
+	const struct stamp s = stamp(m);
+	u8 data[512];
+
+	m->s.written |= BIT(sector);
+	m->s.over[sector] = m->s.hash;
+	emit_out(m, &(struct output){ .kind = OUTPUT_DISK, .data = data, .size = shared_content(data, s, m->s.hash), .sector = sector });
+}
+
+static void use_shared_disk(struct machine *m)
+{
+	unsigned from = (unsigned)(m->s.hash >> 24) % DISK_SECTORS, n = (unsigned)(m->s.hash >> 40) % 4;
+
+	for (unsigned i = 0; i < 2; i++)
+		happens(m, read_sector(m, (from + 7 * i) % DISK_SECTORS));
+	for (unsigned i = from; i < from + n && i < DISK_SECTORS; i++)
+		write_sector(m, i);
+}
+
 static void reply(struct machine *m, const struct request *q)
 {
 	struct reply r = { .client = q->client, .seq = q->seq, .chain = m->s.client[q->client].chain };
@@ -237,6 +270,8 @@ static void serve(struct machine *m)
 		m->s.served++;
 		if (m->s.hash % 4 == 0)
 			use_disk(m);
+		if (sim.sc.shares && m->s.hash % 2)
+			use_shared_disk(m);
 	}
 	happens(m, 3);
 	scribble(m);

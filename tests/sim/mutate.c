@@ -29,6 +29,7 @@ enum {
 	NEVER_WAITS, HOLDS_TOO_MUCH,
 	DAMAGE_TAKEN, OTHER_SESSION_TAKEN,
 	NEVER_SUSPECTS, NEVER_WELCOMES, ALWAYS_REFUSED, NEVER_CLAIMS, PARTS_AT_WILL,
+	WRITES_TOO_EARLY, NEVER_TAKES, NOT_WRITTEN_AGAIN, OVERTAKES_A_WRITE,
 };
 
 const struct mutant mutants[] = {
@@ -66,6 +67,10 @@ const struct mutant mutants[] = {
 	{ "I17", "who joins is refused for want of room, and tries again" },
 	{ "I17", "a secondary that hears nothing ends" },
 	{ "I17", "a primary parts without a reason, seldom" },
+	{ "D2", "a write does not wait until the secondary has executed it" },
+	{ "D4", "who goes live does not take the disk from the other" },
+	{ "D5", "a write that may not have been performed counts as one that was" },
+	{ "I7, D5", "what is behind a write does not wait for it" },
 };
 const unsigned nmutants = ARRAY_SIZE(mutants);
 
@@ -94,6 +99,11 @@ WRAP(ft_acknowledged, bool, const struct ft_pair *p, u64 position)
 WRAP(ft_lease_holds, bool, const struct ft_pair *p, u64 now_ns)
 {
 	return __real_ft_lease_holds(p, now_ns) || mutation == LEASE_IGNORED;
+}
+
+WRAP(ft_has_made, bool, const struct ft_pair *p, u64 unit)
+{
+	return __real_ft_has_made(p, unit) || mutation == WRITES_TOO_EARLY;
 }
 
 WRAP(ft_won, bool, enum ft_verdict v, const struct ft_word *current, const struct ft_word *desired)
@@ -253,6 +263,22 @@ WRAP(ft_release_all, void, struct ft_pair *p)
 	if (mutation == NOT_SAID_AGAIN && p->tail)
 		ft_held_clear(&p->held);
 	__real_ft_release_all(p);
+}
+
+WRAP(ft_take_disks, void, struct ft_pair *p)
+{
+	if (mutation == NOT_WRITTEN_AGAIN)
+		for (u32 n = p->outlet.nwriting; n; n--)
+			__real_ft_held_take(&p->held, 1), p->ship.released++;
+	if (mutation == NEVER_TAKES)
+		p->outlet = (struct ft_outlet){ 0 };
+	else
+		__real_ft_take_disks(p);
+}
+
+WRAP(ft_waits_its_turn, bool, const struct ft_pair *p, const struct output *out)
+{
+	return __real_ft_waits_its_turn(p, out) && (mutation != OVERTAKES_A_WRITE || out->kind == OUTPUT_DISK);
 }
 
 WRAP(pair_welcome, void, struct ft_pair *p, const struct ft_hello *h, u64 from)

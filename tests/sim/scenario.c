@@ -40,7 +40,7 @@ static void draw_fault(struct rng *r, u64 at)
 	unsigned h = (unsigned)rng_below(r, 2);
 	u64 lasts = rng_chance(r, 500) ? rng_between(r, 20 * MS, 200 * MS) : rng_between(r, 100 * MS, 900 * MS);
 
-	switch (rng_below(r, 14)) {
+	switch (rng_below(r, sim.sc.shares ? 15 : 14)) {
 	case 0:
 	case 1:
 		add(at, FAULT_CRASH, h, 0);
@@ -90,8 +90,12 @@ static void draw_fault(struct rng *r, u64 at)
 		add(at + rng_between(r, 140 * MS, 250 * MS), FAULT_THAW, h, 0);
 		add(at + lasts, FAULT_DOUBT_ENDS, 0, 0);
 		break;
-	default:
+	case 13:
 		add(at, FAULT_LEAVE, h, 0);
+		break;
+	default:
+		add(at, FAULT_DISK_DOWN, 0, 0);
+		add(at + lasts, FAULT_DISK_UP, 0, 0);
 		break;
 	}
 	calm_at = MAX(calm_at, at + lasts + 50 * MS);
@@ -142,7 +146,6 @@ void scenario_make(u64 seed)
 			quality(&sim.sc.link[i][k], r, badness);
 	quality(&sim.sc.lan, r, badness);
 	sim.sc.single = family < 4;
-	sim.sc.single = family < 4;
 	sim.sc.nclients = 1 + (unsigned)rng_below(r, NCLIENTS);
 	sim.sc.think_max = rng_between(r, 1 * MS, 30 * MS);
 	sim.sc.power_off_after = rng_chance(r, 60) ? 3 + rng_below(r, 60) : ~0UL;
@@ -157,6 +160,10 @@ void scenario_make(u64 seed)
 		sim.sc.store_unknown = (unsigned)rng_below(r, 300);
 		sim.sc.store_unreachable = (unsigned)rng_below(r, 200);
 	}
+	sim.sc.shares = rng_chance(r, 300);
+	sim.sc.disk_max = rng_between(r, 50 * US, 3 * MS);
+	sim.sc.disk_late = badness ? (unsigned)rng_below(r, 200) : 0;
+	sim.sc.records &= !sim.sc.shares; /* a recording does not hold what is read from it */
 	clocks(r);
 	for (unsigned i = 0; i < NHOSTS; i++) {
 		sim.host[i].crash_at_send = 0;
@@ -199,7 +206,8 @@ static void heal(unsigned h)
 static void calm(void)
 {
 	sim.sc.calm = true;
-	sim.sc.store_down = false;
+	sim.sc.store_down = sim.sc.disk_down = false;
+	sim.sc.disk_late = 0;
 	sim.sc.store_unknown = sim.sc.store_unreachable = 0;
 	sim.sc.store_min = MIN(sim.sc.store_min, 3 * MS);
 	sim.sc.store_max = MIN(sim.sc.store_max, 8 * MS);
@@ -271,6 +279,12 @@ void scenario_event(const struct event *e)
 		break;
 	case FAULT_DOUBT_ENDS:
 		sim.sc.store_unknown = 0;
+		break;
+	case FAULT_DISK_DOWN:
+		sim.sc.disk_down = true;
+		break;
+	case FAULT_DISK_UP:
+		sim.sc.disk_down = false;
 		break;
 	case FAULT_SLOW_DISK:
 		h->disk_ns = arg * MS;

@@ -80,8 +80,8 @@ static void tell(const struct ft_message *m)
 		tell_data(m);
 		break;
 	case FT_ACK:
-		printf("ACK%s%s %u, room %u, executed %u", m->flags & FT_ASK ? " ASK" : "", m->flags & FT_LOADED ? " LOADED" : "",
-		       m->ack.offset, m->ack.room * FT_ROOM_UNIT, m->ack.executed);
+		printf("ACK%s%s %u, room %u, executed %u, made %u", m->flags & FT_ASK ? " ASK" : "", m->flags & FT_LOADED ? " LOADED" : "",
+		       m->ack.offset, m->ack.room * FT_ROOM_UNIT, m->ack.executed, m->ack.made);
 		if (m->flags & FT_HOLE)
 			printf(", hole to %u", m->ack.hole_end);
 		break;
@@ -127,6 +127,7 @@ static void begin(u64 seed, bool trace)
 	sched_reset();
 	packets_reset();
 	store_reset();
+	shared_reset();
 	check_reset();
 	for (unsigned i = 0; i < NHOSTS; i++) {
 		struct host *h = &sim.host[i];
@@ -185,6 +186,9 @@ static void handle(const struct event *e)
 		break;
 	case EV_RESTART:
 		restart(e);
+		break;
+	case EV_DISK:
+		shared_event(e);
 		break;
 	case EV_CHECK:
 		sim.over = check_progress();

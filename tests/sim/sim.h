@@ -7,6 +7,7 @@
  *   sched.c     events in virtual time, hosts as coroutines
  *   net.c       the link between hosts, and the clients' network
  *   store.c     the arbiter
+ *   shared.c    the disk they share
  *   host.c      a host: ft/ with everything around it
  *   machine.c   the machine it runs
  *   client.c    who talks to the machine
@@ -50,6 +51,7 @@ static inline u64 rng_between(struct rng *r, u64 a, u64 b)
 
 /* ---- the machine [machine.c] ---- */
 
+#define DISK_SECTORS 24
 #define MACHINE_PAGES 6
 #define MACHINE_QUEUE 4
 #define MACHINE_INSN_NS 1000     /* virtual nanoseconds an instruction takes */
@@ -92,6 +94,8 @@ struct machine_state {
 	struct {
 		u64 seq, chain;
 	} client[NCLIENTS];
+	u64 written;                     /* sectors of the shared disk, and what it wrote there */
+	u64 over[DISK_SECTORS];
 };
 
 struct machine {
@@ -163,6 +167,7 @@ struct host {
 	struct host_port port;
 	struct ft_arbiter arbiter;
 	struct ft_machine hooks;
+	struct ft_disks disks;
 	struct ft_pair pair;
 	struct machine machine;
 	struct rec_writer *writer;
@@ -174,6 +179,11 @@ struct host {
 	unsigned nic_first, nic_n;
 	struct packet *guest_nic[GUEST_NIC_DEPTH];
 	unsigned guest_first, guest_n;
+
+	struct {
+		u64 term, way, asked;
+		enum ft_disk_answer answer;
+	} disk;
 
 	/* What is to go wrong here. */
 	u64 sends;                   /* datagrams of this life */
@@ -203,6 +213,7 @@ bool host_live(const struct host *h); /* in a role that takes its own inputs */
 
 enum event_kind {
 	EV_WAKE, EV_DATAGRAM, EV_TO_GUEST, EV_TO_CLIENT, EV_CLIENT, EV_STORE, EV_STORE_LATE, EV_FAULT, EV_RESTART, EV_CHECK,
+	EV_DISK,
 };
 
 struct event {
@@ -259,6 +270,18 @@ enum ft_verdict store_poll(void *ctx, struct ft_word *current);
 void store_event(const struct event *e);
 void store_word(struct ft_word *w);
 
+/* ---- the shared disk [shared.c] ---- */
+
+void shared_reset(void);
+void shared_take(void *ctx, u64 term);
+void shared_write(void *ctx, const struct ft_write *w);
+enum ft_disk_answer shared_poll(void *ctx);
+const char *shared_complaint(void *ctx);
+void shared_event(const struct event *e);
+u64 shared_value(unsigned sector);
+/* What a sector looks like: an output's data.  Returns its size. */
+u32 shared_content(u8 *out, struct stamp stamp, u64 value);
+
 /* ---- clients [client.c] ---- */
 
 struct client {
@@ -282,6 +305,8 @@ void check_fail(const char *fmt, ...) printf_like(1, 2);
 void check_live(struct host *h);
 /* An output leaves: the machine's `number`-th. */
 void check_release(struct host *h, const void *data, u32 size);
+/* The disk has performed a write of a host that won this term. */
+void check_written(struct host *h, u64 term, const void *data, u32 size);
 /* A machine made an output, released or not. */
 void check_made(struct host *h, const void *data, u32 size);
 /* A datagram is about to be taken; and the host is done with it. */
@@ -304,7 +329,7 @@ void check_calm_begins(void);
 enum fault {
 	FAULT_CRASH, FAULT_FREEZE, FAULT_THAW, FAULT_PARTITION, FAULT_HEAL, FAULT_STORE_DOWN, FAULT_STORE_UP, FAULT_SLOW_STORE,
 	FAULT_SLOW_DISK, FAULT_FLIP, FAULT_BURST, FAULT_BURST_ENDS, FAULT_SPARE, FAULT_CALM, FAULT_LEAVE,
-	FAULT_DOUBT, FAULT_DOUBT_ENDS,
+	FAULT_DOUBT, FAULT_DOUBT_ENDS, FAULT_DISK_DOWN, FAULT_DISK_UP,
 };
 
 struct scenario {
@@ -313,6 +338,10 @@ struct scenario {
 	unsigned store_unreachable, store_unknown;  /* permille */
 	bool store_down;
 	u64 store_min, store_max;
+	bool shares;                /* a disk */
+	bool disk_down;
+	unsigned disk_late;         /* permille of commands whose answer is lost, or that come late */
+	u64 disk_max;
 	unsigned nclients;
 	u64 think_max;
 	u64 power_off_after;        /* requests; ~0 */

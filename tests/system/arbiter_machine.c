@@ -275,7 +275,7 @@ static void do_burst(char **w)
 	hex(w[4], &byte, 1);
 	memset(machine.out, byte, FT_BLOCK_BYTES);
 	for (i = 0; i < n; i++) {
-		const struct scsi_command c = ft_scsi_write(block + i, machine.out);
+		const struct scsi_command c = ft_scsi_write(block + i, machine.out, 1);
 		struct scsi_reply r = { .in = machine.in };
 
 		if (scsi_command(p, &c, &r, PATIENCE_MS * 1000000UL) || r.status != SCSI_GOOD) {

@@ -41,7 +41,7 @@ static enum ft_fence_state take(struct ft_fence *f, u64 term)
 static u8 write_one(struct fake_way *w)
 {
 	u8 out[FT_BLOCK_BYTES] = { 1 };
-	const struct scsi_command c = ft_scsi_write(1, out);
+	const struct scsi_command c = ft_scsi_write(1, out, 1);
 	struct scsi_reply r = { 0 };
 	u64 ticket;
 
@@ -185,7 +185,7 @@ static void write_some(struct writer *w, struct rng *r)
 		}
 	} else if (w->held) {
 		write_bytes_le(out, 8, w->term);
-		c = ft_scsi_write(rng_below(r, FAKE_BLOCKS), out);
+		c = ft_scsi_write(rng_below(r, FAKE_BLOCKS), out, 1);
 		w->write[i].used = !w->way.port.start(&w->way, &c, &w->write[i].ticket);
 	}
 }

@@ -91,7 +91,7 @@ Test(ft_held, bound)
 Test(ft_held, seam)
 {
 	static struct { enum output_kind kind; u32 size; } model[4096];
-	u64 in = 0, out = 0, seed = 7, cost = 0, gone = 0;
+	u64 in = 0, out = 0, seed = 7, cost = 0, gone = 0, n;
 
 	while (out < 20000) {
 		unsigned dice = (unsigned)((seed = seed * 6364136223846793005UL + 1442695040888963407UL) >> 33);
@@ -116,6 +116,11 @@ Test(ft_held, seam)
 
 			cr_assert(f.position == out + 1 && f.out.kind == model[(out + 1) % 4096].kind && f.out.size == all - gone);
 			cr_assert_arr_eq((const u8 *)f.out.data, data + gone, f.out.size);
+			for (struct ft_held_front b = (n = out + 1, f); ft_held_behind(&h, &b);) {
+				n++;
+				cr_assert(b.position == n && b.out.kind == model[n % 4096].kind && b.out.size == model[n % 4096].size);
+			}
+			cr_assert_eq(n, in, "all of them are behind the first");
 			ft_held_take(&h, some);
 			gone = some < f.units ? gone + some : 0;
 			if (gone)

@@ -189,3 +189,146 @@ Test(ft_pair, what_left_during_a_copy_is_acknowledged_before_the_word_names_the_
 	p->ship.tx.acked = 5;
 	cr_assert(ft_may_enlist(p));
 }
+
+/* ---- shared disks ---- */
+
+static struct ft_write last;
+static u8 last_data[FT_WRITE_MAX];
+static unsigned nwrites, ntakes;
+static enum ft_disk_answer disk_answer;
+
+static void take_disks(void *ctx unused_arg, u64 term unused_arg)
+{
+	ntakes++;
+	disk_answer = FT_DISK_BUSY;
+}
+
+static void write_disk(void *ctx unused_arg, const struct ft_write *w)
+{
+	last = *w;
+	memcpy(last_data, w->data, w->size);
+	nwrites++;
+	disk_answer = FT_DISK_BUSY;
+}
+
+static enum ft_disk_answer poll_disk(void *ctx unused_arg)
+{
+	return disk_answer;
+}
+
+static const char *complaint(void *ctx unused_arg)
+{
+	return "it is made of wood";
+}
+
+static const struct ft_disks disks = { take_disks, write_disk, poll_disk, complaint, NULL };
+static struct ft_env sharing;
+
+/* A primary that has taken its disks, and is told that much is acknowledged. */
+static void be_sharing(enum ft_role role)
+{
+	be(role);
+	sharing = env;
+	sharing.disks = &disks;
+	p->env = &sharing;
+	p->word.term = 3;
+	nwrites = ntakes = 0;
+	ft_take_disks(p);
+	disk_answer = FT_DISK_DONE;
+	p->ship.tx.end = p->ship.tx.acked = 1000;
+	p->ship.tx.acked_sent_ns = now_ns;
+}
+
+static void wrote(u64 sector, u8 what, u32 nsectors)
+{
+	u8 data[FT_OUTPUT_MAX];
+
+	memset(data, what, sizeof(data));
+	cr_assert(ft_held_put(&p->held, &(struct output){ .kind = OUTPUT_DISK, .data = data, .size = nsectors * 512, .sector = sector }));
+	ft_held_place(&p->held, 1);
+}
+
+static void said(void)
+{
+	cr_assert(ft_held_put(&p->held, &(struct output){ .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 }));
+	ft_held_place(&p->held, 1);
+}
+
+/* Sectors that follow each other go in one write, what is behind them after it, and nothing before the other made it. */
+Test(ft_pair, writes_leave_when_the_other_has_made_them)
+{
+	be_sharing(FT_PRIMARY);
+	said();
+	wrote(10, 'a', 2);
+	wrote(12, 'b', 1);
+	wrote(12, 'c', 1);
+	said();
+	ft_release(p);
+	cr_assert(written == 1 && nwrites == 0, "the other may read there still");
+	p->ship.other_made = 3;
+	ft_release(p);
+	cr_assert(nwrites == 1 && last.sector == 10 && last.size == 3 * 512 && last.disk == 0);
+	cr_assert(last_data[0] == 'a' && last_data[1023] == 'a' && last_data[1024] == 'b');
+	ft_release(p);
+	cr_assert(nwrites == 1 && p->ship.released == 1 && ft_ship_due(p) <= now_ns + FT_DISK_LOOK_NS);
+	p->ship.other_made = 5;
+	disk_answer = FT_DISK_DONE;
+	ft_release(p);
+	cr_assert(nwrites == 2 && last.sector == 12 && last_data[0] == 'c' && p->ship.released == 3 && written == 1);
+	disk_answer = FT_DISK_DONE;
+	ft_release(p);
+	cr_assert(p->ship.released == 5 && written == 2 && !p->held.fill);
+}
+
+Test(ft_pair, what_may_not_have_been_written_is_written_again)
+{
+	be_sharing(FT_ALONE);
+	wrote(1, 'a', 1);
+	said();
+	ft_release(p);
+	cr_assert(nwrites == 1 && ntakes == 1);
+	disk_answer = FT_DISK_AGAIN;
+	ft_release(p);
+	cr_assert(ntakes == 1 && written == 0, "not at once, for ever");
+	now_ns += p->c.timers.retry_ns;
+	ft_pump(p);
+	cr_assert(ntakes == 2 && nwrites == 1);
+	disk_answer = FT_DISK_DONE;
+	ft_pump(p);
+	cr_assert(nwrites == 2 && written == 0);
+	disk_answer = FT_DISK_DONE;
+	ft_pump(p);
+	cr_assert(nwrites == 2 && written == 1 && !p->held.fill);
+}
+
+Test(ft_pair, who_has_lost_the_disks_is_out)
+{
+	static const struct { enum ft_disk_answer answer; enum vm_outcome outcome; bool may_join; } ends[] = {
+		{ FT_DISK_LOST, VM_QUIT, true }, { FT_DISK_REFUSED, VM_HOST_FAILED, false },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
+		be_sharing(FT_PRIMARY);
+		wrote(1, 'a', 1);
+		disk_answer = ends[i].answer;
+		ft_release(p);
+		cr_assert(p->role == FT_STOPPED && p->s.outcome == ends[i].outcome && p->s.may_join == ends[i].may_join, "%s", p->s.reason);
+		cr_assert(nwrites == 0 && !p->held.fill);
+		free(p);
+	}
+	be(FT_ALONE);
+}
+
+/* It may be ahead of what is counted here: an output that waits for room has been made there. */
+Test(ft_pair, what_the_other_has_made_is_what_was_made_here_at_most)
+{
+	struct ft_message m = { .kind = FT_ACK, .session = SESSION, .ack = { .offset = 1000, .room = 1, .made = 7 } };
+
+	be_sharing(FT_PRIMARY);
+	p->made = 6;
+	hear(&m);
+	cr_assert_eq(p->ship.other_made, 6);
+	m.ack.made = 4;
+	hear(&m);
+	cr_assert_eq(p->ship.other_made, 6, "an answer that was late");
+}
