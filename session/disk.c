@@ -3,16 +3,17 @@
  * of what was written.  See session.h.
  *
  *   machine.conf: diskN_size=BYTES          there is a disk N
- *                 diskN_mode=ro|cow|rw      rw: written when the recording is
- *                                           complete, or at once if nothing is recorded
- *                 diskN_room_bytes=BYTES    cow, rw: for what is written
+ *                 diskN_mode=ro|cow|rw|shared  rw: written when the recording is
+ *                                           complete, or at once if nothing is recorded;
+ *                                           shared: of a pair's hosts [ft_disk.c]
+ *                 diskN_room_bytes=BYTES    all but ro: for what is written
  *   The host's disk has the serial number diskN [session_name].
  */
 #include "kernel/console.h"
 #include "kernel/cpu.h"
 #include "kernel/kconf.h"
 #include "kernel/kfmt.h"
-#include "session/session.h"
+#include "session/ft.h"
 
 /* --- the host's storage ----------------------------------------------------------- */
 
@@ -75,6 +76,8 @@ static enum disk_mode mode_of(const struct session *s, unsigned n)
 		fail(n, "machine.conf has no mode for it");
 	if (!strcmp(mode, "ro"))
 		return DISK_RO;
+	if (!strcmp(mode, "shared"))
+		return DISK_SHARED;
 	return !strcmp(mode, "rw") && !strcmp(s->mode, "run") ? DISK_THROUGH : DISK_COW;
 }
 
@@ -103,7 +106,12 @@ static struct disk *make_disk(struct session *s, unsigned n)
 				 .room_bytes = get_number(s, n, "room_bytes") };
 	err_t err;
 
-	c.base = base_of(s, n, c.mode);
+	if (c.mode != DISK_SHARED)
+		c.base = base_of(s, n, c.mode);
+	else if (s->pair)
+		c.base = session_share_disk(s->pair, n, &c.nsectors);
+	else
+		fail(n, "only hosts of a pair share one");
 	err = disk_init(d, &c, &chunks);
 	if (err == ERR_TOO_BIG)
 		fail(n, "too big to be written to: at most 128 GiB, with 3 GiB less 2 MiB of room");

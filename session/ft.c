@@ -172,7 +172,7 @@ static u64 wait(void *ctx, u64 max_ns)
 
 	nic_kick(f->link);
 	tell(f, false);
-	return s->port.wait(s, f->asking ? MIN(max_ns, ARBITER_WAIT_NS) : max_ns);
+	return s->port.wait(s, f->asking_disk ? MIN(max_ns, FT_DISK_LOOK_NS) : f->asking ? MIN(max_ns, ARBITER_WAIT_NS) : max_ns);
 }
 
 static void progress(void *ctx, const struct execpoint *now)
@@ -205,7 +205,7 @@ static struct ft_config pair_config(struct session *s)
 	struct ft_config c = { .timers = ft_default_timers, .pair = pair, .build = session_build_id(), .probe = s->float_probe,
 			       .poll_insns = m->poll_insns, .epoch_insns = m->epoch_insns, .max_lag_insns = 2000000000,
 			       .final_pages = 256, .max_rounds = 20 };
-	u64 same[2];
+	u64 same[2 + VM_MAX_DISKS] = { 0 };
 
 	conf_get(s->session.data, s->session.size, "ft_policy", policy, sizeof(policy));
 	c.on_divergence = strcmp(policy, "stop") ? FT_REPROTECT : FT_STOP_BOTH;
@@ -215,6 +215,8 @@ static struct ft_config pair_config(struct session *s)
 	c.timers.load_ns = LOAD_NS;
 	same[0] = pair; /* names the machine, too [tools/cmd_ft.c] */
 	same[1] = c.timers.detect_ns;
+	for (unsigned i = 0; i < s->pair->nshared; i++)
+		same[2 + i] = s->pair->shared[i].nsectors; /* the machine's description leaves that to the unit */
 	c.head = XXH64(same, sizeof(same), 0);
 	return c;
 }
@@ -248,7 +250,7 @@ static void start_pair(struct session_pair *f)
 	session_copy_init(f);
 	f->env = (struct ft_env){ .now_ns = now_ns, .send = link_send, .receive = link_receive, .new_id = new_id,
 				  .announce = announce, .say = say, .host = &f->port, .arbiter = &f->arbiter,
-				  .machine = &f->copy, .ctx = f };
+				  .machine = &f->copy, .disks = f->nshared ? &f->disks : NULL, .ctx = f };
 	session_store_init(f);
 	ft_init(f->pair, &f->config, &f->env, m);
 }

@@ -4,6 +4,7 @@
  *   ft.c         the mode: the link, the clock, and what is told
  *   ft_copy.c    giving and taking a machine's copy
  *   ft_store.c   the arbiter: a SCSI unit of this machine, or a file of the host command's
+ *   ft_disk.c    disks that both hosts share
  *
  * session.conf says: ft_role=primary|secondary, ft_link_mac, ft_heartbeat_ms, ft_detect_ms,
  * ft_pair_id, ft_arbiter=scsi|file, ft_policy=stop|reprotect, ft_recording=1, random=HEX: 64 bits
@@ -13,6 +14,7 @@
 #define SESSION_FT_H
 
 #include "ft/arbiter_scsi.h"
+#include "ft/fence_scsi.h"
 #include "ft/ft.h"
 #include "kernel/virtio_net.h"
 #include "session/session.h"
@@ -20,6 +22,17 @@
 #define PAIR_LOG_BYTES MIB(4)    /* powers of two */
 #define PAIR_RING_BYTES MIB(4)
 #define PAIR_HELD_BYTES MIB(4)
+
+/* A disk of the machine's that is a logical unit of both hosts' [ft_disk.c]. */
+struct shared_disk {
+	u16 number;                    /* which of the machine's */
+	const struct scsi_port *port;
+	u64 nsectors;
+	struct ft_fence fence;
+	bool attention;                /* the reservation may be gone */
+	bool answered;                 /* the write under way was, before anybody asked */
+	enum ft_scsi_answer answer;
+};
 
 struct session_pair {
 	struct session *s;
@@ -49,9 +62,18 @@ struct session_pair {
 	bool asking;
 	u64 question;                  /* file: the number of the last */
 	u64 asked_ns;
+	/* ft_disk.c */
+	struct ft_disks disks;
+	struct shared_disk shared[VM_MAX_DISKS];
+	unsigned nshared;
+	struct shared_disk *writing;   /* a write is under way to it; NULL: it could not be begun */
+	bool taking, asking_disk;
+	const char *complaint;
 };
 
 void session_copy_init(struct session_pair *f);
 void session_store_init(struct session_pair *f);
+/* What disk n of the machine is made of if it is shared, and its size; without its unit it fails. */
+struct disk_base session_share_disk(struct session_pair *f, unsigned n, u64 *nsectors);
 
 #endif

@@ -1,0 +1,217 @@
+/*
+ * ft_disk.c - disks that both hosts of a pair share: logical units of this machine,
+ * reserved by the host that is live [ft/disks.h, docs/ARBITER.md 4].
+ *
+ *   machine.conf  diskN_mode=shared, diskN_size=0 (the unit says), diskN_room_bytes=BYTES
+ *   session.conf  sharedN_unit=INDEX of the unit among this machine's
+ *
+ * One command at a time is under way to a unit (docs/ARBITER.md, S3): a read waits
+ * for the write before it, and whoever learns that the way to the unit was lost
+ * takes the reservation again before it writes.
+ */
+#include "kernel/cpu.h"
+#include "kernel/kfmt.h"
+#include "kernel/realtime.h"
+#include "kernel/virtio_scsi.h"
+#include "session/ft.h"
+
+#define ANSWER_NS 2000000000UL  /* for one read; a unit in reach takes less than a millisecond */
+#define READ_TRIES 5
+enum { MEDIUM_ERROR = 3, HARDWARE_ERROR = 4, DATA_PROTECT = 7 }; /* sense keys that stay [SPC4 4.5] */
+
+/* --- reading ---------------------------------------------------------------------- */
+
+/* The answer to the write that is under way is kept for who asked for it. */
+static void settle(struct shared_disk *d)
+{
+	while (d->fence.scsi.asked) {
+		d->answer = ft_scsi_poll(&d->fence.scsi);
+		d->answered = d->answer != FT_SCSI_NONE;
+		pause();
+	}
+}
+
+/* n sectors, FT_SCSI_BLOCKS at most.  False: not this time. */
+static bool read_some(struct shared_disk *d, u64 sector, void *buf, u32 n)
+{
+	const struct scsi_command c = ft_scsi_read(sector, n);
+	struct scsi_reply r = { .in = buf };
+
+	if (scsi_command(d->port, &c, &r, ANSWER_NS))
+		return false;
+	/* The way there is another one now: the reservation belonged to the old one. */
+	d->attention |= r.status == SCSI_CHECK_CONDITION;
+	return r.status == SCSI_GOOD && r.in_bytes == n * FT_BLOCK_BYTES;
+}
+
+static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
+{
+	struct shared_disk *d = ctx;
+	u8 *to = buf;
+
+	settle(d);
+	while (nsectors) {
+		u32 n = MIN(nsectors, FT_SCSI_BLOCKS);
+		unsigned tries = 0;
+
+		while (!read_some(d, sector, to, n))
+			if (++tries == READ_TRIES)
+				return ERR_IO;
+		sector += n;
+		to += n * FT_BLOCK_BYTES;
+		nsectors -= n;
+	}
+	return OK;
+}
+
+/* Its writes are outputs: nothing else ever comes here. */
+static err_t no_write(void *ctx unused_arg, u64 sector unused_arg, const void *buf unused_arg, u32 nsectors unused_arg)
+{
+	return ERR_UNSUPPORTED;
+}
+
+static err_t no_flush(void *ctx unused_arg)
+{
+	return OK;
+}
+
+/* --- the pair's way to them [ft/disks.h] -------------------------------------------- */
+
+static void take_all(void *ctx, u64 term)
+{
+	struct session_pair *f = ctx;
+
+	for (unsigned i = 0; i < f->nshared; i++) {
+		f->shared[i].attention = f->shared[i].answered = false;
+		ft_fence_take(&f->shared[i].fence, term);
+	}
+	f->taking = f->asking_disk = true;
+}
+
+static enum ft_disk_answer result(struct session_pair *f, enum ft_disk_answer a)
+{
+	f->asking_disk = a == FT_DISK_BUSY;
+	return a;
+}
+
+/* The first that is not held says how all of them stand. */
+static enum ft_disk_answer poll_fences(struct session_pair *f)
+{
+	for (unsigned i = 0; i < f->nshared; i++) {
+		struct ft_fence *fence = &f->shared[i].fence;
+		enum ft_fence_state state = ft_fence_poll(fence);
+
+		f->complaint = fence->complaint;
+		if (state == FT_FENCE_TAKING)
+			return FT_DISK_BUSY;
+		if (state != FT_FENCE_HELD)
+			return state == FT_FENCE_LOST ? FT_DISK_LOST : FT_DISK_REFUSED;
+	}
+	f->taking = false;
+	return FT_DISK_DONE;
+}
+
+static enum ft_disk_answer poll_write(struct session_pair *f)
+{
+	struct shared_disk *d = f->writing;
+	enum ft_scsi_answer a = !d ? FT_SCSI_AGAIN : d->answered ? d->answer : ft_scsi_poll(&d->fence.scsi);
+
+	if (a == FT_SCSI_NONE)
+		return FT_DISK_BUSY;
+	f->writing = NULL;
+	if (a == FT_SCSI_GOOD)
+		return FT_DISK_DONE;
+	f->complaint = "the target refuses to write";
+	if (a == FT_SCSI_UNSUPPORTED || a == FT_SCSI_ILLEGAL ||
+	    (a == FT_SCSI_AGAIN && d && (d->fence.scsi.sense_key == MEDIUM_ERROR || d->fence.scsi.sense_key == HARDWARE_ERROR ||
+					 d->fence.scsi.sense_key == DATA_PROTECT)))
+		return FT_DISK_REFUSED;
+	return FT_DISK_AGAIN;
+}
+
+static enum ft_disk_answer poll_disks(void *ctx)
+{
+	struct session_pair *f = ctx;
+
+	return result(f, f->taking ? poll_fences(f) : poll_write(f));
+}
+
+static struct shared_disk *shared(struct session_pair *f, u16 number)
+{
+	for (unsigned i = 0; i < f->nshared; i++)
+		if (f->shared[i].number == number)
+			return &f->shared[i];
+	return NULL;
+}
+
+static void write_disk(void *ctx, const struct ft_write *w)
+{
+	struct session_pair *f = ctx;
+	struct shared_disk *d = shared(f, w->disk);
+	const struct scsi_command c = ft_scsi_write(w->sector, w->data, w->size / FT_BLOCK_BYTES);
+
+	f->asking_disk = true;
+	/* Without a reservation, or with an adapter that takes no more: poll_write says `again`. */
+	f->writing = d && !d->attention && ft_scsi_ask(&d->fence.scsi, &c) ? d : NULL;
+	if (d)
+		d->answered = false;
+}
+
+static const char *complaint(void *ctx)
+{
+	struct session_pair *f = ctx;
+
+	return f->complaint ? f->complaint : "no answer";
+}
+
+/* --- plugging them in ------------------------------------------------------------------ */
+
+static u64 clock_ns(void *ctx unused_arg)
+{
+	return host_realtime_ns();
+}
+
+noreturn_fn static void fail(unsigned n, const char *what)
+{
+	char text[256];
+
+	ksnprintf(text, sizeof(text), "shared disk %u: %s", n, what);
+	session_fail(text);
+}
+
+/* Of READ CAPACITY: the last block's number and a block's size, big-endian [SBC3 5.16]. */
+static u64 capacity(unsigned n, const struct shared_disk *d)
+{
+	const struct scsi_command c = ft_scsi_capacity();
+	u8 in[8];
+	struct scsi_reply r = { .in = in };
+
+	for (unsigned tries = 0; tries < READ_TRIES; tries++)
+		if (!scsi_command(d->port, &c, &r, ANSWER_NS) && r.status == SCSI_GOOD && r.in_bytes == sizeof(in)) {
+			if (__builtin_bswap32((u32)read_bytes_le(in + 4, 4)) != FT_BLOCK_BYTES)
+				fail(n, "its blocks are not of 512 bytes; share a unit whose blocks are");
+			return __builtin_bswap32((u32)read_bytes_le(in, 4)) + 1UL;
+		}
+	fail(n, "its logical unit does not answer; is its target running?");
+}
+
+struct disk_base session_share_disk(struct session_pair *f, unsigned n, u64 *nsectors)
+{
+	struct shared_disk *d = &f->shared[f->nshared++];
+	struct ft_fence_config c = { .now_ns = clock_ns };
+	struct scsi_unit *u;
+	char key[32];
+
+	ksnprintf(key, sizeof(key), "shared%u_unit", n);
+	u = scsi_open((unsigned)session_number(f->s->session, key, ~0U));
+	if (!u)
+		fail(n, "its logical unit does not answer; is its target running?");
+	d->number = (u16)n;
+	d->port = c.port = scsi_unit_port(u);
+	c.pair = session_number(f->s->session, "ft_pair_id", 1);
+	c.host = session_number(f->s->session, "random", 0);
+	ft_fence_init(&d->fence, &c);
+	d->nsectors = *nsectors = capacity(n, d);
+	f->disks = (struct ft_disks){ take_all, write_disk, poll_disks, complaint, f };
+	return (struct disk_base){ base_read, no_write, no_flush, d };
+}
