@@ -18,6 +18,8 @@
 struct host {
 	struct arbiter arbiter;
 	struct ftlink link;
+	struct qemu_unit unit[QEMU_MAX_UNITS];
+	unsigned nunits;
 	struct ftstatus status;
 	struct buf head;         /* the status' own lines */
 	const char *started_as;
@@ -146,14 +148,14 @@ static enum status run_host(struct host *h, const struct options *o, const struc
 	struct buf conf = { 0 };
 	enum status st;
 
-	s.pair = (struct qemu_pair){
-		.link_fd = h->link.fd,
-		.link_mac = ftlink_mac(&h->link),
-		.scsi_drive = h->arbiter.kind == ARBITER_SCSI ? h->arbiter.drive : NULL,
-	};
 	h->pair_id = pair_id(&m->head, o->pair);
 	describe(&conf, h, o);
-	st = run_machine(&s, m, &conf, o->output, true);
+	if (h->arbiter.kind == ARBITER_SCSI)
+		h->unit[h->nunits++] = h->arbiter.unit;
+	st = disks_plug_shared(&m->disks, h->link.side, h->unit, &h->nunits, &conf);
+	s.pair = (struct qemu_pair){ .link_fd = h->link.fd, .link_mac = ftlink_mac(&h->link), .unit = h->unit, .nunits = h->nunits };
+	if (!st)
+		st = run_machine(&s, m, &conf, o->output, true);
 	buf_free(&conf);
 	if (!st && !strcmp(h->role, "lost") && !ended(h))
 		st = complain(ST_HOST, "ft: this host is out: %s; 'reprise ft secondary' makes it the other's partner again", h->reason);

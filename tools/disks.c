@@ -21,6 +21,7 @@
 #include "kernel/kconf.h"
 #include "kernel/xxh.h"
 #include "tools/disks.h"
+#include "tools/scsiunit.h"
 #include "vmm/disk.h"
 
 /* --- 1  opening and locking --------------------------------------------------------- */
@@ -58,7 +59,7 @@ static bool is_qcow(int fd)
 	return pread(fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) && !memcmp(magic, "QFI\xfb", sizeof(magic));
 }
 
-static void close_disk(struct machine_disk *d)
+void image_close(struct machine_disk *d)
 {
 	if (d->fd >= 0)
 		close(d->fd);
@@ -91,7 +92,7 @@ static bool open_disk(struct machine_disk *d, const char *path, bool write, stru
 		buf_printf(why, "%s: %llu bytes are no whole number of sectors of 512; round it up: truncate -s %llu", path,
 			   (unsigned long long)d->size, (unsigned long long)ALIGN_UP(d->size, (u64)DISK_SECTOR));
 	if (why->size)
-		close_disk(d);
+		image_close(d);
 	return !why->size;
 }
 
@@ -102,6 +103,13 @@ static enum status complain_of(struct buf *why)
 
 	buf_free(why);
 	return st;
+}
+
+enum status image_open(struct machine_disk *d, const char *path, bool write)
+{
+	struct buf why = { 0 };
+
+	return open_disk(d, path, write, &why) ? ST_OK : complain_of(&why);
 }
 
 /* --- 2  digests ------------------------------------------------------------------------ */
@@ -172,12 +180,11 @@ static enum status add(struct machine_disks *d, const struct disk_option *want, 
 {
 	struct machine_disk *disk = &d->disk[d->n];
 	bool ro = !strcmp(want->mode, "ro"), rw = !strcmp(want->mode, "rw");
-	struct buf why = { 0 };
-	enum status st = ST_OK;
+	enum status st = image_open(disk, want->path, rw);
 	u64 digest = 0;
 
-	if (!open_disk(disk, want->path, rw, &why))
-		return complain_of(&why);
+	if (st)
+		return st;
 	d->n++;
 	if (!ro && disk->size > DISK_MAX_SECTORS * DISK_SECTOR)
 		return complain(ST_USAGE, "%s: more than 128 GiB, of which no writes can be kept; give it with ,ro", want->path);
@@ -188,13 +195,31 @@ static enum status add(struct machine_disks *d, const struct disk_option *want, 
 	return st ? st : describe(disk, want, d->n - 1, digests ? &digest : NULL, head);
 }
 
+/*
+ * A unit says itself how large it is, and what is on it changes.  The target's name is what the hosts
+ * compare, for the URL may lead there in another way.
+ */
+static enum status add_shared(struct machine_disks *d, const struct disk_option *want, struct buf *head)
+{
+	u64 room = want->room_bytes ? want->room_bytes : DEFAULT_ROOM;
+	struct unit_name name;
+	unsigned n = d->n++;
+
+	d->disk[n] = (struct machine_disk){ .path = want->path, .fd = -1, .shared = true, .room_bytes = room };
+	if (!unit_parse(&name, want->path))
+		return complain(ST_USAGE, "--disk %s: not understood; give " UNIT_FORM ",shared", want->path);
+	buf_printf(head, "disk%u=%s\ndisk%u_target=%.*s/%llu\ndisk%u_size=0\ndisk%u_mode=shared\ndisk%u_room_bytes=%llu\n", n, want->path, n,
+		   name.target_size, name.target, strtoull(name.lun, NULL, 10), n, n, n, (unsigned long long)room);
+	return ST_OK;
+}
+
 enum status disks_from_options(struct machine_disks *d, const struct options *o, bool digests, struct buf *head)
 {
 	enum status st = ST_OK;
 
 	*d = (struct machine_disks){ 0 };
 	for (unsigned i = 0; i < o->ndisks && !st; i++)
-		st = add(d, &o->disk[i], digests, o->quiet, head);
+		st = disk_option_shared(&o->disk[i]) ? add_shared(d, &o->disk[i], head) : add(d, &o->disk[i], digests, o->quiet, head);
 	if (st)
 		disks_close(d);
 	return st;
@@ -264,7 +289,7 @@ static enum status try_disk(struct machine_disk *d, const struct wanted *w, cons
 		buf_printf(why, "%s: digest " ID_FMT ", but %s was recorded with disk %u " ID_FMT, path, (unsigned long long)digest, s->path,
 			   w->n, (unsigned long long)w->digest);
 	buf_printf(why, "; give that one with --disk %u=FILE%s", w->n, w->rw ? " (a copy from before that run, which has written to it)" : "");
-	close_disk(d);
+	image_close(d);
 	return ST_USAGE;
 }
 
@@ -301,7 +326,7 @@ static enum status find(struct machine_disks *d, unsigned n, const struct summar
 		st = complain(ST_USAGE, "%s: disk %u of %s is not there; give it with --disk %u=FILE", o->disk_at[n] ? o->disk_at[n] : w.path, n,
 			      s->path, n);
 	} else {
-		close_disk(disk); /* it cannot be read */
+		image_close(disk); /* it cannot be read */
 	}
 	buf_free(&first);
 	return st;
@@ -336,11 +361,31 @@ enum status disks_not(const struct machine_disks *d, const char *option, const c
 void disks_plug(const struct machine_disks *d, const char *prefix, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks)
 {
 	for (unsigned i = 0; i < d->n; i++) {
-		struct qemu_disk *q = &disk[(*ndisks)++];
+		struct qemu_disk *q;
 
+		if (d->disk[i].shared)
+			continue;
+		q = &disk[(*ndisks)++];
 		*q = (struct qemu_disk){ .fd = d->disk[i].fd, .readonly = !d->disk[i].written, .durable = d->disk[i].written };
 		snprintf(q->serial, sizeof(q->serial), "%sdisk%u", prefix, i);
 	}
+}
+
+enum status disks_plug_shared(const struct machine_disks *d, char side, struct qemu_unit unit[QEMU_MAX_UNITS], unsigned *nunits,
+			      struct buf *conf)
+{
+	enum status st = ST_OK;
+
+	for (unsigned i = 0; i < d->n && !st; i++) {
+		struct qemu_unit *u = &unit[*nunits];
+
+		if (!d->disk[i].shared)
+			continue;
+		snprintf(u->name, sizeof(u->name), "shared%u", i);
+		st = unit_iscsi(u, "--disk", d->disk[i].path, side);
+		buf_printf(conf, "shared%u_unit=%u\n", i, (*nunits)++);
+	}
+	return st;
 }
 
 u64 disks_memory(const struct machine_disks *d)
@@ -358,6 +403,6 @@ u64 disks_memory(const struct machine_disks *d)
 void disks_close(struct machine_disks *d)
 {
 	for (unsigned i = 0; i < d->n; i++)
-		close_disk(&d->disk[i]);
+		image_close(&d->disk[i]);
 	d->n = 0;
 }

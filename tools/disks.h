@@ -14,6 +14,7 @@ struct machine_disk {
 	const char *path;      /* for messages */
 	int fd;
 	bool written;          /* rw, and not a replay's: somebody will write it */
+	bool shared;           /* no file: path is the URL of a unit, fd -1, size 0, for it is not known */
 	u64 size, room_bytes;
 };
 
@@ -21,6 +22,10 @@ struct machine_disks {
 	struct machine_disk disk[MAX_DISKS];
 	unsigned n;
 };
+
+/* An image that is none of a machine's yet, opened and locked; closed with image_close. */
+enum status image_open(struct machine_disk *d, const char *path, bool write) must_check;
+void image_close(struct machine_disk *d);
 
 /*
  * Opens and locks what the options name and describes it in head.  digests: for
@@ -42,6 +47,9 @@ enum status disks_not(const struct machine_disks *d, const char *option, const c
 
 /* As disks of the hypervisor's, with names that begin with prefix; and the memory it needs for what is written to them. */
 void disks_plug(const struct machine_disks *d, const char *prefix, struct qemu_disk disk[QEMU_MAX_DISKS], unsigned *ndisks);
+/* The shared ones, as units for host side of a pair; conf is told which is which.  Disk N's is sharedN. */
+enum status disks_plug_shared(const struct machine_disks *d, char side, struct qemu_unit unit[QEMU_MAX_UNITS], unsigned *nunits,
+			      struct buf *conf) must_check;
 u64 disks_memory(const struct machine_disks *d);
 
 void disks_close(struct machine_disks *d);

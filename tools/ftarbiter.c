@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "tools/ftarbiter.h"
+#include "tools/scsiunit.h"
 #include "tools/session.h"
 
-#define ISCSI_PORT "3260"
 #define LOCK_TRIES 50 /* a millisecond apart: whoever has the lock needs microseconds */
 
 /* ---- names ---- */
@@ -19,55 +19,6 @@
 const char *arbiter_kind_name(const struct arbiter *a)
 {
 	return a->kind == ARBITER_FILE ? "file" : "scsi";
-}
-
-/* Appends to a list of options of QEMU's, where a comma is written twice. */
-static void option(struct buf *b, const char *key, const char *value, size_t size)
-{
-	buf_printf(b, ",%s=", key);
-	for (size_t i = 0; i < size; i++) {
-		buf_add(b, value + i, 1);
-		if (value[i] == ',')
-			buf_add(b, ",", 1);
-	}
-}
-
-static enum status keep_drive(struct arbiter *a, struct buf *b, const char *url)
-{
-	bool fits = b->size < sizeof(a->drive);
-
-	if (fits)
-		memcpy(a->drive, b->data, b->size);
-	a->drive[fits ? b->size : 0] = 0;
-	buf_free(b);
-	a->kind = ARBITER_SCSI;
-	return fits ? ST_OK : complain(ST_USAGE, "--arbiter %s: too long a name; give the unit a shorter one", url);
-}
-
-/* HOST[:PORT]/TARGET/LUN; an IPv6 address stands in brackets. */
-static enum status open_iscsi(struct arbiter *a, const char *url, const char *rest, char side)
-{
-	size_t host = strcspn(rest, "/"), target;
-	const char *lun, *after = rest + host + (rest[host] == '/');
-	const char *colon = memrchr(rest, ':', host), *bracket = memrchr(rest, ']', host);
-	bool has_port = colon && (!bracket || bracket < colon);
-	struct buf b = { 0 }, portal = { 0 };
-	char name[32];
-
-	target = strcspn(after, "/");
-	lun = after + target + (after[target] == '/');
-	if (!host || !target || !*lun || strspn(lun, "0123456789") != strlen(lun))
-		return complain(ST_USAGE, "--arbiter %s: not understood; give iscsi://HOST[:PORT]/TARGET/LUN, as "
-				"iscsi://10.0.0.9/iqn.2026-01.lab:store/1", url);
-	buf_printf(&portal, "%.*s%s", (int)host, rest, has_port ? "" : ":" ISCSI_PORT);
-	buf_printf(&b, "driver=iscsi,node-name=arbiter,transport=tcp");
-	option(&b, "portal", (const char *)portal.data, portal.size);
-	option(&b, "target", after, target);
-	option(&b, "lun", lun, strlen(lun));
-	snprintf(name, sizeof(name), "iqn.2026-01.reprise:%c", side);
-	option(&b, "initiator-name", name, strlen(name));
-	buf_free(&portal);
-	return keep_drive(a, &b, url);
 }
 
 static enum status open_device(struct arbiter *a, const char *url, const char *path)
@@ -79,9 +30,10 @@ static enum status open_device(struct arbiter *a, const char *url, const char *p
 		return complain(ST_USAGE, "--arbiter %s: %s; name a SCSI disk's device that can be written", url, strerror(errno));
 	if (!S_ISCHR(st.st_mode) && !S_ISBLK(st.st_mode))
 		return complain(ST_USAGE, "--arbiter %s: not a device; a file is given as file:PATH", url);
-	buf_printf(&b, "driver=host_device,node-name=arbiter");
-	option(&b, "filename", path, strlen(path));
-	return keep_drive(a, &b, url);
+	buf_printf(&b, "driver=host_device,node-name=%s", a->unit.name);
+	unit_option(&b, "filename", path, strlen(path));
+	a->kind = ARBITER_SCSI;
+	return unit_keep_drive(&a->unit, &b, "--arbiter", url);
 }
 
 static enum status open_file(struct arbiter *a, const char *url, const char *path)
@@ -106,16 +58,18 @@ static enum status open_file(struct arbiter *a, const char *url, const char *pat
 
 enum status arbiter_open(struct arbiter *a, const char *url, char side)
 {
-	static const char iscsi[] = "iscsi://", scsi[] = "scsi:", file[] = "file:";
+	static const char scsi[] = "scsi:", file[] = "file:";
 
-	*a = (struct arbiter){ 0 };
-	if (!strncmp(url, iscsi, sizeof(iscsi) - 1))
-		return open_iscsi(a, url, url + sizeof(iscsi) - 1, side);
+	*a = (struct arbiter){ .unit.name = "arbiter" };
+	if (unit_is_iscsi(url)) {
+		a->kind = ARBITER_SCSI;
+		return unit_iscsi(&a->unit, "--arbiter", url, side);
+	}
 	if (!strncmp(url, scsi, sizeof(scsi) - 1))
 		return open_device(a, url, url + sizeof(scsi) - 1);
 	if (!strncmp(url, file, sizeof(file) - 1))
 		return open_file(a, url, url + sizeof(file) - 1);
-	return complain(ST_USAGE, "--arbiter %s: not understood; give iscsi://HOST[:PORT]/TARGET/LUN, scsi:DEVICE or file:PATH", url);
+	return complain(ST_USAGE, "--arbiter %s: not understood; give " UNIT_FORM ", scsi:DEVICE or file:PATH", url);
 }
 
 /* ---- the file ---- */

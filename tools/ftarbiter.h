@@ -15,7 +15,7 @@
 #ifndef TOOLS_FTARBITER_H
 #define TOOLS_FTARBITER_H
 
-#include "tools/tool.h"
+#include "tools/qemu.h"
 
 #define ARBITER_WORD 64
 
@@ -27,7 +27,7 @@ enum arbiter_kind {
 struct arbiter {
 	enum arbiter_kind kind;
 	const char *path;      /* of the file */
-	char drive[1024];      /* of the logical unit: QEMU's -blockdev */
+	struct qemu_unit unit; /* the logical unit */
 };
 
 /*

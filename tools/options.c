@@ -171,51 +171,11 @@ static enum status set_timeline(struct options *o, const char *arg)
 	return ST_OK;
 }
 
-static enum status set_room(struct disk_option *d, const char *arg, const char *size)
+static enum status add_disk(struct options *o, const char *arg)
 {
-	if (!parse_count(size, 1024, &d->room_bytes) || !d->room_bytes)
-		return bad("disk", arg, "give a size for what is written: room=512M");
-	d->room_bytes = ALIGN_UP(d->room_bytes, MIB(2));
-	if (d->room_bytes > GIB(3) - MIB(2))
-		return complain(ST_USAGE, "--disk %s: more room than a disk can have; at most 3070M", arg);
-	return ST_OK;
-}
-
-/* FILE[,ro|cow|rw][,room=SIZE]: what is not one of these words is part of the name. */
-static enum status set_disk(struct options *o, const char *arg)
-{
-	static const char *const modes[] = { "ro", "cow", "rw" };
-	struct disk_option *d = &o->disk[o->ndisks];
-	enum status st = ST_OK;
-	char *comma;
-
 	if (o->ndisks == MAX_DISKS)
 		return complain(ST_USAGE, "--disk %s: a machine has at most %d disks; leave some out", arg, MAX_DISKS);
-	if (snprintf(d->path, sizeof(d->path), "%s", arg) >= (int)sizeof(d->path))
-		return bad("disk", arg, "give a shorter name");
-	while (!st && (comma = strrchr(d->path, ','))) {
-		const char *mode = NULL;
-
-		for (unsigned i = 0; i < ARRAY_SIZE(modes); i++)
-			if (!strcmp(comma + 1, modes[i]))
-				mode = modes[i];
-		if (mode && d->mode)
-			st = complain(ST_USAGE, "--disk %s: %s and %s; choose", arg, mode, d->mode);
-		else if (mode)
-			d->mode = mode;
-		else if (!strncmp(comma + 1, "room=", 5))
-			st = set_room(d, arg, comma + 6);
-		else
-			break;
-		*comma = 0;
-	}
-	d->mode = d->mode ? d->mode : "cow";
-	if (!st && !d->path[0])
-		st = bad("disk", arg, "give a disk image: --disk FILE[,ro|cow|rw][,room=SIZE]");
-	if (!st && d->room_bytes && !strcmp(d->mode, "ro"))
-		st = complain(ST_USAGE, "--disk %s: nothing is written to a read-only disk; leave room= out", arg);
-	o->ndisks++;
-	return st;
+	return disk_option_parse(&o->disk[o->ndisks++], arg);
 }
 
 /* N=FILE */
@@ -302,7 +262,7 @@ static enum status set(struct options *o, int id, const char *name, const char *
 	case O_POLL: return set_count(name, arg, &o->poll_insns);
 	case O_EPOCH: return set_count(name, arg, &o->epoch_insns);
 	case O_NET: return net_parse(&o->net, arg);
-	case O_DISK: return set_disk(o, arg);
+	case O_DISK: return add_disk(o, arg);
 	case O_RNG: o->rng = true; break;
 	case O_VIRTIO_CONSOLE: o->virtio_console = true; break;
 	case O_DISK_AT: return set_disk_at(o, arg);
@@ -387,11 +347,10 @@ static enum status check_pair(const struct options *o)
 		return complain(ST_USAGE, "--checkpoints: not for a pair; leave it out");
 	if (o->rtc_now)
 		return complain(ST_USAGE, "--rtc now: is another moment on the other host; give both the same date");
-	/* Each host has a copy, and what the guest writes to it is lost with the host: no file is the disk. */
-	for (unsigned i = 0; i < o->ndisks; i++)
-		if (!strcmp(o->disk[i].mode, "rw"))
-			return complain(ST_USAGE, "--disk %s,rw: a pair's hosts have a copy each, and write to no file; give it with ,cow or ,ro",
-					o->disk[i].path);
+	for (unsigned i = 0; i < o->ndisks && o->output; i++)
+		if (disk_option_shared(&o->disk[i]))
+			return complain(ST_USAGE, "-o %s: a disk that both hosts share (--disk %s) changes under the recording, which could not be replayed; leave -o out",
+					o->output, o->disk[i].path);
 	return ST_OK;
 }
 
@@ -432,7 +391,8 @@ static enum status check(struct options *o, unsigned groups)
 	if (o->epoch_insns % o->poll_insns)
 		return complain(ST_USAGE, "--epoch-insns %llu: not a multiple of --poll-insns %llu; make it one",
 				(unsigned long long)o->epoch_insns, (unsigned long long)o->poll_insns);
-	return net_settle(&o->net);
+	st = groups & OPT_PAIR ? disk_options_check_pair(o->disk, o->ndisks, o->arbiter) : disk_options_check(o->disk, o->ndisks);
+	return st ? st : net_settle(&o->net);
 }
 
 /* What getopt is told of the groups' options; how many long ones there are. */

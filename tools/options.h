@@ -4,6 +4,7 @@
 #ifndef TOOLS_OPTIONS_H
 #define TOOLS_OPTIONS_H
 
+#include "tools/diskoption.h"
 #include "tools/net.h"
 #include "tools/tool.h"
 
@@ -31,15 +32,6 @@ enum {
 };
 
 #define CHECKPOINT_EVERY 1000000000UL /* instructions, unless said otherwise */
-
-#define MAX_DISKS 8
-
-/* --disk FILE[,MODE][,room=SIZE] */
-struct disk_option {
-	char path[4096];
-	const char *mode;       /* "ro", "cow", "rw" */
-	u64 room_bytes;         /* 0: not given */
-};
 
 #define MAX_MACHINES 8
 
@@ -166,7 +158,7 @@ enum status options_parse_several(struct options **o, unsigned *n, unsigned grou
 	"  -v, --verbose       what QEMU and the hypervisor say\n" \
 	"  -q, --quiet         no closing line\n"
 #define HELP_PAIR \
-	"The pair (its disks are cow or ro: each host has a copy of what is written):\n" \
+	"The pair (its disks are cow or ro: each host has a copy of what is written; or shared):\n" \
 	"  --peer HOST:PORT    where the other host's end of the link is (UDP)\n" \
 	"  --listen [HOST:]PORT   where ours is (default: the peer's port, on every address)\n" \
 	"  --arbiter URL       the store that says who is live, the same for both hosts:\n" \
@@ -179,7 +171,11 @@ enum status options_parse_several(struct options **o, unsigned *n, unsigned grou
 	"                      live host (default), or stop both\n" \
 	"  --status PATH       the socket 'reprise ft status' asks (default in $XDG_RUNTIME_DIR or /tmp)\n" \
 	"  --side a|b          which of the two hosts this is; found out from the addresses,\n" \
-	"                      needed where something between the two changes them\n"
+	"                      needed where something between the two changes them\n" \
+	"  --disk iscsi://HOST[:PORT]/TARGET/LUN,shared[,room=SIZE]\n" \
+	"                      a disk that is one for both hosts: a unit, of the kind an arbiter needs.\n" \
+	"                      A write is made when the other host has executed it, too.  Not with -o.\n" \
+	"                      room: for what was ever written, which is in memory, too (default 1G)\n"
 #define HELP_CONSOLE \
 	"Standard input is the guest's console.  A terminal is put into raw mode: Ctrl-A x\n" \
 	"leaves, Ctrl-A h lists the keys.  A pipe's or file's bytes are typed as fast as the\n" \

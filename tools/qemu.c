@@ -2,8 +2,8 @@
  * qemu.c - starting the QEMU that hosts the hypervisor.
  *
  * What it needs is handed over as open files, so no name needs quoting, and
- * nothing is left behind.  It opens one thing by a name of the user's, a pair's
- * arbiter, which ftarbiter.c has quoted.
+ * nothing is left behind.  It opens one kind of thing by a name of the user's, a
+ * pair's SCSI units, and scsiunit.c has quoted that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -83,11 +83,28 @@ struct given {
 	int steady, console, control, gdb, errors; /* -1: none */
 };
 
+/* The adapter's and the unit's -device. */
+struct unit_devices {
+	char adapter[48], unit[80];
+};
+
+/* Appends one unit to argv, whose size is n; what it then is.  The hypervisor finds units in this order. */
+static unsigned plug_unit(const struct qemu_unit *u, struct unit_devices *d, const char **argv, unsigned n)
+{
+	snprintf(d->adapter, sizeof(d->adapter), "virtio-scsi-pci,id=%s", u->name);
+	snprintf(d->unit, sizeof(d->unit), "scsi-generic,drive=%s,bus=%s.0", u->name, u->name);
+	argv[n++] = "-blockdev", argv[n++] = u->drive;
+	argv[n++] = "-device", argv[n++] = d->adapter;
+	argv[n++] = "-device", argv[n++] = d->unit;
+	return n;
+}
+
 static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const struct given *g)
 {
 	char mem[32], bundle[64], first[64], second[64], third[64], drive[128];
 	char drives[QEMU_MAX_DISKS][128], devices[QEMU_MAX_DISKS][128], link[64], nic[96];
-	const char *argv[56 + 4 * QEMU_MAX_DISKS + 4 * QEMU_MAX_NICS];
+	struct unit_devices units[QEMU_MAX_UNITS];
+	const char *argv[56 + 4 * QEMU_MAX_DISKS + 4 * QEMU_MAX_NICS + 6 * QEMU_MAX_UNITS];
 	unsigned n = 0;
 
 #define ARG(a) (argv[n++] = (a))
@@ -141,11 +158,8 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 		snprintf(nic, sizeof(nic), "virtio-net-pci,netdev=link,mac=%s,romfile=", c->pair.link_mac);
 		ARG("-netdev"), ARG(link), ARG("-device"), ARG(nic);
 	}
-	if (c->pair.scsi_drive) {
-		ARG("-blockdev"), ARG(c->pair.scsi_drive);
-		ARG("-device"), ARG("virtio-scsi-pci,id=arbiter");
-		ARG("-device"), ARG("scsi-generic,drive=arbiter,bus=arbiter.0");
-	}
+	for (unsigned i = 0; i < c->pair.nunits; i++)
+		n = plug_unit(&c->pair.unit[i], &units[i], argv, n);
 	ARG(NULL);
 #undef ARG
 	execvp(argv[0], (char **)(uintptr_t)argv);

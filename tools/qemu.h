@@ -33,11 +33,19 @@ struct qemu_nic {
 #define QEMU_MAX_NICS 16
 #define QEMU_MAX_DEVICES 28 /* of both together: as many as the machine has slots */
 
+/* A SCSI unit, on an adapter of its own [scsiunit.h]. */
+struct qemu_unit {
+	char name[24];         /* of the node, and of the adapter */
+	char drive[1024];      /* value of -blockdev */
+};
+#define QEMU_MAX_UNITS 9   /* the arbiter, and the disks of a guest */
+
 /* What a host of a pair has besides [cmd_ft.c]. */
 struct qemu_pair {
 	int link_fd;              /* a connected datagram socket: the link's wire */
 	const char *link_mac;     /* NULL: no pair, and no link */
-	const char *scsi_drive;   /* QEMU's -blockdev of the arbiter's logical unit, node arbiter; NULL: none */
+	const struct qemu_unit *unit; /* the arbiter, if it is one, and disks that both hosts share, in this order */
+	unsigned nunits;
 };
 
 struct qemu_config {

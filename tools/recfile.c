@@ -78,20 +78,6 @@ int recfile_create(const char *path, bool force, u64 *size)
 	return -1;
 }
 
-bool same_file(int fd, const char *path)
-{
-	struct stat a, b;
-
-	return !fstat(fd, &a) && !stat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
-}
-
-bool same_names(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
 /* ---- reading one from end to end ---- */
 
 static bool add_image_part(struct summary *s, const struct rec_chunk *c)

@@ -28,11 +28,6 @@ struct stored_place {
 	bool end;
 };
 
-/* Whether path names the open file, by whatever name. */
-bool same_file(int fd, const char *path);
-/* Whether two names are one file's. */
-bool same_names(const char *a, const char *b);
-
 /* Everything a command wants to know of a recording. */
 struct summary;
 

@@ -33,6 +33,8 @@
  *   ft_heartbeat_ms, ft_detect_ms, ft_pair_id (0x and 16 hex digits)
  *   ft_arbiter      scsi: the disk of the virtio-scsi adapter; file: ask over the control channel
  *                   [ftarbiter.h]
+ *   sharedN_unit    ft: disk N, whose mode is shared, is that SCSI adapter's, counted as QEMU's devices
+ *                   stand; the arbiter is the first if it is a unit
  *   ft_policy       reprotect, stop: when the two differ
  *   ft_recording=1  append_offset and append_chain are there, too
  * Numbers are decimal, chains 0x and 16 hex digits.

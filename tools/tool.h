@@ -81,6 +81,10 @@ const char *tmp_dir(void); /* for files that nobody keeps: $TMPDIR or /tmp */
 /* Reads a whole file; complains and returns NULL if it cannot. */
 u8 *load_file(const char *path, const char *mend, size_t *size);
 bool write_all(int fd, const void *data, size_t size);
+/* Whether path names the open file, by whatever name. */
+bool same_file(int fd, const char *path);
+/* Whether two names are one file's. */
+bool same_names(const char *a, const char *b);
 /*
  * What belongs to this program, from where it lies: places are installed or in the build tree,
  * the latter first.  False: neither can be read, path is the first.

@@ -316,6 +316,20 @@ bool write_all(int fd, const void *data, size_t size)
 	return true;
 }
 
+bool same_file(int fd, const char *path)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+bool same_names(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 bool find_beside(const char *const places[2], char path[4096])
 {
 	char self[PATH_MAX];

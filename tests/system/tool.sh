@@ -314,7 +314,8 @@ rm -f dump/pid
 for c in 'odd.img|3000 bytes are no whole number of sectors of 512; round it up: truncate -s 3072' 'empty.img|empty; make it' \
 	'gone.img|No such file' 'gone.img,rx|gone.img,rx: No such file' 'sub|neither a file nor' 'qcow.img|a qcow2 image; make a raw one' \
 	'one.img,ro,cow|ro and cow; choose' 'one.img,room=x|not understood' 'one.img,room=0|not understood' 'one.img,ro,room=2M|leave room= out' \
-	'one.img,room=3G|at most 3070M' ',ro|give a disk image'; do
+	'one.img,room=3G|at most 3070M' ',ro|give a disk image' 'one.img,shared|one.img,shared: only the hosts of a pair share a disk; ' \
+	'one.img,shared,rw|shared and rw; choose'; do
 	run "$reprise" run $VM --disk "${c%%|*}" < /dev/null; is 2 "${c#*|}" && one_line && [ ! -e dump/pid ]; ok "usage: --disk ${c%%|*}"
 done
 d='--disk two.img'; run "$reprise" run $VM $d $d $d $d $d $d $d $d $d < /dev/null; is 2 'at most 8 disks' && one_line; ok 'usage: nine disks'
@@ -588,6 +589,17 @@ bad_ft 'an arbiter that is none' 'not understood' primary $FT --arbiter ./file
 bad_ft 'no arbiter but a store' 'not understood' primary $FT --arbiter none
 bad_ft 'an option that is none' "help ft primary" primary $FT --arbiter file:word --follow
 bad_ft 'a disk to be written' 'one.img,rw: a pair' primary $FT --arbiter file:word --disk one.img,rw
+u=iscsi://10.0.0.9/iqn.2026-01.lab:store
+for d in "one.img,shared|one.img,shared: a shared disk must be a SCSI unit, which can be reserved" "$u/2|give it with ,shared" "$u/2,rw|give it with ,shared" \
+	"$u/2,ro|give it with ,shared" "$u/x,shared|not understood; give iscsi://" "$u/1,shared|the arbiter of the pair; give"; do
+	bad_ft "--disk ${d%%|*}" "${d#*|}" secondary $FT --arbiter "$u/1" --disk "${d%%|*}"
+done
+bad_ft 'a shared disk, recorded' '-o rec.rpl: .*could not be replayed; leave -o out' primary $FT --arbiter "$u/1" --disk "$u/2,shared" -o rec.rpl
+[ ! -e rec.rpl ]; ok 'and no recording is left'
+for c in run "record -o rec.rpl" "run --vm a"; do
+	run "$reprise" $c $VM --disk "$u/2,shared" < /dev/null; is 2 'only the hosts of a pair share a disk; give a file' && [ "$(wc -l < err)" = 1 ]; ok "a shared disk: not for $c"
+done
+run "$reprise" run $VM --disk "$u/2" < /dev/null; is 2 'give a file of this host' && [ "$(wc -l < err)" = 1 ]; ok 'nor a unit at all'
 bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter file:word --status /no/such/s
 bad_ft 'a status of nobody' 'No such file' status ./nobody
 run "$reprise" help ft secondary; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: help of a part'
@@ -637,6 +649,28 @@ host --arbiter iscsi://10.0.0.9/iqn.2026-01.lab:store/1; kill -TERM $pid; wait $
 [ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" = "$first" ]; ok 'ft: the same machine elsewhere is the same pair'
 grep -q '^driver=iscsi,node-name=arbiter,.*portal=10.0.0.9:3260,target=iqn.2026-01.lab:store,lun=1,' dump/argv &&
 	grep -qx 'scsi-generic,drive=arbiter,bus=arbiter.0' dump/argv && grep -q 'n=1 result=unreachable' dump/control; ok 'ft: an arbiter that QEMU reaches'
+rm -f dump/control; host --arbiter $u/1 --disk $u/2,shared --disk one.img --disk $u/3,shared,room=4M; kill -TERM $pid; wait $pid
+sed -n '/^driver=/s/,portal.*lun/ lun/p; s/^virtio-scsi-pci,/&/p; /^scsi-generic/p' dump/argv > got
+{
+	k=1
+	for d in arbiter shared0 shared2; do
+		printf 'driver=iscsi,node-name=%s,transport=tcp lun=%d,initiator-name=iqn.2026-01.reprise:b\n' $d $k
+		printf 'virtio-scsi-pci,id=%s\nscsi-generic,drive=%s,bus=%s.0\n' $d $d $d
+		k=$((k + 1))
+	done
+} | cmp -s - got && [ "$(grep -c '^virtio-blk-pci' dump/argv)" = 1 ] && grep -q 'serial=disk1,' dump/argv; ok 'ft: shared disks are units behind the arbiter, and no other disks'
+grep -qx shared0_unit=1 dump/session.conf && grep -qx shared2_unit=2 dump/session.conf && [ "$(grep -c ^shared dump/session.conf)" = 2 ]; ok 'ft: the hypervisor is told which is which'
+{
+	printf 'disk0=%s\ndisk0_target=iqn.2026-01.lab:store/2\ndisk0_size=0\ndisk0_mode=shared\ndisk0_room_bytes=1073741824\n' $u/2
+	printf 'disk2=%s\ndisk2_target=iqn.2026-01.lab:store/3\ndisk2_size=0\ndisk2_mode=shared\ndisk2_room_bytes=4194304\n' $u/3
+} > want
+grep '^disk[02]' dump/machine.conf | cmp -s - want; ok 'ft: the machine that has them'
+shared=$(sed -n 's/^ft_pair_id=//p' dump/session.conf) memory=$(sed -n '/^-m$/{n;s/M//;p}' dump/argv)
+rm -f dump/control; host --arbiter file:word --disk iscsi://192.0.2.1:5/${u##*/}/2,shared --disk one.img --disk $u/3,shared,room=4M; kill -TERM $pid; wait $pid
+[ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" = "$shared" ] && grep -qx shared0_unit=0 dump/session.conf; ok 'ft: another way to the same unit; an arbiter that is none'
+rm -f dump/control; host --arbiter file:word --disk $u/4,shared,room=64M --disk one.img --disk $u/3,shared,room=4M; kill -TERM $pid; wait $pid
+[ "$(sed -n 's/^ft_pair_id=//p' dump/session.conf)" != "$shared" ] && [ $((memory - $(sed -n '/^-m$/{n;s/M//;p}' dump/argv))) -ge 960 ]
+ok 'ft: another unit is another machine; room is memory'
 FAKE=lost run "$reprise" ft secondary $FT --arbiter file:word < /dev/null; is 1 'this host is out: the other is live'; ok 'ft: a host that has lost'
 for c in 'x:0:powered off' 'exit=7:5:exited with 7' 'triple:5:triple fault'; do
 	want=${c#*:}

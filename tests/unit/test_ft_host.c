@@ -1,6 +1,6 @@
 /*
- * test_ft_host.c - what a host of a pair does without QEMU: its options, the arbiter's file, the link's
- * socket, the status.
+ * test_ft_host.c - what a host of a pair does without QEMU: its options, its disks, the arbiter's file,
+ * the link's socket, the status.
  */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tools/disks.h"
 #include "tools/ftarbiter.h"
 #include "tools/ftlink.h"
 #include "tools/ftstatus.h"
@@ -65,6 +66,113 @@ Test(ft_host, options_refused, .init = cr_redirect_stderr)
 	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--kill", "primary"), ST_USAGE);
 }
 
+/* ---- disks ---- */
+
+#define UNIT "iscsi://h:1/iqn.x:y/"
+#define SHARING(o, ...) PAIR(o, "--peer", "h:1", "--arbiter", UNIT "1", __VA_ARGS__)
+
+Test(ft_host, shared_disk_options)
+{
+	struct options o;
+
+	cr_assert_eq(SHARING(&o, "--disk", UNIT "2,shared", "--disk", UNIT "3,room=5M,shared", "--disk", "f,ro"), ST_OK);
+	cr_assert_eq(o.ndisks, 3);
+	cr_assert(!strcmp(o.disk[0].path, UNIT "2") && disk_option_shared(&o.disk[0]) && !o.disk[0].room_bytes);
+	cr_assert(!strcmp(o.disk[1].path, UNIT "3") && disk_option_shared(&o.disk[1]) && o.disk[1].room_bytes == MIB(6));
+	cr_assert(!disk_option_shared(&o.disk[2]));
+	cr_assert_eq(SHARING(&o, "--disk", "iscsi://h:1/iqn.x:z/1,shared"), ST_OK, "another target's, not the arbiter's");
+	cr_assert_eq(PAIR(&o, "--peer", "h:1", "--arbiter", "file:word", "--disk", UNIT "1,shared"), ST_OK);
+}
+
+Test(ft_host, shared_disk_options_refused, .init = cr_redirect_stderr)
+{
+	static const char *const bad[] = {
+		"f,shared", "f,shared,room=2M", UNIT "2", UNIT "2,cow", UNIT "2,rw", UNIT "2,ro", UNIT "2,shared,rw", UNIT "2,room=2M",
+		UNIT "1,shared", "iscsi://other/iqn.x:y/01,shared", UNIT ",shared", UNIT "x,shared", "iscsi://h:1,shared", "iscsi://,shared",
+		"iscsi:///t/1,shared", UNIT "2,shared,room=3G", "scsi:/dev/sg0,shared", "iscsi://h/t\nx/1,shared", "f,rw", ",shared",
+	};
+	struct options o;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		cr_assert_eq(SHARING(&o, "--disk", bad[i]), ST_USAGE, "%s", bad[i]);
+	cr_assert_eq(SHARING(&o, "--disk", UNIT "2,shared", "--disk", "iscsi://elsewhere/iqn.x:y/2,shared"), ST_USAGE, "twice");
+	cr_assert_eq(parse(&o, OPT_VM | OPT_PAIR | OPT_OUTPUT, (const char *const[]){ "ft primary", "--kernel", "k", "--peer", "h:1", "--arbiter",
+			   "file:word", "--disk", UNIT "2,shared", "-o", "rec", NULL }), ST_USAGE, "not recorded");
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert_eq(parse(&o, OPT_VM, (const char *const[]){ "run", "--kernel", "k", "--disk", (const char *const[]){ "f,shared",
+				   UNIT "2,shared", UNIT "2", UNIT "2,rw" }[i], NULL }), ST_USAGE, "a machine alone");
+}
+
+static const char *text(struct buf *b)
+{
+	buf_add(b, "", 1);
+	return (const char *)b->data;
+}
+
+/* What the machine is, what QEMU gets, what the hypervisor is told: with a disk of the host's between. */
+Test(ft_host, shared_disks)
+{
+	char dir[64], file[80];
+	struct qemu_disk disk[QEMU_MAX_DISKS];
+	struct qemu_unit unit[QEMU_MAX_UNITS];
+	struct machine_disks d;
+	struct buf head = { 0 }, conf = { 0 };
+	unsigned ndisks = 0, nunits = 1; /* the arbiter */
+	struct options o;
+	u64 memory;
+
+	snprintf(file, sizeof(file), "%s/f", scratch(dir));
+	close(open(file, O_CREAT | O_WRONLY, 0600));
+	cr_assert(!truncate(file, 4096));
+	cr_assert_eq(SHARING(&o, "--disk", "iscsi://h/iqn.x:y/02,shared", "--disk", file, "--disk", "iscsi://[fd00::1]:5/t,x/3,shared,room=2M"), ST_OK);
+	cr_assert_eq(disks_from_options(&d, &o, false, &head), ST_OK);
+	cr_assert_eq(d.n, 3);
+	cr_assert(!strncmp(text(&head), "disk0=iscsi://h/iqn.x:y/02\ndisk0_target=iqn.x:y/2\ndisk0_size=0\ndisk0_mode=shared\n"
+			   "disk0_room_bytes=1073741824\ndisk1=/", 116));
+	cr_assert(strstr((char *)head.data, "\ndisk2=iscsi://[fd00::1]:5/t,x/3\ndisk2_target=t,x/3\ndisk2_size=0\ndisk2_mode=shared\n"
+			 "disk2_room_bytes=2097152\n"));
+	disks_plug(&d, "", disk, &ndisks);
+	cr_assert(ndisks == 1 && !strcmp(disk[0].serial, "disk1"), "no disk of QEMU's for a unit");
+	cr_assert_eq(disks_plug_shared(&d, 'b', unit, &nunits, &conf), ST_OK);
+	cr_assert_eq(nunits, 3);
+	cr_assert_str_eq(text(&conf), "shared0_unit=1\nshared2_unit=2\n");
+	cr_assert_str_eq(unit[1].name, "shared0");
+	cr_assert_str_eq(unit[1].drive, "driver=iscsi,node-name=shared0,transport=tcp,portal=h:3260,target=iqn.x:y,lun=02,"
+			 "initiator-name=iqn.2026-01.reprise:b");
+	cr_assert_str_eq(unit[2].name, "shared2");
+	cr_assert_str_eq(unit[2].drive, "driver=iscsi,node-name=shared2,transport=tcp,portal=[fd00::1]:5,target=t,,x,lun=3,"
+			 "initiator-name=iqn.2026-01.reprise:b");
+	memory = disks_memory(&d);
+	d.disk[0].room_bytes = 0;
+	cr_assert_geq(memory - disks_memory(&d), GIB(1), "room is memory");
+	cr_assert_eq(disks_not(&d, "-o", "iscsi://h/iqn.x:y/02"), ST_OK);
+	disks_close(&d);
+	unlink(file);
+	rmdir(dir);
+	buf_free(&head);
+	buf_free(&conf);
+}
+
+Test(ft_host, shared_disk_with_too_long_a_name, .init = cr_redirect_stderr)
+{
+	struct machine_disks d;
+	struct qemu_unit unit[QEMU_MAX_UNITS];
+	struct buf head = { 0 }, conf = { 0 };
+	char url[1200];
+	unsigned nunits = 0;
+	struct options o;
+
+	memset(url, 'x', sizeof(url));
+	memcpy(url, "iscsi://h/", 10);
+	strcpy(url + 1100, "/1,shared");
+	cr_assert_eq(SHARING(&o, "--disk", url), ST_OK);
+	cr_assert_eq(disks_from_options(&d, &o, false, &head), ST_OK);
+	cr_assert_eq(disks_plug_shared(&d, 'a', unit, &nunits, &conf), ST_USAGE);
+	disks_close(&d);
+	buf_free(&head);
+	buf_free(&conf);
+}
+
 /* ---- the arbiter ---- */
 
 Test(ft_host, arbiter_names)
@@ -73,15 +181,15 @@ Test(ft_host, arbiter_names)
 
 	cr_assert_eq(arbiter_open(&a, "iscsi://10.0.0.9/iqn.2026-01.lab:store/1", 'a'), ST_OK);
 	cr_assert_eq(a.kind, ARBITER_SCSI);
-	cr_assert_str_eq(a.drive, "driver=iscsi,node-name=arbiter,transport=tcp,portal=10.0.0.9:3260,target=iqn.2026-01.lab:store,lun=1,"
+	cr_assert_str_eq(a.unit.drive, "driver=iscsi,node-name=arbiter,transport=tcp,portal=10.0.0.9:3260,target=iqn.2026-01.lab:store,lun=1,"
 			 "initiator-name=iqn.2026-01.reprise:a");
 	cr_assert_eq(arbiter_open(&a, "iscsi://store:33/t,x/12", 'b'), ST_OK);
-	cr_assert_str_eq(a.drive, "driver=iscsi,node-name=arbiter,transport=tcp,portal=store:33,target=t,,x,lun=12,"
+	cr_assert_str_eq(a.unit.drive, "driver=iscsi,node-name=arbiter,transport=tcp,portal=store:33,target=t,,x,lun=12,"
 			 "initiator-name=iqn.2026-01.reprise:b", "a comma is doubled");
 	cr_assert_eq(arbiter_open(&a, "iscsi://[fd00::1]/t/0", 'a'), ST_OK);
-	cr_assert(strstr(a.drive, "portal=[fd00::1]:3260,"));
+	cr_assert(strstr(a.unit.drive, "portal=[fd00::1]:3260,"));
 	cr_assert_eq(arbiter_open(&a, "scsi:/dev/null", 'a'), ST_OK);
-	cr_assert_str_eq(a.drive, "driver=host_device,node-name=arbiter,filename=/dev/null");
+	cr_assert_str_eq(a.unit.drive, "driver=host_device,node-name=arbiter,filename=/dev/null");
 }
 
 Test(ft_host, arbiter_names_refused, .init = cr_redirect_stderr)
