@@ -144,12 +144,12 @@ static void arguments(struct args *a, const struct play *p, unsigned h, const ch
 	} else {
 		put(a, "tap=%s", ftnet_tap(h));
 	}
-	if (o->keep)
+	if (o->keep && !p->share.any)
 		put(a, "-o"), put(a, "%s/%c-%u.rpl", p->dir, "ab"[h], p->host[h].life + 1);
 	if (o->verbose)
 		put(a, "--verbose");
-	for (int i = 0; i < o->noperands; i++)
-		put_own(a, o->operands[i], h);
+	for (int i = 0; i < p->share.noperands; i++)
+		put_own(a, p->share.operand[i], h);
 }
 
 /* ---- starting ---- */

@@ -19,6 +19,7 @@
 #include "tools/ftclient.h"
 #include "tools/ftplain.h"
 #include "tools/ftrelay.h"
+#include "tools/ftshare.h"
 #include "tools/ftverdict.h"
 #include "tools/ftwire.h"
 #include "tools/options.h"
@@ -60,6 +61,7 @@ struct play {
 	struct wire wire;
 	struct client client;
 	struct store store;
+	struct ftshare share;
 	struct facts facts;
 	bool colours, stopped;   /* stopped: Ctrl-C, or so */
 	bool traffic;            /* between the client's first request and its last */

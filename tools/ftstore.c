@@ -1,9 +1,10 @@
 /*
- * ftstore.c - the demo's store: a target of its own with one logical unit, by Debian's tgt; or a
- * file where that is not installed.  See ftplay.h.
+ * ftstore.c - the demo's store: a target of its own, by Debian's tgt, with a logical unit as the
+ * arbiter and one for each file that the hosts share; or a file where that is not installed.  See ftplay.h.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -91,7 +92,15 @@ static bool answers(struct play *p)
 	return false;
 }
 
-static bool offer_unit(struct play *p)
+static bool offer(struct play *p, unsigned lun, const char *path)
+{
+	char number[16];
+
+	snprintf(number, sizeof(number), "%u", lun);
+	return ADMINISTER(p, false, "--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", number, "-b", path);
+}
+
+static bool offer_arbiter(struct play *p)
 {
 	char unit[3100];
 	int fd;
@@ -102,19 +111,38 @@ static bool offer_unit(struct play *p)
 	good = fd >= 0 && !ftruncate(fd, UNIT_BYTES);
 	if (fd >= 0)
 		close(fd);
-	return good && ADMINISTER(p, false, "--op", "new", "--mode", "target", "--tid", "1", "-T", TARGET) &&
-	       ADMINISTER(p, false, "--op", "new", "--mode", "logicalunit", "--tid", "1", "--lun", "1", "-b", unit) &&
-	       ADMINISTER(p, false, "--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL");
+	return good && offer(p, 1, unit);
+}
+
+/* By a link of ours: tgtadm takes no comma in a name. */
+static bool offer_disk(struct play *p, unsigned lun, const char *path)
+{
+	char unit[3100], absolute[PATH_MAX];
+
+	snprintf(unit, sizeof(unit), "%s/shared-%u", p->dir, lun);
+	return realpath(path, absolute) && !symlink(absolute, unit) && offer(p, lun, unit);
+}
+
+static bool offer_units(struct play *p)
+{
+	bool good = ADMINISTER(p, false, "--op", "new", "--mode", "target", "--tid", "1", "-T", TARGET) && offer_arbiter(p);
+
+	for (unsigned i = 0; i < p->share.nfiles && good; i++)
+		good = offer_disk(p, SHARE_LUN + i, p->share.file[i].option.path);
+	return good && ADMINISTER(p, false, "--op", "bind", "--mode", "target", "--tid", "1", "-I", "ALL");
 }
 
 static enum status open_target(struct play *p)
 {
+	char target[100];
 	int port = port_free();
 
-	if (!port || !start_daemon(p, port) || !answers(p) || !offer_unit(p))
+	if (!port || !start_daemon(p, port) || !answers(p) || !offer_units(p))
 		return complain(ST_HOST, "ft demo: tgtd, the arbiter's target, does not work: its words are in %s/tgtd.log with --keep; "
 				"--arbiter file goes without", p->dir);
-	snprintf(p->store.url, sizeof(p->store.url), "iscsi://127.0.0.1:%d/" TARGET "/1", port);
+	snprintf(target, sizeof(target), "iscsi://127.0.0.1:%d/" TARGET, port);
+	snprintf(p->store.url, sizeof(p->store.url), "%s/1", target);
+	ftshare_name(&p->share, target);
 	return ST_OK;
 }
 
@@ -124,7 +152,8 @@ enum status store_open(struct play *p, const char *kind)
 	bool installed = program("tgtd", path) && program("tgtadm", path);
 
 	if (kind && !strcmp(kind, "tgt") && !installed)
-		return complain(ST_USAGE, "--arbiter tgt: tgtd is not here; apt-get install tgt, or give --arbiter file");
+		return complain(ST_USAGE, "--arbiter tgt: tgtd is not here; apt-get install tgt, or give --arbiter file%s",
+				p->share.nfiles ? " and no file with ,shared" : "");
 	if (!kind && !installed)
 		remark("ft demo: tgtd is not here, a file is the arbiter; apt-get install tgt qemu-block-extra for one over iSCSI");
 	if (kind ? !strcmp(kind, "tgt") : installed)

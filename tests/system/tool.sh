@@ -600,6 +600,10 @@ for c in run "record -o rec.rpl" "run --vm a"; do
 	run "$reprise" $c $VM --disk "$u/2,shared" < /dev/null; is 2 'only the hosts of a pair share a disk; give a file' && [ "$(wc -l < err)" = 1 ]; ok "a shared disk: not for $c"
 done
 run "$reprise" run $VM --disk "$u/2" < /dev/null; is 2 'give a file of this host' && [ "$(wc -l < err)" = 1 ]; ok 'nor a unit at all'
+for c in "--arbiter file -- --disk one.img,shared|one.img,shared: .*; give --arbiter tgt" "--alone --kill none -- --disk one.img,shared|--alone" \
+	"-- --disk odd.img,shared|round it up" "-- --disk=gone.img,shared|No such file" "-- --disk one.img,shared --disk one.img,shared|in use"; do
+	run "$reprise" ft demo --kernel kernel ${c%%|*} < /dev/null; is 2 "${c#*|}" && one_line; ok "usage: ft demo ${c%%|*}"
+done
 bad_ft 'a status that cannot be' '--status /no/such/s: No such' primary $FT --arbiter file:word --status /no/such/s
 bad_ft 'a status of nobody' 'No such file' status ./nobody
 run "$reprise" help ft secondary; [ $status = 0 ] && grep -q -- '--arbiter URL' out; ok 'ft: help of a part'

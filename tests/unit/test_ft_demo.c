@@ -1,10 +1,11 @@
 /*
- * test_ft_demo.c - the demo's parts without its hosts: its options, the cable that loses, the client
- * that counts, the verdict.
+ * test_ft_demo.c - the demo's parts without its hosts: its options, shared disks, the cable that loses,
+ * the client that counts, the verdict.
  */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <criterion/redirect.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -12,6 +13,7 @@
 
 #include "tools/ftclient.h"
 #include "tools/ftrelay.h"
+#include "tools/ftshare.h"
 #include "tools/ftverdict.h"
 #include "tools/options.h"
 
@@ -46,6 +48,88 @@ Test(ft_demo, options_refused, .init = cr_redirect_stderr)
 	cr_assert_eq(DEMO(&o, "--seconds", "0"), ST_USAGE);
 	cr_assert_eq(DEMO(&o, "--net", "user"), ST_USAGE);
 	cr_assert_eq(DEMO(&o, "--heartbeat", "100ms", "--detect", "150ms"), ST_USAGE);
+}
+
+/* ---- shared disks ---- */
+
+static char disk_dir[] = "/tmp/reprise-unit-XXXXXX";
+
+/* Two that can be disks, and two that cannot. */
+static void make_files(void)
+{
+	static const struct { const char *name; off_t size; } files[] = { { "one", 4096 }, { "two,x", 1024 }, { "odd", 700 }, { "empty", 0 } };
+
+	cr_redirect_stderr();
+	cr_assert(mkdtemp(disk_dir) && !chdir(disk_dir));
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+		close(open(files[i].name, O_CREAT | O_WRONLY, 0600));
+		cr_assert(!truncate(files[i].name, files[i].size));
+	}
+}
+
+static void remove_files(void)
+{
+	cr_assert(!unlink("one") && !unlink("two,x") && !unlink("odd") && !unlink("empty") && !rmdir(disk_dir));
+}
+
+static enum status find(struct ftshare *s, const char *const *args)
+{
+	static struct options o;
+	static char *argv[24];
+	int argc = 0;
+
+	for (; args[argc]; argc++)
+		argv[argc] = (char *)(uintptr_t)args[argc];
+	argv[argc] = NULL;
+	cr_assert_eq(options_parse(&o, OPT_DEMO, argc, argv), ST_OK);
+	return ftshare_find(s, &o);
+}
+#define FIND(s, ...) find(s, (const char *const[]){ "ft demo", __VA_ARGS__, NULL })
+
+static void let_go(struct ftshare *s)
+{
+	while (s->nfiles) {
+		image_close(&s->file[--s->nfiles].image);
+		if (!strncmp(s->operand[s->file[s->nfiles].at], "iscsi:", 6) || s->file[s->nfiles].joined)
+			free(s->operand[s->file[s->nfiles].at]);
+	}
+}
+
+Test(ft_demo, shared_files_become_units, .init = make_files, .fini = remove_files)
+{
+	static const char *const want[] = {
+		"--rng", "--disk", "iscsi://127.0.0.1:5/t/2,shared", "--disk", "d-%h,cow", "--disk=iscsi://127.0.0.1:5/t/3,shared,room=4194304",
+		"--disk", "iscsi://h/u/9,shared", "--disk",
+	};
+	struct ftshare s;
+
+	cr_assert_eq(FIND(&s, "--arbiter", "tgt", "--", "--rng", "--disk", "one,shared", "--disk", "d-%h,cow", "--disk=two,x,room=3M,shared",
+			  "--disk", "iscsi://h/u/9,shared", "--disk"), ST_OK);
+	cr_assert(s.any && s.nfiles == 2);
+	ftshare_name(&s, "iscsi://127.0.0.1:5/t");
+	cr_assert_eq(s.noperands, (int)ARRAY_SIZE(want));
+	for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
+		cr_assert_str_eq(s.operand[i], want[i]);
+	let_go(&s);
+	cr_assert_eq(FIND(&s, "--", "--disk", "one", "--disk", "gone-%h,rw"), ST_OK);
+	cr_assert(!s.any && !s.nfiles, "files of each host's own are the hosts' to find");
+	cr_assert_eq(FIND(&s, "--arbiter", "file", "--", "--disk", "iscsi://h/u/9,shared"), ST_OK);
+	cr_assert(s.any && !s.nfiles, "a unit that is there");
+}
+
+Test(ft_demo, shared_files_refused, .init = make_files, .fini = remove_files)
+{
+	struct ftshare s;
+
+	cr_assert_eq(FIND(&s, "--arbiter", "file", "--", "--disk", "one,shared"), ST_USAGE);
+	cr_assert_eq(FIND(&s, "--alone", "--", "--disk", "one,shared"), ST_USAGE);
+	cr_assert_eq(FIND(&s, "--alone", "--", "--disk", "iscsi://h/u/9,shared"), ST_USAGE);
+	cr_assert_eq(FIND(&s, "--", "--disk", "gone,shared"), ST_USAGE);
+	cr_assert_eq(FIND(&s, "--", "--disk=odd,shared"), ST_USAGE);
+	cr_assert_eq(FIND(&s, "--", "--disk", "empty,shared"), ST_USAGE);
+	cr_assert_eq(FIND(&s, "--", "--disk", "one,shared,rw"), ST_USAGE);
+	cr_assert_eq(FIND(&s, "--", "--disk", "one,shared", "--disk", "one,shared"), ST_USAGE, "it is in use");
+	let_go(&s);
 }
 
 /* ---- the cable ---- */
