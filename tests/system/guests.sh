@@ -2,7 +2,7 @@
 # guests.sh [-p SEEDS] [NAME...] - the tiny kernels of tests/guests under Reprise: each passes its
 # own checks, runs the same twice, and replays identically however it is disturbed.
 #
-#   -p '1 2 3'   seeds of the disturbed replays (default: 1 2)
+#   -p '1 2 3'   seeds of the disturbed replays, and of hostile guests (default: 1 2)
 #   NAME         only these (default: all)
 #
 # Builds nothing.  Environment: REPRISE (build/host/reprise), GUESTS (build/guests), FAILURES
@@ -88,7 +88,7 @@ printf 'hello, q' > "$tmp/typed"
 input=$tmp/typed
 guest hlt '' 0 '^h [0-9]'
 input=/dev/null
-for n in 1 2 3; do guest hostile "seed=$n" 0 'hostile: ok'; done
+for n in $seeds; do guest hostile "seed=$n" 0 'hostile: ok'; done
 guest hostile triple 5 'triple fault'
 guest hostile badcr3 5 .
 guest hostile nowhere 5 .

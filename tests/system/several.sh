@@ -13,7 +13,7 @@ linux=(--kernel "$kernel" --initrd "$initrd" --mem 128M)
 
 # ---- as alone ----
 
-tiny=(mixture tsc x87ptr modes smc hostile)
+tiny=(bits tsc x87ptr modes smc hostile)
 args=()
 for g in "${tiny[@]}"; do
 	timeout -k 5 "$patience_s" "$reprise" run --mem 64M --seed 7 --kernel "$guests/$g.elf" < /dev/null > "$g.alone" 2> err
