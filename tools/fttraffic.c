@@ -96,8 +96,12 @@ static void hear_foreign(struct play *p)
 
 void traffic_finish(struct play *p, bool in_order)
 {
+	bool stopped = p->stopped;
+
 	client_leave(&p->client);
+	p->stopped = stopped && p->o->client; /* who stops ours has what it asked answered, unless he says so twice */
 	(void)play_until(p, traffic_over, !in_order ? LEAVE_S : p->o->client ? 1000000 : play_patience(p, TAKEOVER_S));
+	p->stopped |= stopped;
 	end(p);
 	if (p->o->client) {
 		hear_foreign(p);

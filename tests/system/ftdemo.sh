@@ -123,13 +123,13 @@ is 0 && last "takeovers: 0$good" && ! grep -q link_ out; ok 'one host alone'
 
 # ---- endings ----
 
-"$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --detect 600ms --seconds 60 > out 2> err &
+"$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --detect 600ms --seconds 60 --rate 1000 > out 2> err &
 pid=$!
 wait_for_line out connected $pid
 "$reprise" ft status > st
 [ "$(grep -c '^protected: 1' st)" = 2 ] && grep -qx 'role: primary' st && grep -qx 'role: secondary' st && grep -qx 'peer: 127.0.0.1:[0-9]*' st
 ok 'ft status, meanwhile'
-kill -INT $pid
+kill -INT $pid # with some requests under way, which are answered
 wait $pid
 status=$?
 is 1 && last "takeovers: 0$good" && clean; ok 'Ctrl-C'
