@@ -39,7 +39,7 @@ is 0 'identical to its end' && cmp -s out dd.out || { keep dd dd.rpl dd.out out 
 
 # An image that is not the recorded one.
 cp b.img kept.img
-printf X | dd of=b.img bs=1 seek=5000000 conv=notrunc 2> /dev/null
+printf "another one" | dd of=b.img bs=1 seek=5000000 conv=notrunc 2> /dev/null
 run "$reprise" replay dd.rpl
 is 2 'b.img' && one_line; ok 'another image: refused in a line'
 mv b.img elsewhere.img

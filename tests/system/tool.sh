@@ -269,10 +269,10 @@ run "$reprise" info t.rpl; is 0 && grep -q '^complete: no' out && [ "$(sed -n 's
 size=$(stat -c %s a.rpl)
 head -c $((size - 20)) a.rpl > short.rpl
 run "$reprise" replay short.rpl; is 4 'damaged at byte' && [ -s out ]; ok 'a recording cut in the middle of a chunk: 4, and the rest replays'
-cp a.rpl bad.rpl && printf '\377' | dd of=bad.rpl bs=1 seek=$((size - 70)) conv=notrunc status=none
-run "$reprise" verify bad.rpl; is 4 'damaged at byte'; ok 'a flipped byte: verify'
-run "$reprise" replay bad.rpl; is 4; ok 'a flipped byte: replay'
-run "$reprise" info bad.rpl; is 4 && grep -q '^complete: no' out; ok 'a flipped byte: info'
+cp a.rpl bad.rpl && printf '\377\376\375\374\373\372\371\370' | dd of=bad.rpl bs=1 seek=$((size - 70)) conv=notrunc status=none
+run "$reprise" verify bad.rpl; is 4 'damaged at byte'; ok 'changed bytes: verify'
+run "$reprise" replay bad.rpl; is 4; ok 'changed bytes: replay'
+run "$reprise" info bad.rpl; is 4 && grep -q '^complete: no' out; ok 'changed bytes: info'
 run "$reprise" log bad.rpl; is 4; ok 'a flipped byte: log'
 for f in kernel /dev/null; do run "$reprise" info $f; is 4 'not a recording' && one_line; ok "not a recording: $f"; done
 
@@ -353,7 +353,7 @@ run "$reprise" run $VM --disk one.img,ro < /dev/null; is 0 && grep -q '^disk0_si
 run "$reprise" replay disks.rpl; is 0 identical && [ "$(grep -c 'id=disk.*readonly=on' dump/argv)" = 3 ]; ok 'replay: all disks are only read'
 
 # where they are, and whether they are the right ones
-cp two.img before.img; printf X | dd of=two.img bs=1 seek=2000 conv=notrunc status=none
+cp two.img before.img; printf "another one" | dd of=two.img bs=1 seek=2000 conv=notrunc status=none
 other=$(digest two.img); rm -f dump/pid; run "$reprise" replay disks.rpl
 is 2 "two.img: digest $other, but disks.rpl was recorded with disk 1 $two; give that one with --disk 1=FILE (a copy from before" &&
 	one_line && [ ! -e dump/pid ]; ok 'another image is refused'
