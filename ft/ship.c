@@ -120,9 +120,15 @@ bool ft_ship_event(struct ft_pair *p, const struct rec_event *ev)
 
 void ft_ship_end(struct ft_pair *p, const struct execpoint *now, const struct ft_end *end)
 {
+	const struct rec_base *last = &p->ship.log.base;
+	struct execpoint at = *now;
+
 	while (ft_holds_back(p->role)) {
 		write_marks(p, false); /* of the last outputs, too */
-		if (!p->held.nunplaced && ft_log_end(&p->ship.log, now, end)) {
+		/* One that was left while it idled: its marks have gone on, it has not. */
+		if (last->count == at.count)
+			at.vtime_ns = MAX(at.vtime_ns, last->vtime_ns);
+		if (!p->held.nunplaced && ft_log_end(&p->ship.log, &at, end)) {
 			p->ship.ended = true;
 			break;
 		}

@@ -190,6 +190,19 @@ Test(ft_pair, what_left_during_a_copy_is_acknowledged_before_the_word_names_the_
 	cr_assert(ft_may_enlist(p));
 }
 
+/* Marks of an idle machine have gone on with time; its end is behind them, not where it halted. */
+Test(ft_pair, who_leaves_an_idle_machine_ends_it)
+{
+	const struct ft_end end = { .outcome = VM_QUIT };
+
+	be(FT_PRIMARY);
+	p->ship.log.base.count = 5;
+	p->ship.log.base.vtime_ns = 200;
+	ft_ship_end(p, &(struct execpoint){ .count = 5, .vtime_ns = 150 }, &end);
+	cr_assert(p->ship.ended);
+	cr_assert_eq(p->ship.log.base.vtime_ns, 200);
+}
+
 /* ---- shared disks ---- */
 
 static struct ft_write last;
