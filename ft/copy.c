@@ -10,6 +10,8 @@
 
 /* With more than that under way the machine does not stand yet: from START on its outputs wait for all of it. */
 #define STAND_BACKLOG (64 * PAGE_SIZE)
+#define DRAIN_NS 100000000UL
+#define DRAIN_AGAIN_NS 1000000000UL
 
 /* --- giving ------------------------------------------------------------------------- */
 
@@ -76,6 +78,20 @@ static bool give_state(struct ft_pair *p, struct ft_start *start)
 	return wait_for_room(p) && ft_log_start(&p->ship.log, start);
 }
 
+/*
+ * What is still on its way to a shared disk was written before the other's time: it would not write it
+ * again (D7).  A disk that does not answer must not make the machine stand: later, then.
+ */
+static bool writes_are_done(struct ft_pair *p, u64 now_ns)
+{
+	if (p->held.fill && now_ns < p->copy.stand_ns)
+		return false;
+	while (p->role == FT_COPYING && p->held.fill && ft_now(p) < now_ns + DRAIN_NS)
+		ft_wait(p, DRAIN_NS / 8);
+	p->copy.stand_ns = ft_now(p) + DRAIN_AGAIN_NS;
+	return p->role == FT_COPYING && !p->held.fill;
+}
+
 void ft_copy_stand(struct ft_pair *p, const struct execpoint *now)
 {
 	struct ft_start start = { .at = *now, .units = p->made, .questions = p->asked, .epochs = p->epochs };
@@ -85,9 +101,8 @@ void ft_copy_stand(struct ft_pair *p, const struct execpoint *now)
 		return;
 	ft_look(p);
 	began = ft_now(p);
-	/* What is still on its way to a shared disk was written before the other's time: it would not write it again. */
-	while (p->role == FT_COPYING && p->held.fill)
-		ft_wait(p, FT_LONG);
+	if (!writes_are_done(p, began))
+		return;
 	/* What was not given of the last round, and what changed since it began. */
 	if (!give_pages(p) || p->role != FT_COPYING)
 		return;

@@ -316,16 +316,22 @@ static void finish_shipping(struct ft_pair *p, u32 outcome, u32 guest_exit, cons
 		ft_wait(p, FT_LONG);
 }
 
+/* Perhaps somebody joins meanwhile, for nothing. */
+static bool goes_on_alone(const struct ft_pair *p)
+{
+	return ft_is_live(p->role) && !ft_holds_back(p->role);
+}
+
 /* What is still on its way to a disk.  An operator who leaves does not wait for one that is out of reach for ever. */
 static void finish_alone(struct ft_pair *p)
 {
 	struct ft_held_front front;
 	const u64 until_ns = ft_now(p) + FINISH_NS;
 
-	while (p->role == FT_ALONE && ft_held_front(&p->held, &front) &&
+	while (goes_on_alone(p) && ft_held_front(&p->held, &front) &&
 	       (ft_now(p) < until_ns || !p->env->host->quit(p->env->host->ctx)))
 		ft_wait(p, FT_LONG);
-	if (p->role == FT_ALONE && ft_held_front(&p->held, &front))
+	if (goes_on_alone(p) && ft_held_front(&p->held, &front))
 		pair_say(p, "left with %u bytes that did not get to a shared disk in time", p->held.cost);
 }
 

@@ -113,6 +113,7 @@ struct ft_follow {
 /* Pre-copy, the live side's [copy.c]. */
 struct ft_copy {
 	bool ready;                   /* little is left: the machine may stand */
+	u64 stand_ns;                 /* while something is on its way to a disk: not before */
 	u64 rounds, pages;
 };
 

@@ -21,14 +21,17 @@ enum { MEDIUM_ERROR = 3, HARDWARE_ERROR = 4, DATA_PROTECT = 7 }; /* sense keys t
 
 /* --- reading ---------------------------------------------------------------------- */
 
-/* The answer to the write that is under way is kept for who asked for it. */
-static void settle(struct shared_disk *d)
+/* The answer to the write that is under way is kept for who asked for it.  False: there is none. */
+static bool settle(struct shared_disk *d)
 {
-	while (d->fence.scsi.asked) {
+	u64 until_ns = host_realtime_ns() + ANSWER_NS;
+
+	while (d->fence.scsi.asked && host_realtime_ns() < until_ns) {
 		d->answer = ft_scsi_poll(&d->fence.scsi);
 		d->answered = d->answer != FT_SCSI_NONE;
 		pause();
 	}
+	return !d->fence.scsi.asked;
 }
 
 /* n sectors, FT_SCSI_BLOCKS at most.  False: not this time. */
@@ -37,11 +40,11 @@ static bool read_some(struct shared_disk *d, u64 sector, void *buf, u32 n)
 	const struct scsi_command c = ft_scsi_read(sector, n);
 	struct scsi_reply r = { .in = buf };
 
-	if (scsi_command(d->port, &c, &r, ANSWER_NS))
-		return false;
-	/* The way there is another one now: the reservation belonged to the old one. */
-	d->attention |= r.status == SCSI_CHECK_CONDITION;
-	return r.status == SCSI_GOOD && r.in_bytes == n * FT_BLOCK_BYTES;
+	bool good = !scsi_command(d->port, &c, &r, ANSWER_NS) && r.status == SCSI_GOOD && r.in_bytes == n * FT_BLOCK_BYTES;
+
+	/* The way there may be another one now, or become one: the reservation belonged to the old one. */
+	d->attention |= !good;
+	return good;
 }
 
 static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
@@ -49,7 +52,8 @@ static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
 	struct shared_disk *d = ctx;
 	u8 *to = buf;
 
-	settle(d);
+	if (!settle(d))
+		return ERR_IO;
 	while (nsectors) {
 		u32 n = MIN(nsectors, FT_SCSI_BLOCKS);
 		unsigned tries = 0;

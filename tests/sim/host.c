@@ -230,6 +230,8 @@ static void run_machine(struct host *h)
 	o = ft_finish(&h->pair, own, 0, &now, machine_digest(m));
 	h->life.ended = true;
 	h->life.outcome = o;
+	if (o == VM_POWERED_OFF)
+		check_all_said(h);
 	if (h->life.records && own != VM_HOST_FAILED) /* of a run that broke off there is no end */
 		end_recording(h, own);
 	TRACE("host", h->id, "its machine has ended: %d", o);

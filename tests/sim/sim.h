@@ -307,6 +307,8 @@ void check_live(struct host *h);
 void check_release(struct host *h, const void *data, u32 size);
 /* The disk has performed a write of a host that won this term. */
 void check_written(struct host *h, u64 term, const void *data, u32 size);
+/* The machine has ended by itself. */
+void check_all_said(struct host *h);
 /* A machine made an output, released or not. */
 void check_made(struct host *h, const void *data, u32 size);
 /* A datagram is about to be taken; and the host is done with it. */
