@@ -13,11 +13,9 @@ undisturbed() { # NAME SEED
 }
 # The same while the host is busy, and QEMU stops for a while now and then.
 disturbed() { # NAME SEED
-	local load=() i
-	for i in $(seq "$(nproc)"); do
-		(while :; do :; done) &
-		load[i]=$!
-	done
+	local load
+	(while :; do :; done) &
+	load=$!
 	: > "$tmp/$1.out"
 	"$reprise" run --kernel "$kernel" --initrd "$initrd" --append "$append" --seed "$2" --limit-vtime 3s \
 		--timeout "${patience_s}s" < /dev/null > "$tmp/$1.out" 2> "$tmp/$1.err" &
@@ -34,8 +32,8 @@ disturbed() { # NAME SEED
 	wait $pid
 	status=$?
 	cp "$tmp/$1.err" "$tmp/err"
-	kill "${load[@]}"
-	wait "${load[@]}" 2> /dev/null
+	kill $load
+	wait $load 2> /dev/null
 	is 6
 }
 same_run() { # NAME NAME
@@ -47,10 +45,8 @@ undisturbed a 1; ok "a run without input, stopped at its limit"
 digest=$(digest_of_run "$tmp/a.err")
 [ -n "$digest" ]; ok "its digest: $digest"
 grep -q Linux "$tmp/a.out"; ok 'in which Linux boots'
-undisturbed b 1; ok 'once more'
-same_run a b || { keep again "$tmp"/[ab].*; false; }; ok 'the same: console, instructions, virtual time, exits, digest'
 disturbed c 1; ok "once more on a busy host, QEMU stopped and continued $stops times"
-same_run a c || { keep busy "$tmp"/[ac].*; false; }; ok 'the same'
+same_run a c || { keep busy "$tmp"/[ac].*; false; }; ok 'the same: console, instructions, virtual time, exits, digest'
 undisturbed d 2; ok 'another seed'
 [ "$(digest_of_run "$tmp/d.err")" != "$(digest_of_run "$tmp/a.err")" ]; ok 'another digest'
 run "$reprise" record -o "$tmp/e.rpl" --kernel "$kernel" --initrd "$initrd" --append "$append" --limit-vtime 3s < /dev/null
