@@ -12,6 +12,7 @@
 
 #define OUTPUTS_UNSERVED 16
 #define RECORDING_LOOK_NS 1000000 /* it wakes nobody */
+#define RECORDING_PATIENCE_NS 60000000000UL
 
 /* Where the machine is; nothing enters before (I3). */
 static void arrive(struct ft_pair *p, const struct execpoint *now)
@@ -42,7 +43,9 @@ static void at_frontier(struct ft_pair *p)
 /* The medium may take its time, for a file system has other things to do, too: the link is served meanwhile. */
 static void wait_for_medium(struct ft_pair *p, u32 size)
 {
-	while (p->w && rec_input_waits(p->w, size))
+	const u64 until_ns = ft_now(p) + RECORDING_PATIENCE_NS; /* then the writer fails, and the machine goes elsewhere */
+
+	while (p->w && rec_input_waits(p->w, size) && p->role != FT_STOPPED && ft_now(p) < until_ns)
 		ft_wait(p, RECORDING_LOOK_NS);
 	p->commit_due = p->w;
 }

@@ -86,9 +86,14 @@ static bool writes_are_done(struct ft_pair *p, u64 now_ns)
 {
 	if (p->held.fill && now_ns < p->copy.stand_ns)
 		return false;
-	while (p->role == FT_COPYING && p->held.fill && ft_now(p) < now_ns + DRAIN_NS)
-		ft_wait(p, DRAIN_NS / 8);
+	for (u32 left = ~0U; p->role == FT_COPYING && p->held.fill && ft_now(p) < now_ns + DRAIN_NS; ft_wait(p, DRAIN_NS / 8))
+		if (p->held.cost < left) { /* it goes on */
+			left = p->held.cost;
+			now_ns = ft_now(p);
+		}
 	p->copy.stand_ns = ft_now(p) + DRAIN_AGAIN_NS;
+	if (p->held.fill)
+		p->copy.ready = false; /* what changes until then goes in another round */
 	return p->role == FT_COPYING && !p->held.fill;
 }
 

@@ -1,7 +1,7 @@
 /*
  * disks.h - disks that both hosts share, and how what the machine writes gets there.
  *
- * What the results mean is docs/LINK.md 10 (D1 to D6).  One thing is under way at
+ * What the results mean is docs/LINK.md 10 (D1 to D7).  One thing is under way at
  * a time: taking the disks, or a write.  An implementation must say `again`
  * whenever it is not certain that a write was performed, or that nobody else can
  * write; and after `again` nothing is written before the disks were taken anew.

@@ -394,6 +394,8 @@ u64 ft_follow_due(const struct ft_pair *p)
 		at = MIN(f->heard_ns + p->c.timers.join_ns, f->began_ns + p->c.timers.load_ns);
 	if (p->role == FT_CLAIMING || f->done)
 		return ~0UL; /* the store answers; or nothing is awaited */
+	if (f->ack_due)
+		return 0;
 	if (f->rx.end != f->told_end)
 		at = MIN(at, f->ack_ns + p->c.timers.answer_ns);
 	return at;

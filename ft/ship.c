@@ -185,7 +185,7 @@ static void note_made(struct ft_pair *p, u32 low)
 {
 	u64 made = p->made + (u64)(s64)(s32)(low - (u32)p->made);
 
-	p->ship.other_made = MAX(p->ship.other_made, MIN(made, p->made));
+	p->ship.other_made = MAX(p->ship.other_made, made);
 }
 
 void ft_ship_ack(struct ft_pair *p, const struct ft_message *m, u64 now_ns)

@@ -20,8 +20,8 @@ enum { DEVICE_ID_MODERN = 0x1048, DEVICE_ID_TRANSITIONAL = 0x1004 };
 enum { REQUEST_QUEUE = 2 }; /* after control and event [VIRTIO 5.6.2] */
 enum { CFG_MAX_TARGET = 30 }; /* [VIRTIO 5.6.4] */
 
-#define ADAPTERS 2
-#define UNITS 8
+#define ADAPTERS 9 /* the arbiter, and the disks of a guest */
+#define UNITS 9
 #define SLOTS 8
 #define TARGETS 8 /* looked at on an adapter, and as many units on a target */
 #define PARTS 4 /* of a request: itself, data out, response, data in */

@@ -172,7 +172,7 @@ static u64 wait(void *ctx, u64 max_ns)
 
 	nic_kick(f->link);
 	tell(f, false);
-	return s->port.wait(s, f->asking_disk ? MIN(max_ns, FT_DISK_LOOK_NS) : f->asking ? MIN(max_ns, ARBITER_WAIT_NS) : max_ns);
+	return s->port.wait(s, f->asking ? MIN(max_ns, ARBITER_WAIT_NS) : max_ns);
 }
 
 static void progress(void *ctx, const struct execpoint *now)

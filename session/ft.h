@@ -67,7 +67,7 @@ struct session_pair {
 	struct shared_disk shared[VM_MAX_DISKS];
 	unsigned nshared;
 	struct shared_disk *writing;   /* a write is under way to it; NULL: it could not be begun */
-	bool taking, asking_disk;
+	bool taking;
 	const char *complaint;
 };
 

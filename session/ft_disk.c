@@ -17,11 +17,15 @@
 
 #define ANSWER_NS 2000000000UL  /* for one read; a unit in reach takes less than a millisecond */
 #define READ_TRIES 5
+_Static_assert(FT_WRITE_MAX <= SCSI_DATA_MAX, "a write is one command");
 enum { MEDIUM_ERROR = 3, HARDWARE_ERROR = 4, DATA_PROTECT = 7 }; /* sense keys that stay [SPC4 4.5] */
 
 /* --- reading ---------------------------------------------------------------------- */
 
-/* The answer to the write that is under way is kept for who asked for it.  False: there is none. */
+/*
+ * The answer to what is under way is kept for who asked for it, if that was a write.  One of a reservation that
+ * is being taken is asked for again, but for what it may have told.  False: there is none.
+ */
 static bool settle(struct shared_disk *d)
 {
 	u64 until_ns = host_realtime_ns() + ANSWER_NS;
@@ -29,6 +33,7 @@ static bool settle(struct shared_disk *d)
 	while (d->fence.scsi.asked && host_realtime_ns() < until_ns) {
 		d->answer = ft_scsi_poll(&d->fence.scsi);
 		d->answered = d->answer != FT_SCSI_NONE;
+		d->attention |= d->answered && d->answer != FT_SCSI_GOOD;
 		pause();
 	}
 	return !d->fence.scsi.asked;
@@ -39,7 +44,6 @@ static bool read_some(struct shared_disk *d, u64 sector, void *buf, u32 n)
 {
 	const struct scsi_command c = ft_scsi_read(sector, n);
 	struct scsi_reply r = { .in = buf };
-
 	bool good = !scsi_command(d->port, &c, &r, ANSWER_NS) && r.status == SCSI_GOOD && r.in_bytes == n * FT_BLOCK_BYTES;
 
 	/* The way there may be another one now, or become one: the reservation belonged to the old one. */
@@ -89,13 +93,7 @@ static void take_all(void *ctx, u64 term)
 		f->shared[i].attention = f->shared[i].answered = false;
 		ft_fence_take(&f->shared[i].fence, term);
 	}
-	f->taking = f->asking_disk = true;
-}
-
-static enum ft_disk_answer result(struct session_pair *f, enum ft_disk_answer a)
-{
-	f->asking_disk = a == FT_DISK_BUSY;
-	return a;
+	f->taking = true;
 }
 
 /* The first that is not held says how all of them stand. */
@@ -137,7 +135,7 @@ static enum ft_disk_answer poll_disks(void *ctx)
 {
 	struct session_pair *f = ctx;
 
-	return result(f, f->taking ? poll_fences(f) : poll_write(f));
+	return f->taking ? poll_fences(f) : poll_write(f);
 }
 
 static struct shared_disk *shared(struct session_pair *f, u16 number)
@@ -154,7 +152,6 @@ static void write_disk(void *ctx, const struct ft_write *w)
 	struct shared_disk *d = shared(f, w->disk);
 	const struct scsi_command c = ft_scsi_write(w->sector, w->data, w->size / FT_BLOCK_BYTES);
 
-	f->asking_disk = true;
 	/* Without a reservation, or with an adapter that takes no more: poll_write says `again`. */
 	f->writing = d && !d->attention && ft_scsi_ask(&d->fence.scsi, &c) ? d : NULL;
 	if (d)

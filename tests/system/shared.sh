@@ -36,7 +36,7 @@ for kind in none primary secondary partition freeze; do
 		finish
 	fi
 	verdict=$(tail -n 1 out) answered=$(value out answered)
-	is 0 && grep -q "^takeovers: [0-9]*$good" <<< "$verdict" || { keep "shared-$kind" out err "$kind"/timeline "$kind"/log-*; false; }
+	is 0 && grep -q "^takeovers: [0-9]*$good" <<< "$verdict" || { keep "shared-$kind" out err "$kind"/timeline "$kind"/wire.pcapng "$kind"/log-*; false; }
 	ok "$kind, $rounds times: $verdict"
 	disk_holds "$answered" || { keep "shared-$kind-disk" out err data.img "$kind"/timeline "$kind"/log-*; false; }
 	ok "$kind: the disk holds all $answered that were answered"
