@@ -108,15 +108,24 @@ static void begin_write(struct ft_pair *p, u64 now_ns, struct ft_held_front f)
 
 /* --- 3  leaving ----------------------------------------------------------------------------- */
 
+/* The lease is judged by a clock that was read just now: a host may have been frozen since the pump looked (I6). */
+static bool first_leaves(struct ft_pair *p, struct ft_held_front *f)
+{
+	if (!first_may_leave(p, ft_now(p), f))
+		return false;
+	if (ft_holds_back(p->role))
+		ft_look(p);
+	return first_may_leave(p, ft_now(p), f);
+}
+
 /* False: nothing leaves now. */
 static bool release_one(struct ft_pair *p)
 {
-	const u64 now = ft_now(p);
 	struct ft_held_front f;
 
 	if (p->outlet.busy)
 		hear_disks(p);
-	if (!first_may_leave(p, now, &f))
+	if (!first_leaves(p, &f))
 		return false;
 	if (f.out.kind != OUTPUT_DISK) {
 		host_port_output(p->env->host, &f.out);
@@ -124,7 +133,7 @@ static bool release_one(struct ft_pair *p)
 	} else if (p->outlet.busy) {
 		return false;
 	} else {
-		begin_write(p, now, f);
+		begin_write(p, ft_now(p), f);
 	}
 	return true;
 }

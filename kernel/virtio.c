@@ -191,12 +191,24 @@ bool ring_offer(struct virtio_ring *q, const struct virtio_buffer *buffers, unsi
 	return true;
 }
 
-void ring_kick(struct virtio_ring *q)
+static void show_offered(struct virtio_ring *q)
 {
 	/* Stores stay in order on x86; the barrier is for the compiler. */
 	__asm__ volatile("" : : : "memory");
 	q->avail[1] = q->offered;
 	__asm__ volatile("mfence" : : : "memory"); /* the index, before the flag is looked at [VIRTIO 2.7.10] */
+}
+
+void ring_kick_through(struct virtio_ring *q)
+{
+	show_offered(q);
+	*q->doorbell = q->index;
+	*q->doorbell = q->index;
+}
+
+void ring_kick(struct virtio_ring *q)
+{
+	show_offered(q);
 	if (!(q->used[0] & USED_NO_NOTIFY))
 		*q->doorbell = q->index;
 }

@@ -72,6 +72,12 @@ bool ring_offer(struct virtio_ring *q, const struct virtio_buffer *buffers, unsi
 /* Hands over what was offered, and rings the doorbell unless the device says it looks by itself. */
 void ring_kick(struct virtio_ring *q);
 
+/*
+ * The same, twice, whatever the device says.  QEMU's network devices with `tx=timer,ioeventfd=off` wait for more
+ * at the first and send at the second, before it returns; without, another thread sends some time later.
+ */
+void ring_kick_through(struct virtio_ring *q);
+
 /* Requests the device has completed, ever, modulo 2^16: as far as ring_take can go. */
 static inline u16 ring_completed(const struct virtio_ring *q)
 {

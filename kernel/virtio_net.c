@@ -200,7 +200,7 @@ void nic_queue(struct nic *n, const void *frame, u32 size)
 void nic_kick(struct nic *n)
 {
 	if (n->queued)
-		ring_kick(&n->tx);
+		ring_kick_through(&n->tx);
 	n->queued = 0;
 }
 

@@ -272,7 +272,7 @@ static enum status open_tap(const struct net_nic *nic, int *fd)
 static void describe_device(struct qemu_nic *q, unsigned number, const u8 mac[6])
 {
 	q->fd = -1;
-	snprintf(q->device, sizeof(q->device), "virtio-net-pci,netdev=net%u,mac=" MAC_FMT ",romfile=", number, MAC_ARGS(mac));
+	snprintf(q->device, sizeof(q->device), "virtio-net-pci,netdev=net%u,mac=" MAC_FMT QEMU_NIC_OPTIONS, number, MAC_ARGS(mac));
 }
 
 static void describe_udp(const struct net_nic *nic, unsigned number, struct qemu_nic *q)
@@ -389,7 +389,7 @@ void net_unplugged(const struct buf *head, struct qemu_nic nics[QEMU_MAX_NICS], 
 		if (!conf_get((const char *)head->data, head->size, key, value, sizeof(value)) || !parse_mac(value, mac))
 			return;
 		*q = (struct qemu_nic){ .fd = -1 };
-		snprintf(q->device, sizeof(q->device), "virtio-net-pci,mac=" MAC_FMT ",romfile=", MAC_ARGS(mac));
+		snprintf(q->device, sizeof(q->device), "virtio-net-pci,mac=" MAC_FMT QEMU_NIC_OPTIONS, MAC_ARGS(mac));
 	}
 }
 

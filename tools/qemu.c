@@ -155,7 +155,7 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 	}
 	if (c->pair.link_mac) {
 		snprintf(link, sizeof(link), "dgram,id=link,local.type=fd,local.str=%d", c->pair.link_fd);
-		snprintf(nic, sizeof(nic), "virtio-net-pci,netdev=link,mac=%s,romfile=", c->pair.link_mac);
+		snprintf(nic, sizeof(nic), "virtio-net-pci,netdev=link,mac=%s" QEMU_NIC_OPTIONS, c->pair.link_mac);
 		ARG("-netdev"), ARG(link), ARG("-device"), ARG(nic);
 	}
 	for (unsigned i = 0; i < c->pair.nunits; i++)

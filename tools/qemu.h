@@ -27,10 +27,16 @@ struct qemu_disk {
 /* A network device: values of -netdev and -device [net.c]. */
 struct qemu_nic {
 	char netdev[1024];     /* empty: its cable is out */
-	char device[96];
+	char device[128];
 	int fd;                /* that netdev names; -1: none */
 };
 #define QEMU_MAX_NICS 16
+/*
+ * What all of them have: no boot ROM; and what is sent has left when the hypervisor has rung twice
+ * [kernel/virtio.h, ring_kick_through], not when QEMU's other thread has come to it: a host that
+ * is frozen has less under way then.
+ */
+#define QEMU_NIC_OPTIONS ",romfile=,tx=timer,ioeventfd=off"
 #define QEMU_MAX_DEVICES 28 /* of both together: as many as the machine has slots */
 
 /* A SCSI unit, on an adapter of its own [scsiunit.h]. */

@@ -167,6 +167,22 @@ Test(ft_pair, outputs_leave_in_portions)
 	cr_assert_eq(written, 100);
 }
 
+/* A host looks at its clock and is frozen: what it was about to let out may have been said by another since (I6). */
+Test(ft_pair, who_was_frozen_lets_nothing_out)
+{
+	const struct output out = { .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 };
+
+	be(FT_PRIMARY);
+	cr_assert(ft_held_put(&p->held, &out) && ft_held_put(&p->held, &out));
+	p->ship.tx.end = p->ship.tx.acked = 5;
+	p->ship.tx.acked_sent_ns = now_ns;
+	ft_held_place(&p->held, 5);
+	ft_look(p);
+	now_ns += ft_default_timers.lease_ns;
+	ft_release(p);
+	cr_assert_eq(written, 0);
+}
+
 /* Until the copy is whole outputs go; then they wait, and the word waits for what has gone. */
 Test(ft_pair, what_left_during_a_copy_is_acknowledged_before_the_word_names_the_other)
 {

@@ -159,7 +159,7 @@ Test(net_tool, a_recordings_devices)
 	buf_add(&head, text, sizeof(text) - 1);
 	net_unplugged(&head, nics, &n);
 	cr_assert_eq(n, 2);
-	cr_assert_str_eq(nics[1].device, "virtio-net-pci,mac=52:54:00:aa:bb:cc,romfile=");
+	cr_assert_str_eq(nics[1].device, "virtio-net-pci,mac=52:54:00:aa:bb:cc" QEMU_NIC_OPTIONS);
 	cr_assert(!nics[1].netdev[0] && nics[1].fd == -1);
 	head.size = 0;
 	buf_add(&head, evil, sizeof(evil) - 1);
