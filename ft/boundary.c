@@ -315,6 +315,8 @@ static enum vm_outcome pair_poll(struct boundary *b, const struct execpoint *now
 	commit(p);
 	p->env->host->progress(p->env->host->ctx, now);
 	ft_pump(p);
+	if (at_poll_point(p, now))
+		ft_begin_interval(p);
 	ft_copy_step(p);
 	while (ft_must_wait(p) && outcome(p, now) == VM_RUNNING)
 		ft_wait_for_other(p);

@@ -12,6 +12,7 @@
 #define PUMP_DATAGRAMS 256       /* taken in one pump, so that timers are served, too */
 #define OVER_EVERY_NS 10000000
 #define LEAST_WAIT_NS 20000
+#define SLOW_PART 4              /* of detect_ns, for a poll interval */
 #define BYES 3                   /* they may be lost, and nobody answers them */
 
 /* --- 1  sending ------------------------------------------------------------------ */
@@ -288,11 +289,32 @@ void ft_serve(struct ft_pair *p)
 	} else if (p->role == FT_SEEKING && now >= p->hello_ns) {
 		say_hello(p, now);
 	}
+	p->let_go_ns = ft_now(p);
+}
+
+/*
+ * A computer that is busy with other things may take as long for a poll interval as the other host waits for
+ * a sign of life.  Then the guest is stopped more often; else it is not: each stop costs it all of QEMU's
+ * translations.
+ */
+static bool slow(const struct ft_pair *p)
+{
+	return p->session && p->ran_ns > p->c.timers.detect_ns / SLOW_PART;
+}
+
+void ft_begin_interval(struct ft_pair *p)
+{
+	if (!slow(p))
+		p->b.ask_within_insns = 0;
+	p->ran_ns = 0;
 }
 
 void ft_pump(struct ft_pair *p)
 {
 	ft_look(p);
+	p->ran_ns += ft_now(p) - p->let_go_ns;
+	if (slow(p))
+		p->b.ask_within_insns = MAX(p->c.poll_insns / FT_LOOKS, 1UL);
 	ft_serve(p);
 }
 
@@ -319,6 +341,7 @@ u64 ft_sleep(struct ft_pair *p, u64 max_ns)
 
 	ns = host->wait(host->ctx, MIN(max_ns, MAX(ns, (u64)LEAST_WAIT_NS)));
 	ft_look(p);
+	p->let_go_ns = ft_now(p);
 	return ns;
 }
 

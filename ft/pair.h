@@ -16,6 +16,7 @@
 
 #include "ft/ft.h"
 
+#define FT_LOOKS 32                       /* at the link, in a poll interval, as exits come, or the guest is stopped for it */
 #define FT_PUSHES 4                       /* outputs' marks in flight; the next share one */
 #define FT_LOG_RESERVE (16 * FT_SMALL_RECORD_MAX) /* room in the log that inputs leave free */
 #define FT_LIVE_INPUT_MAX 2048            /* bytes of an input that the live boundary gives */
@@ -139,6 +140,8 @@ struct ft_pair {
 	struct ft_point open;         /* the first point that is not closed (I3) */
 	u64 made;                     /* units of output made */
 	unsigned unserved;            /* outputs since the link was served */
+	u64 let_go_ns;                /* when the guest was last let go on */
+	u64 ran_ns;                   /* how long it has run since the last poll point */
 	u64 asked;                    /* questions answered */
 	u64 epochs;
 	struct ft_held held;          /* held (live) or withheld (the other) */
@@ -250,6 +253,8 @@ void ft_take_disks(struct ft_pair *p);
 /* Serves the link, the store and the timers once; ft_pump looks at the clock before. */
 void ft_serve(struct ft_pair *p);
 void ft_pump(struct ft_pair *p);
+/* At a poll point, served: the next interval's time is taken. */
+void ft_begin_interval(struct ft_pair *p);
 /* Waits for max_ns at most, or for something to do, and looks at the clock.  Returns the time that passed. */
 u64 ft_sleep(struct ft_pair *p, u64 max_ns);
 /* The same, and serves. */

@@ -119,6 +119,12 @@ struct boundary_ops {
 
 struct boundary {
 	const struct boundary_ops *ops;
+	/*
+	 * When poll wants to be asked again, in instructions since it last was; 0: whenever it comes about.  At the
+	 * next exit after so many; and after so many at most, by an exit more, which changes nothing of the run, but
+	 * for a guest that can tell where it was stopped [docs/CAVEATS.md].
+	 */
+	u64 ask_after_insns, ask_within_insns;
 };
 
 #endif

@@ -73,13 +73,35 @@ static void clear_unsaved(struct vm *vm)
 		vm->virt->clear_x87_pointers(&vm->vcpu[i]);
 }
 
+static void note_asked(struct vm *vm)
+{
+	vm->asked_at = vm->now.count;
+	vm->unasked_exits = 0;
+}
+
+/* How far the guest may run unasked; NO_STOP: to the next poll point. */
+static u64 insns_unasked(const struct vm *vm)
+{
+	u64 within = vm->boundary->ask_within_insns, since = vm->now.count - vm->asked_at;
+
+	return !within ? NO_STOP : within > since ? within - since : 0;
+}
+
+/* The guest has exited: whether the boundary is asked, since it is no trouble now. */
+static bool asks_here(struct vm *vm)
+{
+	u64 after = vm->boundary->ask_after_insns;
+
+	return ++vm->unasked_exits >= MAX_UNASKED_EXITS || (after && vm->now.count - vm->asked_at >= after) || !insns_unasked(vm);
+}
+
 static void poll(struct vm *vm)
 {
 	enum vm_outcome o;
 
 	clear_unsaved(vm);
 	vm->next_poll = (vm->now.count / vm->config.poll_insns + 1) * vm->config.poll_insns;
-	vm->unasked_exits = 0;
+	note_asked(vm);
 	take_inputs(vm);
 	o = vm->boundary->ops->poll(vm->boundary, &vm->now);
 	if (o != VM_RUNNING)
@@ -95,7 +117,7 @@ static void poll(struct vm *vm)
  */
 static void ask_boundary(struct vm *vm)
 {
-	vm->unasked_exits = 0;
+	note_asked(vm);
 	if (vm->leave_at != NO_STOP)
 		return;
 	vm->leave_as = vm->boundary->ops->poll(vm->boundary, &vm->now);
@@ -201,7 +223,7 @@ static u64 budget(struct vm *vm)
 
 	for (unsigned i = 0; i < vm->nstops; i++)
 		stop = MIN(stop, vm->stops[i].at);
-	left = stop - vm->now.count;
+	left = MIN(stop - vm->now.count, insns_unasked(vm));
 	if (t != VTIMER_NEVER)
 		left = MIN(left, insns_until(vm, t));
 	return left;
@@ -323,7 +345,7 @@ static void turn(struct vcpu *v)
 	vclock_run(&vm->clock);
 	if (vm->now.count >= vm->next_poll)
 		poll(vm);
-	else if (++vm->unasked_exits >= MAX_UNASKED_EXITS)
+	else if (asks_here(vm))
 		ask_boundary(vm);
 	if (vm->now.count >= vm->leave_at)
 		vm_stop(vm, vm->leave_as, "%s", "");

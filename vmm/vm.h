@@ -108,7 +108,8 @@ struct vm {
 	u64 next_poll, next_epoch;   /* counts */
 	bool host_keeps_shadow;      /* a saved interrupt shadow is honoured at entry */
 	unsigned stalled;            /* entries since the count last moved */
-	unsigned unasked_exits;      /* since the boundary was last asked */
+	u64 asked_at;                /* the count at which the boundary was last asked */
+	unsigned unasked_exits;      /* since then */
 	u64 leave_at;                /* the count at which the run ends as the boundary said; NO_STOP */
 	enum vm_outcome leave_as;
 	struct vm_stop stops[VM_MAX_STOPS];

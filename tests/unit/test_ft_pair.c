@@ -183,6 +183,30 @@ Test(ft_pair, who_was_frozen_lets_nothing_out)
 	cr_assert_eq(written, 0);
 }
 
+/* A poll interval takes as long as the other waits for a sign of life: the guest is stopped more often, until it does not. */
+Test(ft_pair, a_slow_guest_is_stopped_more_often)
+{
+	const u64 ms = 1000000;
+
+	be(FT_PRIMARY);
+	p->let_go_ns = now_ns;
+	now_ns += 30 * ms;
+	p->now.count = 700;
+	ft_pump(p);
+	cr_assert_eq(p->b.ask_within_insns, 0);
+	now_ns += 30 * ms;
+	p->now.count = 1000;
+	ft_pump(p);
+	cr_assert_eq(p->b.ask_within_insns, 1000 / FT_LOOKS);
+	ft_begin_interval(p);
+	cr_assert_neq(p->b.ask_within_insns, 0, "it was slow to the end");
+	now_ns += 10 * ms;
+	p->now.count = 2000;
+	ft_pump(p);
+	ft_begin_interval(p);
+	cr_assert_eq(p->b.ask_within_insns, 0);
+}
+
 /* Until the copy is whole outputs go; then they wait, and the word waits for what has gone. */
 Test(ft_pair, what_left_during_a_copy_is_acknowledged_before_the_word_names_the_other)
 {

@@ -415,6 +415,22 @@ Test(run, the_operator_leaves_at_a_poll_point)
 	check_story("run1000@0 poll@1000 run1000@1000 poll@2000 ");
 }
 
+/* At an exit that happens to come, and by one made for it. */
+Test(run, a_boundary_may_wish_to_be_asked_sooner)
+{
+	script.b.ask_after_insns = 30;
+	returns((struct exit){ .reason = EXIT_STOP, .retired = 20 });
+	returns((struct exit){ .reason = EXIT_STOP, .retired = 11 });
+	returns((struct exit){ .reason = EXIT_STOP, .retired = 29 });
+	go(100);
+	check_story("run100@0 run80@20 poll@31 run69@31 run40@60 poll@100 ");
+	script.b.ask_after_insns = 0;
+	script.b.ask_within_insns = 400;
+	vm->outcome = VM_RUNNING;
+	go(1500);
+	check_story("run400@100 poll@500 run400@500 poll@900 run100@900 poll@1000 run400@1000 poll@1400 run100@1400 ");
+}
+
 Test(run, the_first_reason_to_end_is_kept)
 {
 	vm_stop(vm, VM_UNHANDLED, "first %d", 1);
