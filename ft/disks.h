@@ -2,7 +2,8 @@
  * disks.h - disks that both hosts share, and how what the machine writes gets there.
  *
  * What the results mean is docs/LINK.md 10 (D1 to D7).  One thing is under way at
- * a time: taking the disks, or a write.  An implementation must say `again`
+ * a time: taking the disks, or a write.  (What the machine reads is none of this: an implementation may
+ * serve the pair, ft_wait, while it waits for that.)  An implementation must say `again`
  * whenever it is not certain that a write was performed, or that nobody else can
  * write; and after `again` nothing is written before the disks were taken anew.
  */
@@ -31,10 +32,12 @@ enum ft_disk_answer {
 struct ft_disks {
 	/* Begins to take all of them, for the term this host has won.  Whatever was under way is forgotten. */
 	void (*take)(void *ctx, u64 term);
-	/* Begins a write.  Its data is copied before this returns. */
+	/* Begins a write.  Its data stays as it is until the answer. */
 	void (*write)(void *ctx, const struct ft_write *w);
 	/* How what was begun last stands; after any other answer than FT_DISK_BUSY it is over. */
 	enum ft_disk_answer (*poll)(void *ctx);
+	/* This host writes no more: the next pair finds the disks free.  Waits for that, but not for long. */
+	void (*give_back)(void *ctx);
 	const char *(*complaint)(void *ctx);
 	void *ctx;
 };

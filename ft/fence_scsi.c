@@ -2,7 +2,7 @@
  * fence_scsi.c - the reservation of a shared disk, by term.  See fence_scsi.h.
  *
  *     RESERVE --> DRAIN --> held
- *       ^  ^--------+ not certain: PAUSE, and again
+ *       ^  ^--------+ not certain: PAUSE, and again      held --> RELEASE --> done
  *
  * PREEMPT AND ABORT ends the loser's commands before it is answered [SPC4
  * 5.13.11.2.8].  A target without it may have accepted a write of the loser's
@@ -13,7 +13,7 @@
 #include "ft/fence_scsi.h"
 #include "kernel/xxh.h"
 
-enum step { WAIT_ANSWER, RESERVE, DRAIN, PAUSE, DONE };
+enum step { WAIT_ANSWER, RESERVE, DRAIN, PAUSE, RELEASE, DONE };
 
 #define PAUSE_NS 1000000UL
 #define PAUSE_DOUBLINGS 6
@@ -132,6 +132,9 @@ static enum ft_fence_state advance(struct ft_fence *f, bool *waiting)
 		state = on_reserve(f);
 		*waiting = f->step == RESERVE;
 		return state;
+	case RELEASE:
+		*waiting = ft_scsi_poll(&f->scsi) == FT_SCSI_NONE;
+		return *waiting ? FT_FENCE_TAKING : end(f, FT_FENCE_REFUSED, "given back");
 	default:
 		return on_drain(f, waiting);
 	}
@@ -159,6 +162,18 @@ void ft_fence_take(struct ft_fence *f, u64 term)
 		f->step = WAIT_ANSWER;
 	else
 		begin(f);
+}
+
+void ft_fence_release(struct ft_fence *f)
+{
+	const struct scsi_command c = ft_scsi_reserve_out(FT_PR_RELEASE, f->reserve.key, 0, false, f->reserve.out);
+
+	if (f->state != FT_FENCE_HELD || f->scsi.asked || !ft_scsi_ask(&f->scsi, &c)) {
+		(void)end(f, FT_FENCE_REFUSED, "not given back");
+		return;
+	}
+	f->state = FT_FENCE_TAKING;
+	f->step = RELEASE;
 }
 
 void ft_fence_init(struct ft_fence *f, const struct ft_fence_config *c)

@@ -56,6 +56,13 @@ void ft_fence_take(struct ft_fence *f, u64 term);
 /* It goes on until it has one of the other states; an unreachable disk is waited for. */
 enum ft_fence_state ft_fence_poll(struct ft_fence *f);
 
+/*
+ * Gives the reservation back, so that another pair finds the disk free: by a host that holds it and will not
+ * write any more.  Of one that somebody has taken since it gives nothing.  ft_fence_poll says `taking` until
+ * the answer has come, whichever, and `refused` then.
+ */
+void ft_fence_release(struct ft_fence *f);
+
 /* Whether the target aborts the loser's commands and keeps the reservation when it is restarted. */
 bool ft_fence_aborts(const struct ft_fence *f);
 bool ft_fence_persists(const struct ft_fence *f);

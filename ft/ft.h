@@ -163,6 +163,16 @@ struct boundary *ft_boundary(struct ft_pair *p);
 enum vm_outcome ft_finish(struct ft_pair *p, enum vm_outcome outcome, u32 guest_exit, const struct execpoint *now,
 			  u64 digest);
 
+/*
+ * For a device of the machine that waits for the world outside: serves the link, for max_ns at most.
+ * False: this host leaves, or is out of the pair, and need not wait any more.
+ */
+bool ft_meanwhile(struct ft_pair *p, u64 max_ns) must_check;
+
+/* The machine cannot go on here.  If another host can go on with it, this one stops, and may join again; else it
+ * changes nothing. */
+void ft_give_up(struct ft_pair *p, const char *why);
+
 void ft_status(const struct ft_pair *p, struct ft_status *s);
 
 #endif

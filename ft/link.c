@@ -345,6 +345,12 @@ u64 ft_sleep(struct ft_pair *p, u64 max_ns)
 	return ns;
 }
 
+bool ft_meanwhile(struct ft_pair *p, u64 max_ns)
+{
+	ft_wait(p, max_ns);
+	return p->role != FT_STOPPED && !p->env->host->quit(p->env->host->ctx);
+}
+
 u64 ft_wait(struct ft_pair *p, u64 max_ns)
 {
 	u64 ns = ft_sleep(p, max_ns);

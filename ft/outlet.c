@@ -54,6 +54,17 @@ static void performed(struct ft_pair *p)
 	p->outlet.busy = false;
 }
 
+/* Who has just founded a pair has nobody beside it who could have won since: that is from an earlier pair. */
+static void lost_disks(struct ft_pair *p)
+{
+	if (p->word.term == 1) {
+		pair_stop(p, VM_HOST_FAILED, "the shared disks: reserved by an earlier run of this pair; clear that reservation");
+		return;
+	}
+	p->s.may_join = true;
+	pair_stop(p, VM_QUIT, "out of the pair: another host has taken the shared disks");
+}
+
 static void hear_disks(struct ft_pair *p)
 {
 	const struct ft_disks *d = p->env->disks;
@@ -75,8 +86,7 @@ static void hear_disks(struct ft_pair *p)
 		p->outlet.look_ns = ft_now(p) + p->c.timers.retry_ns;
 		break;
 	case FT_DISK_LOST:
-		p->s.may_join = true;
-		pair_stop(p, VM_QUIT, "out of the pair: another host has taken the shared disks");
+		lost_disks(p);
 		break;
 	case FT_DISK_REFUSED:
 		pair_stop(p, VM_HOST_FAILED, "the shared disks: %s", d->complaint(d->ctx));

@@ -291,6 +291,14 @@ void pair_stop(struct ft_pair *p, enum vm_outcome outcome, const char *fmt, ...)
 	p->env->say(p->env->ctx, p->s.reason);
 }
 
+void ft_give_up(struct ft_pair *p, const char *why)
+{
+	if (p->role != FT_PRIMARY)
+		return;
+	p->s.may_join = true;
+	pair_stop(p, VM_QUIT, "left to the other host: %s", why);
+}
+
 /* A machine that ended by itself while its outputs were withheld: they leave on the other host, or here. */
 static void finish_following(struct ft_pair *p, u32 outcome, u32 guest_exit, const struct execpoint *now, u64 digest)
 {
@@ -339,7 +347,7 @@ static void finish_alone(struct ft_pair *p)
 enum vm_outcome ft_finish(struct ft_pair *p, enum vm_outcome outcome, u32 guest_exit, const struct execpoint *now,
 			  u64 digest)
 {
-	bool by_itself = outcome != VM_QUIT && outcome != VM_HOST_FAILED && outcome != VM_DIVERGED;
+	bool by_itself = outcome != VM_QUIT && outcome != VM_HOST_FAILED && outcome != VM_DIVERGED, last;
 
 	if (ft_follows(p) && by_itself)
 		finish_following(p, outcome, guest_exit, now, digest);
@@ -349,10 +357,13 @@ enum vm_outcome ft_finish(struct ft_pair *p, enum vm_outcome outcome, u32 guest_
 		finish_alone(p);
 	if (p->role == FT_STOPPED)
 		return p->s.outcome;
+	last = p->env->disks && ft_is_live(p->role) && !p->outlet.busy && (by_itself || outcome == VM_QUIT);
 	if (p->session)
 		ft_send_bye(p, outcome == VM_HOST_FAILED ? FT_HOST_FAILED : outcome == VM_DIVERGED ? FT_DIGESTS_DIFFER :
 			       ft_is_live(p->role) && ft_holds_back(p->role) ? FT_ENDED : FT_LEAVING);
 	become(p, FT_STOPPED);
+	if (last)
+		p->env->disks->give_back(p->env->disks->ctx);
 	return outcome;
 }
 

@@ -10,7 +10,7 @@ enum {
 enum { FUA = 0x08 }; /* on the medium, not in a cache [SBC3 4.15] */
 
 /* Sense keys [SPC4 4.5]. */
-enum { NO_SENSE = 0, RECOVERED = 1, ILLEGAL_REQUEST = 5, UNIT_ATTENTION = 6, MISCOMPARE = 14 };
+enum { RECOVERED = 1, ILLEGAL_REQUEST = 5, UNIT_ATTENTION = 6, MISCOMPARE = 14 };
 enum { ASC_INVALID_OPCODE = 0x2000 };
 
 static void put_be(u8 *p, unsigned size_bytes, u64 v)
@@ -28,7 +28,6 @@ bool ft_scsi_ask(struct ft_scsi *s, const struct scsi_command *c)
 static enum ft_scsi_answer sort_sense(const struct ft_scsi *s)
 {
 	switch (s->sense_key) {
-	case NO_SENSE:
 	case RECOVERED:
 		return FT_SCSI_GOOD;
 	case ILLEGAL_REQUEST:

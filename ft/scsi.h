@@ -52,7 +52,7 @@ struct scsi_command ft_scsi_compare_and_write(u64 lba, const u8 *out);
 
 /* PERSISTENT RESERVE OUT's and IN's service actions [SPC4 6.15; SPC4 6.16]. */
 enum { FT_PR_READ_RESERVATION = 1 };
-enum { FT_PR_RESERVE = 1, FT_PR_PREEMPT = 4, FT_PR_PREEMPT_AND_ABORT = 5, FT_PR_REGISTER_IGNORE = 6 };
+enum { FT_PR_RESERVE = 1, FT_PR_RELEASE = 2, FT_PR_PREEMPT = 4, FT_PR_PREEMPT_AND_ABORT = 5, FT_PR_REGISTER_IGNORE = 6 };
 enum { FT_PR_WRITE_EXCLUSIVE = 1 };
 #define FT_PR_PARAMETERS 24
 

@@ -284,6 +284,7 @@ static enum vm_outcome run_pair(struct session_pair *f, bool first, enum vm_outc
 {
 	struct session *s = f->s;
 	enum vm_outcome world;
+	struct ft_status st;
 	struct execpoint now;
 	bool good;
 
@@ -298,7 +299,9 @@ static enum vm_outcome run_pair(struct session_pair *f, bool first, enum vm_outc
 	f->host_insns = rdtsc() - f->host_insns;
 	now = s->vm->now;
 	world = ft_finish(f->pair, *own, s->vm->guest_exit, &now, vm_digest(s->vm));
-	*own = *own == VM_DIVERGED ? VM_QUIT : *own;
+	ft_status(f->pair, &st);
+	/* A machine that goes on elsewhere did not end here, whatever it could not do here. */
+	*own = *own == VM_DIVERGED || st.may_join ? VM_QUIT : *own;
 	tell(f, true);
 	return world;
 }

@@ -25,11 +25,17 @@
 
 /* A disk of the machine's that is a logical unit of both hosts' [ft_disk.c]. */
 struct shared_disk {
+	struct session_pair *f;
 	u16 number;                    /* which of the machine's */
 	const struct scsi_port *port;
 	u64 nsectors;
 	struct ft_fence fence;
 	bool attention;                /* the reservation may be gone */
+	bool reading;                  /* a read is under way: nothing else is sent */
+	u64 ticket;                    /* its */
+	bool left;                     /* nobody waits for its answer any more, which goes to ... */
+	u8 *waste;
+	bool unsent;                   /* the write waits for that */
 	bool answered;                 /* the write under way was, before anybody asked */
 	enum ft_scsi_answer answer;
 };
@@ -67,6 +73,7 @@ struct session_pair {
 	struct shared_disk shared[VM_MAX_DISKS];
 	unsigned nshared;
 	struct shared_disk *writing;   /* a write is under way to it; NULL: it could not be begun */
+	struct ft_write write;         /* which */
 	bool taking;
 	const char *complaint;
 };

@@ -15,7 +15,10 @@
 #include "kernel/virtio_scsi.h"
 #include "session/ft.h"
 
-#define ANSWER_NS 2000000000UL  /* for one read; a unit in reach takes less than a millisecond */
+#define AWAKE_NS 2000000UL
+#define LOOK_NS 1000000UL        /* it wakes nobody */
+#define PATIENCE_NS 10000000000UL
+#define ANSWER_NS 2000000000UL  /* for one command, where no machine runs */
 #define READ_TRIES 5
 _Static_assert(FT_WRITE_MAX <= SCSI_DATA_MAX, "a write is one command");
 enum { MEDIUM_ERROR = 3, HARDWARE_ERROR = 4, DATA_PROTECT = 7 }; /* sense keys that stay [SPC4 4.5] */
@@ -23,32 +26,74 @@ enum { MEDIUM_ERROR = 3, HARDWARE_ERROR = 4, DATA_PROTECT = 7 }; /* sense keys t
 /* --- reading ---------------------------------------------------------------------- */
 
 /*
+ * A unit in reach answers within a millisecond; one that does not is waited for with the link served.  A machine
+ * that cannot get at its disk for long may do better on the other host.  False: this one leaves.
+ */
+static bool wait_for_unit(struct shared_disk *d, u64 since_ns)
+{
+	u64 waited_ns = host_realtime_ns() - since_ns;
+
+	if (waited_ns < AWAKE_NS) {
+		pause();
+		return true;
+	}
+	if (waited_ns > PATIENCE_NS)
+		ft_give_up(d->f->pair, "a shared disk has not answered for ten seconds");
+	return ft_meanwhile(d->f->pair, LOOK_NS);
+}
+
+/*
  * The answer to what is under way is kept for who asked for it, if that was a write.  One of a reservation that
- * is being taken is asked for again, but for what it may have told.  False: there is none.
+ * is being taken is asked for again, but for what it may have told.  False: this host leaves.
  */
 static bool settle(struct shared_disk *d)
 {
-	u64 until_ns = host_realtime_ns() + ANSWER_NS;
+	u64 since_ns = host_realtime_ns();
 
-	while (d->fence.scsi.asked && host_realtime_ns() < until_ns) {
+	while (d->fence.scsi.asked) {
 		d->answer = ft_scsi_poll(&d->fence.scsi);
 		d->answered = d->answer != FT_SCSI_NONE;
 		d->attention |= d->answered && d->answer != FT_SCSI_GOOD;
-		pause();
+		if (!d->answered && !wait_for_unit(d, since_ns))
+			return false;
 	}
-	return !d->fence.scsi.asked;
+	return true;
 }
 
-/* n sectors, FT_SCSI_BLOCKS at most.  False: not this time. */
-static bool read_some(struct shared_disk *d, u64 sector, void *buf, u32 n)
+/* A read: also one of this host's former life, whose answer nobody waits for but who wants to send something else. */
+static bool under_way(struct shared_disk *d)
+{
+	struct scsi_reply r = { .in = d->waste };
+
+	if (d->left && d->port->poll(d->port->ctx, d->ticket, &r))
+		d->left = d->reading = false;
+	return d->reading;
+}
+
+/* n sectors, FT_SCSI_BLOCKS at most.  AGAIN: not this time. */
+static enum { DONE, AGAIN, NEVER } read_some(struct shared_disk *d, u64 sector, void *buf, u32 n)
 {
 	const struct scsi_command c = ft_scsi_read(sector, n);
 	struct scsi_reply r = { .in = buf };
-	bool good = !scsi_command(d->port, &c, &r, ANSWER_NS) && r.status == SCSI_GOOD && r.in_bytes == n * FT_BLOCK_BYTES;
+	u64 since_ns = host_realtime_ns();
+	bool good;
 
+	while (under_way(d))
+		if (!wait_for_unit(d, since_ns))
+			return NEVER;
+	if (!settle(d) || d->port->start(d->port->ctx, &c, &d->ticket))
+		return NEVER;
+	d->reading = true;
+	while (!d->port->poll(d->port->ctx, d->ticket, &r))
+		if (!wait_for_unit(d, since_ns)) {
+			d->left = true;
+			return NEVER;
+		}
+	d->reading = false;
+	good = r.delivered && r.status == SCSI_GOOD && r.in_bytes == n * FT_BLOCK_BYTES;
 	/* The way there may be another one now, or become one: the reservation belonged to the old one. */
 	d->attention |= !good;
-	return good;
+	return good ? DONE : AGAIN;
 }
 
 static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
@@ -56,14 +101,12 @@ static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
 	struct shared_disk *d = ctx;
 	u8 *to = buf;
 
-	if (!settle(d))
-		return ERR_IO;
 	while (nsectors) {
 		u32 n = MIN(nsectors, FT_SCSI_BLOCKS);
-		unsigned tries = 0;
+		unsigned tries = 0, how;
 
-		while (!read_some(d, sector, to, n))
-			if (++tries == READ_TRIES)
+		while ((how = read_some(d, sector, to, n)) != DONE)
+			if (how == NEVER || ++tries == READ_TRIES)
 				return ERR_IO;
 		sector += n;
 		to += n * FT_BLOCK_BYTES;
@@ -90,7 +133,7 @@ static void take_all(void *ctx, u64 term)
 	struct session_pair *f = ctx;
 
 	for (unsigned i = 0; i < f->nshared; i++) {
-		f->shared[i].attention = f->shared[i].answered = false;
+		f->shared[i].attention = f->shared[i].answered = f->shared[i].unsent = false;
 		ft_fence_take(&f->shared[i].fence, term);
 	}
 	f->taking = true;
@@ -101,7 +144,7 @@ static enum ft_disk_answer poll_fences(struct session_pair *f)
 {
 	for (unsigned i = 0; i < f->nshared; i++) {
 		struct ft_fence *fence = &f->shared[i].fence;
-		enum ft_fence_state state = ft_fence_poll(fence);
+		enum ft_fence_state state = under_way(&f->shared[i]) ? FT_FENCE_TAKING : ft_fence_poll(fence);
 
 		f->complaint = fence->complaint;
 		if (state == FT_FENCE_TAKING)
@@ -113,11 +156,26 @@ static enum ft_disk_answer poll_fences(struct session_pair *f)
 	return FT_DISK_DONE;
 }
 
+/* Behind a read, if there is one; false: it cannot be.  Without a reservation nothing is written. */
+static bool send_write(struct session_pair *f)
+{
+	struct shared_disk *d = f->writing;
+	const struct scsi_command c = ft_scsi_write(f->write.sector, f->write.data, f->write.size / FT_BLOCK_BYTES);
+
+	if (under_way(d))
+		return true;
+	d->unsent = false;
+	return !d->attention && ft_scsi_ask(&d->fence.scsi, &c);
+}
+
 static enum ft_disk_answer poll_write(struct session_pair *f)
 {
 	struct shared_disk *d = f->writing;
-	enum ft_scsi_answer a = !d ? FT_SCSI_AGAIN : d->answered ? d->answer : ft_scsi_poll(&d->fence.scsi);
+	enum ft_scsi_answer a;
 
+	if (d && d->unsent)
+		d = f->writing = send_write(f) ? d : NULL;
+	a = !d ? FT_SCSI_AGAIN : d->unsent ? FT_SCSI_NONE : d->answered ? d->answer : ft_scsi_poll(&d->fence.scsi);
 	if (a == FT_SCSI_NONE)
 		return FT_DISK_BUSY;
 	f->writing = NULL;
@@ -149,13 +207,27 @@ static struct shared_disk *shared(struct session_pair *f, u16 number)
 static void write_disk(void *ctx, const struct ft_write *w)
 {
 	struct session_pair *f = ctx;
-	struct shared_disk *d = shared(f, w->disk);
-	const struct scsi_command c = ft_scsi_write(w->sector, w->data, w->size / FT_BLOCK_BYTES);
+	struct shared_disk *d = f->writing = shared(f, w->disk);
 
-	/* Without a reservation, or with an adapter that takes no more: poll_write says `again`. */
-	f->writing = d && !d->attention && ft_scsi_ask(&d->fence.scsi, &c) ? d : NULL;
-	if (d)
-		d->answered = false;
+	f->write = *w;
+	if (!d)
+		return; /* poll_write says `again` */
+	d->answered = false;
+	d->unsent = true;
+	f->writing = send_write(f) ? d : NULL;
+}
+
+static void give_back(void *ctx)
+{
+	struct session_pair *f = ctx;
+	u64 until_ns = host_realtime_ns() + ANSWER_NS;
+
+	for (unsigned i = 0; i < f->nshared; i++)
+		if (!under_way(&f->shared[i]))
+			ft_fence_release(&f->shared[i].fence);
+	for (unsigned i = 0; i < f->nshared; i++)
+		while (ft_fence_poll(&f->shared[i].fence) == FT_FENCE_TAKING && host_realtime_ns() < until_ns)
+			pause();
 }
 
 static const char *complaint(void *ctx)
@@ -207,12 +279,14 @@ struct disk_base session_share_disk(struct session_pair *f, unsigned n, u64 *nse
 	u = scsi_open((unsigned)session_number(f->s->session, key, ~0U));
 	if (!u)
 		fail(n, "its logical unit does not answer; is its target running?");
+	d->f = f;
 	d->number = (u16)n;
+	d->waste = session_memory(SCSI_DATA_MAX);
 	d->port = c.port = scsi_unit_port(u);
 	c.pair = session_number(f->s->session, "ft_pair_id", 1);
 	c.host = session_number(f->s->session, "random", 0);
 	ft_fence_init(&d->fence, &c);
 	d->nsectors = *nsectors = capacity(n, d);
-	f->disks = (struct ft_disks){ take_all, write_disk, poll_disks, complaint, f };
+	f->disks = (struct ft_disks){ take_all, write_disk, poll_disks, give_back, complaint, f };
 	return (struct disk_base){ base_read, no_write, no_flush, d };
 }

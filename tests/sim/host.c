@@ -284,7 +284,7 @@ void host_start(struct host *h, bool founds)
 	h->arbiter = (struct ft_arbiter){ store_start, store_poll, h };
 	h->hooks = machine_hooks;
 	h->hooks.ctx = &h->machine;
-	h->disks = (struct ft_disks){ shared_take, shared_write, shared_poll, shared_complaint, h };
+	h->disks = (struct ft_disks){ shared_take, shared_write, shared_poll, shared_give_back, shared_complaint, h };
 	h->env = (struct ft_env){ env_now, env_send, env_receive, env_id, env_announce, env_say, &h->port, &h->arbiter,
 				  &h->hooks, sim.sc.shares ? &h->disks : NULL, h };
 	h->mem = (struct ft_memory){ h->buf_log, LOG_BYTES, h->buf_ring, RING_BYTES, h->buf_held, sim.sc.held_bytes, h->buf_state,

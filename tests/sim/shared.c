@@ -135,6 +135,18 @@ enum ft_disk_answer shared_poll(void *ctx)
 	return ((struct host *)ctx)->disk.answer;
 }
 
+/* D4 holds without the reservation: who gives it back has nothing to write any more. */
+void shared_give_back(void *ctx)
+{
+	const struct host *h = ctx;
+
+	TRACE("host", h->id, "gives the disk back");
+	if (h->disk.answer == FT_DISK_BUSY)
+		check_fail("D4: host %u gives the disk back with a write under way", h->id);
+	if (disk.way == h->disk.way)
+		disk.way = ++disk.ways;
+}
+
 const char *shared_complaint(void *ctx unused_arg)
 {
 	return "";

@@ -276,6 +276,7 @@ void shared_reset(void);
 void shared_take(void *ctx, u64 term);
 void shared_write(void *ctx, const struct ft_write *w);
 enum ft_disk_answer shared_poll(void *ctx);
+void shared_give_back(void *ctx);
 const char *shared_complaint(void *ctx);
 void shared_event(const struct event *e);
 u64 shared_value(unsigned sector);

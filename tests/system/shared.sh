@@ -42,4 +42,46 @@ for kind in none primary secondary partition freeze; do
 	ok "$kind: the disk holds all $answered that were answered"
 	rm -rf "$kind"
 done
+
+# ---- the target goes away for a while ----
+
+# A read waits for it, and the pair with it: no host takes the other for dead, or the guest sees an error.
+cat > reader << 'END'
+for i in {1..300}; do exec 4<> "/dev/tcp/$REPRISE_GUEST/9" && break; sleep 0.1; done 2> /dev/null
+target=$(pgrep -x tgtd -P $PPID)
+{ sleep 0.4; kill -STOP $target; sleep 5; kill -CONT $target; echo "away" > "$REPRISE_DIR/away"; } &
+cat <&4 | wc -c > "$REPRISE_DIR/read"
+wait
+END
+demo away --kill none --client "bash '$tmp/reader'"
+is 0 && grep -q "^takeovers: 0$good" <<< "$(tail -n 1 out)" && [ "$(cat away/read)" = $((32 << 20)) ] && [ -s away/away ] ||
+	{ keep shared-away out err away/timeline away/log-*; false; }
+ok 'the target does not answer for 5 s: the guest waits, and reads on'
+
+# ---- who has it afterwards ----
+
+export TGT_IPC_SOCKET=$tmp/tgt.ipc
+free_port; target_port=$port
+free_port
+tgtd -f -t 1 --iscsi portal=127.0.0.1:$target_port > tgtd.log 2>&1 &
+for ((i = 0; i < 100; i++)); do
+	tgtadm --lld iscsi --mode target --op new --tid 1 -T iqn.2026-01.invalid.reprise:shared 2> /dev/null && break
+	pause 50
+done
+tgtadm --lld iscsi --mode logicalunit --op new --tid 1 --lun 1 --backing-store "$tmp/data.img" &&
+	tgtadm --lld iscsi --mode target --op bind --tid 1 --initiator-address ALL
+host() { # NAME WORKLOAD: the first host of a pair of that name, which waits for no other
+	timeout 60 "$reprise" ft primary --kernel "$kernel" --initrd "$initrd" --append "$append workload=$2" --peer 127.0.0.1:$port --side a \
+		--listen 127.0.0.1:$((port + 1)) --arbiter "file:$1" --pair "$1" --status "./$1.status" \
+		--disk "iscsi://127.0.0.1:$target_port/iqn.2026-01.invalid.reprise:shared/1,shared" < /dev/null > out 2> err
+}
+host first none; status=$?; is 0; ok 'a machine ends'
+host second none; status=$?; is 0; ok 'another pair finds its disk free'
+host third ft-server & pid=$!
+wait_for_line err solo $pid; pause 3000 # it writes
+pkill -9 -f "ft primary.*--pair third"; wait $pid 2> /dev/null
+host fourth none; status=$?
+is 1 'reserved by somebody who is not of the pair'; ok 'that of a host which was killed it does not'
+rm third; host third ft-server; status=$?
+is 1 'reserved by an earlier run of this pair'; ok 'nor that pair, begun anew'
 finish

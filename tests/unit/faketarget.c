@@ -101,6 +101,12 @@ static struct scsi_reply reserve_out(struct fake_target *t, struct fake_command 
 		cr_assert_eq(c->c.cdb[2], 1, "write exclusive");
 		t->holder = c->nexus;
 		return status(SCSI_GOOD);
+	case 2: /* release */
+		if (!mine || *mine != key)
+			return status(SCSI_RESERVATION_CONFLICT);
+		if (t->holder == c->nexus)
+			t->holder = 0;
+		return status(SCSI_GOOD);
 	case 4:
 	case 5:
 		if ((c->c.cdb[1] & 31) == 5 && !t->has_abort)

@@ -80,6 +80,28 @@ Test(fence_scsi, by_term)
 	cr_assert_eq(take(&b, 1UL << 32), FT_FENCE_REFUSED);
 }
 
+/* Of one that was taken since, nothing is given back. */
+Test(fence_scsi, given_back)
+{
+	struct ft_fence a, b, stranger;
+	struct fake_way wa, wb, ws;
+
+	fresh();
+	fence_on(&a, &wa, PAIR, 1);
+	fence_on(&b, &wb, PAIR, 2);
+	fence_on(&stranger, &ws, PAIR + 1, 1);
+	cr_assert_eq(take(&a, 1), FT_FENCE_HELD);
+	cr_assert_eq(take(&b, 2), FT_FENCE_HELD);
+	wa.attention = 0;
+	ft_fence_release(&a);
+	cr_assert_eq(ft_fence_poll(&a), FT_FENCE_REFUSED);
+	cr_assert_eq(take(&stranger, 1), FT_FENCE_REFUSED, "b has it");
+	ft_fence_release(&b);
+	cr_assert_eq(ft_fence_poll(&b), FT_FENCE_REFUSED);
+	cr_assert_eq(take(&stranger, 1), FT_FENCE_HELD);
+	cr_assert_eq(write_one(&wb), SCSI_RESERVATION_CONFLICT);
+}
+
 /* The same host, after its connection was lost: it finds itself there. */
 Test(fence_scsi, again_after_a_lost_connection)
 {

@@ -247,7 +247,7 @@ Test(ft_pair, who_leaves_an_idle_machine_ends_it)
 
 static struct ft_write last;
 static u8 last_data[FT_WRITE_MAX];
-static unsigned nwrites, ntakes;
+static unsigned nwrites, ntakes, nreturns;
 static enum ft_disk_answer disk_answer;
 
 static void take_disks(void *ctx unused_arg, u64 term unused_arg)
@@ -274,7 +274,12 @@ static const char *complaint(void *ctx unused_arg)
 	return "it is made of wood";
 }
 
-static const struct ft_disks disks = { take_disks, write_disk, poll_disk, complaint, NULL };
+static void give_back(void *ctx unused_arg)
+{
+	nreturns++;
+}
+
+static const struct ft_disks disks = { take_disks, write_disk, poll_disk, give_back, complaint, NULL };
 static struct ft_env sharing;
 
 /* A primary that has taken its disks, and is told that much is acknowledged. */
@@ -285,7 +290,7 @@ static void be_sharing(enum ft_role role)
 	sharing.disks = &disks;
 	p->env = &sharing;
 	p->word.term = 3;
-	nwrites = ntakes = 0;
+	nwrites = ntakes = nreturns = 0;
 	ft_take_disks(p);
 	disk_answer = FT_DISK_DONE;
 	p->ship.tx.end = p->ship.tx.acked = 1000;
@@ -367,6 +372,35 @@ Test(ft_pair, who_has_lost_the_disks_is_out)
 		ft_release(p);
 		cr_assert(p->role == FT_STOPPED && p->s.outcome == ends[i].outcome && p->s.may_join == ends[i].may_join, "%s", p->s.reason);
 		cr_assert(nwrites == 0 && !p->held.fill);
+		free(p);
+	}
+	be(FT_ALONE);
+}
+
+/* Somebody has a later term than the first, and nobody can have won one: the reservation is older than the pair. */
+Test(ft_pair, who_has_just_founded_the_pair_has_lost_nothing)
+{
+	be_sharing(FT_ALONE);
+	p->word.term = 1;
+	wrote(1, 'a', 1);
+	disk_answer = FT_DISK_LOST;
+	ft_release(p);
+	cr_assert(p->role == FT_STOPPED && p->s.outcome == VM_HOST_FAILED && !p->s.may_join);
+	cr_assert(strstr(p->s.reason, "earlier run"));
+}
+
+Test(ft_pair, who_ends_a_machine_gives_the_disks_back)
+{
+	static const struct { enum ft_role role; enum vm_outcome outcome; unsigned returns; } ends[] = {
+		{ FT_ALONE, VM_POWERED_OFF, 1 }, { FT_ALONE, VM_QUIT, 1 }, { FT_ALONE, VM_HOST_FAILED, 0 }, { FT_SECONDARY, VM_QUIT, 0 },
+	};
+	const struct execpoint now = { 0 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
+		be_sharing(ends[i].role);
+		p->outlet.busy = false;
+		cr_assert_eq(ft_finish(p, ends[i].outcome, 0, &now, 0), ends[i].outcome);
+		cr_assert_eq(nreturns, ends[i].returns, "%u", i);
 		free(p);
 	}
 	be(FT_ALONE);
