@@ -109,6 +109,7 @@ void ft_follow_data(struct ft_pair *p, const struct ft_message *m, u64 now_ns)
 	if (fresh || full) {
 		f->heard_ns = now_ns;
 		f->probed = false;
+		p->env->disregard(p->env->ctx);
 	}
 	f->ack_due |= m->flags & FT_ASK;
 	if (f->rx.end != before)

@@ -58,7 +58,9 @@ struct ft_env {
 	void (*send)(void *ctx, u64 to, const void *data, u32 size);
 	u32 (*receive)(void *ctx, u64 *from, void *buf, u32 room); /* 0: none is there; longer ones are lost */
 	u64 (*new_id)(void *ctx);                   /* never given before, to anybody: 64 random bits, not 0 */
-	/* This host is live: throw away what came for the guest before, and tell the network where it is now. */
+	/* Throws away what has come for the guest until now: the live host is there, and has had it. */
+	void (*disregard)(void *ctx);
+	/* This host is live: tells the network where the guest is now. */
 	void (*announce)(void *ctx);
 	void (*say)(void *ctx, const char *line);   /* for the operator, without a newline */
 	/*

@@ -108,14 +108,24 @@ static void announce_nic(struct session *s, unsigned nic)
 static void announce(void *ctx)
 {
 	struct session_pair *f = ctx;
+
+	for (unsigned nic = 0; f->s->port.frame_write && nic < f->s->vm->config.nnics; nic++)
+		announce_nic(f->s, nic);
+}
+
+/*
+ * What comes later stays until this host is live.  The network sends it here, too, when the live one's cable
+ * has gone dead: then nobody has to send it again.
+ */
+static void disregard(void *ctx)
+{
+	struct session_pair *f = ctx;
 	struct host_port *port = &f->s->port;
 	u32 size;
 
-	for (unsigned nic = 0; port->frame_peek && nic < f->s->vm->config.nnics; nic++) {
+	for (unsigned nic = 0; port->frame_peek && nic < f->s->vm->config.nnics; nic++)
 		while (port->frame_peek(port->ctx, nic, &size))
 			port->frame_done(port->ctx, nic);
-		announce_nic(f->s, nic);
-	}
 }
 
 /* --- 2  what is told ------------------------------------------------------------------ */
@@ -249,7 +259,7 @@ static void start_pair(struct session_pair *f)
 	f->port.ended = never_ended;
 	session_copy_init(f);
 	f->env = (struct ft_env){ .now_ns = now_ns, .send = link_send, .receive = link_receive, .new_id = new_id,
-				  .announce = announce, .say = say, .host = &f->port, .arbiter = &f->arbiter,
+				  .disregard = disregard, .announce = announce, .say = say, .host = &f->port, .arbiter = &f->arbiter,
 				  .machine = &f->copy, .disks = f->nshared ? &f->disks : NULL, .ctx = f };
 	session_store_init(f);
 	ft_init(f->pair, &f->config, &f->env, m);

@@ -63,11 +63,15 @@ static void drop_guest_frames(struct host *h)
 	}
 }
 
+static void env_disregard(void *ctx)
+{
+	drop_guest_frames(host_of(ctx));
+}
+
 static void env_announce(void *ctx)
 {
 	struct host *h = host_of(ctx);
 
-	drop_guest_frames(h);
 	sim.lan_port = h->id;
 	sim.takeovers++;
 	check_live(h);
@@ -285,7 +289,7 @@ void host_start(struct host *h, bool founds)
 	h->hooks = machine_hooks;
 	h->hooks.ctx = &h->machine;
 	h->disks = (struct ft_disks){ shared_take, shared_write, shared_poll, shared_give_back, shared_complaint, h };
-	h->env = (struct ft_env){ env_now, env_send, env_receive, env_id, env_announce, env_say, &h->port, &h->arbiter,
+	h->env = (struct ft_env){ env_now, env_send, env_receive, env_id, env_disregard, env_announce, env_say, &h->port, &h->arbiter,
 				  &h->hooks, sim.sc.shares ? &h->disks : NULL, h };
 	h->mem = (struct ft_memory){ h->buf_log, LOG_BYTES, h->buf_ring, RING_BYTES, h->buf_held, sim.sc.held_bytes, h->buf_state,
 				     sizeof(h->buf_state) };

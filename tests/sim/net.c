@@ -149,7 +149,7 @@ void lan_from_client(unsigned client unused_arg, const void *data, u32 size)
 		sched_add(sim.now + travel_time(&sim.sc.lan), EV_TO_GUEST, 0, 0, packet_new(data, size));
 }
 
-void lan_to_guest(struct host *h, struct packet *p)
+static void to_nic(struct host *h, struct packet *p)
 {
 	if (h->state != HOST_UP || h->guest_n == GUEST_NIC_DEPTH) {
 		packet_free(p);
@@ -157,4 +157,15 @@ void lan_to_guest(struct host *h, struct packet *p)
 	}
 	h->guest_nic[(h->guest_first + h->guest_n++) % GUEST_NIC_DEPTH] = p;
 	host_kick(h);
+}
+
+/* Where the guest was heard last; everywhere, if that cable has gone dead, or the network is a hub. */
+void lan_to_guest(struct packet *p)
+{
+	const bool everywhere = sim.sc.hub || sim.host[sim.lan_port].state != HOST_UP;
+
+	for (unsigned i = 0; i < NHOSTS; i++)
+		if (i != sim.lan_port && everywhere)
+			to_nic(&sim.host[i], packet_new(p->data, p->size));
+	to_nic(&sim.host[sim.lan_port], p);
 }

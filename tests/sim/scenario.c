@@ -145,6 +145,7 @@ void scenario_make(u64 seed)
 		for (unsigned k = 0; k < NHOSTS; k++)
 			quality(&sim.sc.link[i][k], r, badness);
 	quality(&sim.sc.lan, r, badness);
+	sim.sc.hub = rng_chance(r, 250);
 	sim.sc.single = family < 4;
 	sim.sc.nclients = 1 + (unsigned)rng_below(r, NCLIENTS);
 	sim.sc.think_max = rng_between(r, 1 * MS, 30 * MS);

@@ -168,7 +168,7 @@ static void handle(const struct event *e)
 		net_arrive(&sim.host[e->who], e->packet);
 		break;
 	case EV_TO_GUEST:
-		lan_to_guest(&sim.host[sim.lan_port], e->packet);
+		lan_to_guest(e->packet);
 		break;
 	case EV_TO_CLIENT:
 		client_receive(e->who, e->packet);

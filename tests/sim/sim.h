@@ -260,7 +260,7 @@ void net_send(struct host *from, u64 to, const void *data, u32 size);
 void net_arrive(struct host *h, struct packet *p);
 void lan_from_host(struct host *h, const void *data, u32 size);
 void lan_from_client(unsigned client, const void *data, u32 size);
-void lan_to_guest(struct host *h, struct packet *p);
+void lan_to_guest(struct packet *p);
 
 /* ---- the store [store.c] ---- */
 
@@ -337,6 +337,7 @@ enum fault {
 
 struct scenario {
 	struct link_quality link[NHOSTS][NHOSTS], lan;
+	bool hub;                   /* the clients' network brings all frames everywhere */
 	bool blocked[NHOSTS][NHOSTS];
 	unsigned store_unreachable, store_unknown;  /* permille */
 	bool store_down;

@@ -69,7 +69,7 @@ static void start(void *ctx unused_arg, const struct ft_word *expected unused_ar
 static const struct host_port host = { .console_write = write_console };
 static const struct ft_arbiter arbiter = { start, differs, NULL };
 static const struct ft_machine machine = { .copy_begin = nothing, .copy_end = nothing };
-static const struct ft_env env = { .now_ns = clock_ns, .send = send, .receive = receive, .new_id = new_id, .announce = nothing,
+static const struct ft_env env = { .now_ns = clock_ns, .send = send, .receive = receive, .new_id = new_id, .disregard = nothing, .announce = nothing,
 				   .say = say, .host = &host, .arbiter = &arbiter, .machine = &machine };
 static u8 log_ring[65536], ring[65536 + FT_RECORD_MAX], state[64];
 static _Alignas(8) u8 held[4 * FT_HELD_SEAM];
