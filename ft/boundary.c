@@ -28,6 +28,12 @@ static void arrive(struct ft_pair *p, const struct execpoint *now)
  */
 static void at_frontier(struct ft_pair *p)
 {
+	const struct ft_follow *f = &p->follow;
+
+	if (f->ended && !f->have && f->end.outcome != VM_QUIT) {
+		ft_diverged(p, "the machine did not end where the primary's did", &p->now, p->epochs, 0, 0);
+		return;
+	}
 	if (p->tail && ft_log_is_over(p)) {
 		p->tail = false;
 		p->follow.own = false;
@@ -183,6 +189,17 @@ static u64 pair_idle(struct boundary *b, const struct execpoint *now, const stru
 
 /* --- 3  outputs -------------------------------------------------------------------------- */
 
+/* A write may wait for the other's, which is none if that one is not in step (D2): then it is no partner. */
+static void wait_for_room(struct ft_pair *p)
+{
+	if (ft_waits_for_other(p)) {
+		ft_wait_for_other(p);
+		return;
+	}
+	p->ship.waited_for = false;
+	ft_wait(p, FT_LONG);
+}
+
 /*
  * Withheld, held, or gone, as the role has it at that moment: one that has to wait
  * for room looks again.  What a secondary makes may have left the primary already.
@@ -204,9 +221,13 @@ static void put_out(struct ft_pair *p, struct output out)
 		} else {
 			done = ft_withhold(p, &out);
 		}
+		/* What is made behind the end is said by nobody, and room for it comes no more. */
+		if (!done && ft_follows(p) && ft_follow_left(p, &p->now))
+			break;
 		if (!done)
-			ft_wait(p, FT_LONG);
+			wait_for_room(p);
 	}
+	p->ship.waited_for = false;
 	p->made += units;
 	if (ft_holds_back(p->role) && ++p->unserved >= OUTPUTS_UNSERVED)
 		ft_pump(p); /* a poll point may be far: acknowledgements are heard, the other hears from here */

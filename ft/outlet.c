@@ -34,6 +34,14 @@ static bool first_may_leave(const struct ft_pair *p, u64 now_ns, struct ft_held_
 	return ft_held_front(&p->held, f) && may_leave(p, now_ns, f, p->ship.released);
 }
 
+bool ft_waits_for_other(const struct ft_pair *p)
+{
+	struct ft_held_front f;
+
+	return ft_holds_back(p->role) && ft_held_front(&p->held, &f) && f.out.kind == OUTPUT_DISK &&
+	       !ft_has_made(p, p->ship.released);
+}
+
 static void has_left(struct ft_pair *p, const struct ft_held_front *f)
 {
 	if (ft_holds_back(p->role)) {

@@ -269,6 +269,8 @@ void ft_send_bye(struct ft_pair *p, enum ft_bye why);
 void ft_release(struct ft_pair *p);
 /* All that is held, but for writes and what is behind them: nobody else is, or may become, a member. */
 void ft_release_all(struct ft_pair *p);
+/* What is held waits until the other host has executed as much (D2). */
+bool ft_waits_for_other(const struct ft_pair *p);
 /* When ft_release has something to do next. */
 u64 ft_release_due(const struct ft_pair *p);
 /* Of a live host that need not hold back: whether this output goes the way of those held all the same. */

@@ -323,21 +323,21 @@ void ft_ship_send(struct ft_pair *p, u64 now_ns)
 {
 	struct ft_ship *s = &p->ship;
 	bool beat = ft_beat_due(p, now_ns);
-	bool push = s->started && p->held.nunplaced && (s->npushes < FT_PUSHES || ft_leaves_freely(p));
+	bool push = s->started && p->held.nunplaced, asks = push && s->npushes < FT_PUSHES;
 	bool mark = s->started && now_ns >= s->mark_ns && mark_moved(p);
-	bool stale = !s->unanswered_ns && lease_is_over(p, now_ns), asked;
+	bool stale = !s->unanswered_ns && lease_is_over(p, now_ns);
 
 	if (!ft_ships(p->role))
 		return;
-	if (beat || push || mark || stale) {
+	if (beat || asks || (push && ft_leaves_freely(p)) || mark || stale) {
 		write_marks(p, beat || stale);
 		s->answer_wanted = false;
 		s->mark_ns = now_ns + p->c.timers.mark_ns;
 	}
-	asked = s->npushes && s->push[s->npushes - 1] == s->tx.end; /* for another output made at this point */
-	if (push && !asked && !p->held.nunplaced && ft_holds_back(p->role) && s->npushes < FT_PUSHES)
+	asks &= !s->npushes || s->push[s->npushes - 1] != s->tx.end; /* another output made at this point has */
+	if (asks && !p->held.nunplaced && ft_holds_back(p->role))
 		s->push[s->npushes++] = s->tx.end;
-	if ((push && !asked) || stale)
+	if (asks || stale)
 		s->ask_to = MAX(s->tx.end, 1UL);
 	else if (beat && (s->waited_for || ft_must_wait(p) || now_ns - s->heard_ns >= p->c.timers.answer_ns * 5 / 4))
 		s->ask_to = MAX(s->tx.end, 1UL);

@@ -140,6 +140,7 @@ struct packet;
 struct life {
 	u64 number;
 	bool records, began, written;
+	bool told_out;               /* the store has said so: its word did not name this host then */
 	struct machine start;        /* the machine as this life got it */
 	struct machine end;          /* and as it left it */
 	bool ended;

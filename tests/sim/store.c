@@ -100,6 +100,8 @@ void store_event(const struct event *e)
 		lose(a);
 	else
 		swap(a);
+	a->host->life.told_out |= a->verdict == FT_DIFFERS && a->current.member[0] != a->host->pair.me &&
+				  a->current.member[1] != a->host->pair.me;
 	TRACE("host", e->who, "the store says %s", a->verdict == FT_SWAPPED ? "swapped" : a->verdict == FT_DIFFERS ? "differs" :
 	      a->verdict == FT_UNKNOWN ? "nothing (unknown)" : "nothing (unreachable)");
 	host_kick(a->host);

@@ -13,7 +13,8 @@ static struct ft_pair *p;
 static u64 now_ns;
 static u8 in[FT_DATAGRAM_MAX];
 static u32 in_size;
-static unsigned byes, written;
+static unsigned byes, asks, written;
+static bool answers; /* the partner does, to whatever it is asked, and has nothing new to say */
 
 static u64 clock_ns(void *ctx unused_arg)
 {
@@ -25,15 +26,21 @@ static void send(void *ctx unused_arg, u64 to unused_arg, const void *data, u32 
 	struct ft_message m;
 
 	cr_assert(ft_decode(&m, 0, data, size));
+	asks += m.kind == FT_DATA && m.flags & FT_ASK;
 	byes += m.kind == FT_BYE && m.bye == FT_GIVEN_UP;
 }
 
 static u32 receive(void *ctx unused_arg, u64 *from, void *buf, u32 room unused_arg)
 {
+	const struct ft_message ack = { .kind = FT_ACK, .session = SESSION, .ack = { .offset = (u32)p->ship.tx.acked, .room = 100 } };
 	u32 n = in_size;
 
-	memcpy(buf, in, n);
 	*from = PARTNER_AT;
+	if (answers && asks) {
+		asks = 0;
+		return ft_encode(&ack, 0, buf);
+	}
+	memcpy(buf, in, n);
 	in_size = 0;
 	return n;
 }
@@ -66,7 +73,18 @@ static void start(void *ctx unused_arg, const struct ft_word *expected unused_ar
 {
 }
 
-static const struct host_port host = { .console_write = write_console };
+static u64 wait_ns(void *ctx unused_arg, u64 ns)
+{
+	now_ns += ns;
+	return ns;
+}
+
+static bool stays(void *ctx unused_arg)
+{
+	return false;
+}
+
+static const struct host_port host = { .console_write = write_console, .wait = wait_ns, .quit = stays };
 static const struct ft_arbiter arbiter = { start, differs, NULL };
 static const struct ft_machine machine = { .copy_begin = nothing, .copy_end = nothing };
 static const struct ft_env env = { .now_ns = clock_ns, .send = send, .receive = receive, .new_id = new_id, .disregard = nothing, .announce = nothing,
@@ -82,7 +100,8 @@ static void be(enum ft_role role)
 
 	p = calloc(1, sizeof(*p));
 	now_ns = 1000000000;
-	byes = written = 0;
+	byes = asks = written = 0;
+	answers = false;
 	ft_init(p, &c, &env, &m);
 	p->role = role;
 	p->session = SESSION;
@@ -243,6 +262,59 @@ Test(ft_pair, who_leaves_an_idle_machine_ends_it)
 	cr_assert_eq(p->ship.log.base.vtime_ns, 200);
 }
 
+/* While the other's copy is not whole outputs leave without it: a datagram for each would be many. */
+Test(ft_pair, nobody_is_asked_about_what_leaves_freely)
+{
+	const struct output out = { .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 };
+
+	be(FT_GUARDED);
+	for (unsigned i = 0; i < 100; i++) {
+		p->open = (struct ft_point){ i + 1, i + 1 };
+		cr_assert(ft_held_put(&p->held, &out));
+		ft_ship_send(p, now_ns);
+		ft_release(p);
+	}
+	cr_assert(written == 100 && asks <= FT_PUSHES, "%u left, %u asked", written, asks);
+}
+
+/* ---- ends ---- */
+
+/* An operator left the primary; this machine has come further, and nobody makes room for what it says there. */
+Test(ft_pair, what_is_made_behind_the_end_is_not_waited_for, .timeout = 20)
+{
+	be(FT_SECONDARY);
+	p->follow.ended = true;
+	p->follow.end.outcome = VM_QUIT;
+	p->follow.end_at.count = 5;
+	p->held.bound = 0;
+	p->b.ops->output(&p->b, &(struct execpoint){ .count = 9 }, &(struct output){ .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 });
+	cr_assert(p->role == FT_SECONDARY && p->made == 1);
+}
+
+Test(ft_pair, a_machine_that_goes_on_behind_its_end_is_another, .timeout = 20)
+{
+	const struct input_room room = { 0 };
+	struct input got;
+
+	be(FT_SECONDARY);
+	p->follow.ended = true;
+	p->follow.end.outcome = VM_POWERED_OFF;
+	p->follow.end_at.count = 5;
+	cr_assert(!p->b.ops->next_input(&p->b, &(struct execpoint){ .count = 9 }, &room, &got));
+	cr_assert(p->role == FT_STOPPED && p->s.outcome == VM_DIVERGED);
+}
+
+/* What the host answered at the end's very point is known when the end is: no failure is written before it. */
+Test(ft_pair, the_last_answer_is_known, .timeout = 20)
+{
+	be(FT_SECONDARY);
+	p->follow.ended = true;
+	p->follow.end.outcome = VM_POWERED_OFF;
+	p->follow.end_at.count = 5;
+	cr_assert_eq(p->b.ops->answer(&p->b, &p->follow.end_at, INPUT_DISK, 0, OK), OK);
+	cr_assert(p->role == FT_SECONDARY);
+}
+
 /* ---- shared disks ---- */
 
 static struct ft_write last;
@@ -375,6 +447,18 @@ Test(ft_pair, who_has_lost_the_disks_is_out)
 		free(p);
 	}
 	be(FT_ALONE);
+}
+
+/* A write waits until the other has made it; one that never comes to it is not in step, and is given up. */
+Test(ft_pair, who_never_makes_a_write_is_not_waited_for, .timeout = 20)
+{
+	be_sharing(FT_PRIMARY);
+	answers = true;
+	wrote(1, 'a', 1);
+	p->held.bound = p->held.cost;
+	p->b.ops->output(&p->b, &(struct execpoint){ .count = 9, .vtime_ns = 9 }, &(struct output){ .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 });
+	cr_assert(nwrites == 0 && now_ns < 3000000000UL);
+	cr_assert(p->role == FT_STOPPED, "the test's store has another word");
 }
 
 /* Somebody has a later term than the first, and nobody can have won one: the reservation is older than the pair. */
