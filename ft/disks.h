@@ -2,10 +2,10 @@
  * disks.h - disks that both hosts share, and how what the machine writes gets there.
  *
  * What the results mean is docs/LINK.md 10 (D1 to D7).  One thing is under way at
- * a time: taking the disks, or a write.  (What the machine reads is none of this: an implementation may
- * serve the pair, ft_wait, while it waits for that.)  An implementation must say `again`
+ * a time: taking the disks, or a write.  An implementation must say `again`
  * whenever it is not certain that a write was performed, or that nobody else can
  * write; and after `again` nothing is written before the disks were taken anew.
+ * What the machine reads comes another way; who waits for that serves the link: ft_meanwhile.
  */
 #ifndef FT_DISKS_H
 #define FT_DISKS_H

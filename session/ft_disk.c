@@ -70,8 +70,10 @@ static bool under_way(struct shared_disk *d)
 	return d->reading;
 }
 
-/* n sectors, FT_SCSI_BLOCKS at most.  AGAIN: not this time. */
-static enum { DONE, AGAIN, NEVER } read_some(struct shared_disk *d, u64 sector, void *buf, u32 n)
+enum read_end { READ, NOT_THIS_TIME, LEAVES };
+
+/* n sectors, FT_SCSI_BLOCKS at most. */
+static enum read_end read_some(struct shared_disk *d, u64 sector, void *buf, u32 n)
 {
 	const struct scsi_command c = ft_scsi_read(sector, n);
 	struct scsi_reply r = { .in = buf };
@@ -80,20 +82,20 @@ static enum { DONE, AGAIN, NEVER } read_some(struct shared_disk *d, u64 sector, 
 
 	while (under_way(d))
 		if (!wait_for_unit(d, since_ns))
-			return NEVER;
+			return LEAVES;
 	if (!settle(d) || d->port->start(d->port->ctx, &c, &d->ticket))
-		return NEVER;
+		return LEAVES;
 	d->reading = true;
 	while (!d->port->poll(d->port->ctx, d->ticket, &r))
 		if (!wait_for_unit(d, since_ns)) {
 			d->left = true;
-			return NEVER;
+			return LEAVES;
 		}
 	d->reading = false;
 	good = r.delivered && r.status == SCSI_GOOD && r.in_bytes == n * FT_BLOCK_BYTES;
 	/* The way there may be another one now, or become one: the reservation belonged to the old one. */
 	d->attention |= !good;
-	return good ? DONE : AGAIN;
+	return good ? READ : NOT_THIS_TIME;
 }
 
 static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
@@ -103,10 +105,11 @@ static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
 
 	while (nsectors) {
 		u32 n = MIN(nsectors, FT_SCSI_BLOCKS);
-		unsigned tries = 0, how;
+		unsigned tries = 0;
+		enum read_end end;
 
-		while ((how = read_some(d, sector, to, n)) != DONE)
-			if (how == NEVER || ++tries == READ_TRIES)
+		while ((end = read_some(d, sector, to, n)) != READ)
+			if (end == LEAVES || ++tries == READ_TRIES)
 				return ERR_IO;
 		sector += n;
 		to += n * FT_BLOCK_BYTES;
