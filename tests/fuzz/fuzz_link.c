@@ -756,6 +756,10 @@ static u64 new_id(void *ctx unused_arg)
 	return 1000 + ++h.ids;
 }
 
+static void disregard(void *ctx unused_arg)
+{
+}
+
 static void announce(void *ctx unused_arg)
 {
 	total.takeovers++;
@@ -858,7 +862,7 @@ static void make_hosts(void)
 				     .wait = wait_for, .progress = progress, .report_errors = true };
 	h.arbiter = (struct ft_arbiter){ store_start, store_poll, NULL };
 	h.hooks = (struct ft_machine){ copy_begin, copy_next, copy_round, copy_end, save, clear, put_page, load, &h.box };
-	h.env = (struct ft_env){ now_ns, send, receive, new_id, announce, say, &h.port, &h.arbiter, &h.hooks, NULL, NULL };
+	h.env = (struct ft_env){ now_ns, send, receive, new_id, disregard, announce, say, &h.port, &h.arbiter, &h.hooks, NULL, NULL };
 	h.box.s = partner.box.s = (struct box_state){ .hash = 5 };
 	for (u32 i = 0; i < NPAGES * PAGE_SIZE; i++)
 		h.box.page[i] = partner.box.page[i] = (u8)(i * 7 + i / PAGE_SIZE);
