@@ -103,6 +103,7 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 {
 	char mem[32], bundle[64], first[64], second[64], third[64], drive[128];
 	char drives[QEMU_MAX_DISKS][128], devices[QEMU_MAX_DISKS][128], link[64], nic[96];
+	char nics[QEMU_MAX_NICS][192];
 	struct unit_devices units[QEMU_MAX_UNITS];
 	const char *argv[56 + 4 * QEMU_MAX_DISKS + 4 * QEMU_MAX_NICS + 6 * QEMU_MAX_UNITS];
 	unsigned n = 0;
@@ -151,11 +152,12 @@ static void exec_qemu(const struct qemu_config *c, const char *hypervisor, const
 	for (unsigned i = 0; i < c->nnics; i++) {
 		if (c->nic[i].netdev[0])
 			ARG("-netdev"), ARG(c->nic[i].netdev);
-		ARG("-device"), ARG(c->nic[i].device);
+		snprintf(nics[i], sizeof(nics[i]), "%s%s", c->nic[i].device, c->pair.link_mac ? QEMU_SENDS_AT_ONCE : "");
+		ARG("-device"), ARG(nics[i]);
 	}
 	if (c->pair.link_mac) {
 		snprintf(link, sizeof(link), "dgram,id=link,local.type=fd,local.str=%d", c->pair.link_fd);
-		snprintf(nic, sizeof(nic), "virtio-net-pci,netdev=link,mac=%s" QEMU_NIC_OPTIONS, c->pair.link_mac);
+		snprintf(nic, sizeof(nic), "virtio-net-pci,netdev=link,mac=%s" QEMU_NIC_OPTIONS QEMU_SENDS_AT_ONCE, c->pair.link_mac);
 		ARG("-netdev"), ARG(link), ARG("-device"), ARG(nic);
 	}
 	for (unsigned i = 0; i < c->pair.nunits; i++)

@@ -130,15 +130,15 @@ cat > want <<'END'
 -netdev
 user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp::53-10.0.2.15:5353
 -device
-virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=,tx=timer,ioeventfd=off
+virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=
 -netdev
 user,id=net1
 -device
-virtio-net-pci,netdev=net1,mac=52:54:00:aa:bb:cc,romfile=,tx=timer,ioeventfd=off
+virtio-net-pci,netdev=net1,mac=52:54:00:aa:bb:cc,romfile=
 -netdev
 socket,id=net2,mcast=239.255.
 -device
-virtio-net-pci,netdev=net2,mac=52:54:00:12:34:58,romfile=,tx=timer,ioeventfd=off
+virtio-net-pci,netdev=net2,mac=52:54:00:12:34:58,romfile=
 END
 sed 's/\(mcast=239\.255\.\)[0-9.]*:[0-9]*,localaddr=127\.0\.0\.1$/\1/' argv | cmp -s - want; ok "--net: QEMU's arguments"
 group() { # USER'S SWITCH: where it is
