@@ -311,6 +311,7 @@ static enum vm_outcome pair_epoch(struct boundary *b, const struct execpoint *no
 
 	arrive(p, now);
 	p->epochs++;
+	ft_let_go(p); /* the digest took a while */
 	record_digest(p, now, digest);
 	commit(p);
 	if (ft_follows(p))

@@ -119,7 +119,7 @@ static void take_hello(struct ft_pair *p, const struct ft_hello *h, u64 from)
 		begun_anew(p, h->id);
 	if (p->role == FT_COPYING && h->id == p->other && from == p->other_at)
 		say_welcome(p); /* the first was lost */
-	else if (p->role == FT_ALONE && !p->tail && h->id && h->id != p->me && alike(p, h, from)) {
+	else if (p->role == FT_ALONE && !p->tail && !p->amid && h->id && h->id != p->me && alike(p, h, from)) {
 		pair_welcome(p, h, from);
 		say_welcome(p);
 	}
@@ -302,6 +302,12 @@ static bool slow(const struct ft_pair *p)
 	return p->session && p->ran_ns > p->c.timers.detect_ns / SLOW_PART;
 }
 
+void ft_let_go(struct ft_pair *p)
+{
+	ft_look(p);
+	p->let_go_ns = ft_now(p);
+}
+
 void ft_begin_interval(struct ft_pair *p)
 {
 	if (!slow(p))
@@ -340,14 +346,15 @@ u64 ft_sleep(struct ft_pair *p, u64 max_ns)
 	u64 now = ft_now(p), at = due(p), ns = at > now ? at - now : 0;
 
 	ns = host->wait(host->ctx, MIN(max_ns, MAX(ns, (u64)LEAST_WAIT_NS)));
-	ft_look(p);
-	p->let_go_ns = ft_now(p);
+	ft_let_go(p);
 	return ns;
 }
 
 bool ft_meanwhile(struct ft_pair *p, u64 max_ns)
 {
+	p->amid = true;
 	ft_wait(p, max_ns);
+	p->amid = false;
 	return p->role != FT_STOPPED && !p->env->host->quit(p->env->host->ctx);
 }
 

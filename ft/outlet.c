@@ -62,10 +62,10 @@ static void performed(struct ft_pair *p)
 	p->outlet.busy = false;
 }
 
-/* Who has just founded a pair has nobody beside it who could have won since: that is from an earlier pair. */
+/* Who has just founded a pair, and has no partner, has nobody beside it who could have won since: that is from an earlier one. */
 static void lost_disks(struct ft_pair *p)
 {
-	if (p->word.term == 1) {
+	if (p->word.term == 1 && !ft_holds_back(p->role)) {
 		pair_stop(p, VM_HOST_FAILED, "the shared disks: reserved by an earlier run of this pair; clear that reservation");
 		return;
 	}

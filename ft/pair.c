@@ -135,6 +135,7 @@ void pair_enlist(struct ft_pair *p)
 
 	become(p, FT_ENLISTING);
 	p->claim.unknown = false;
+	p->ship.moved_ns = p->role_ns; /* while it took its copy in it could not */
 	ft_claim_open(p, &p->word, &both);
 }
 

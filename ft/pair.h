@@ -144,6 +144,7 @@ struct ft_pair {
 	u64 ran_ns;                   /* how long it has run since the last poll point */
 	u64 asked;                    /* questions answered */
 	u64 epochs;
+	bool amid;                    /* a device is at work: what it puts into memory is not noted as changed yet */
 	struct ft_held held;          /* held (live) or withheld (the other) */
 	struct rec_writer *w;         /* this host's recording; NULL */
 	bool commit_due;
@@ -253,6 +254,8 @@ void ft_take_disks(struct ft_pair *p);
 /* Serves the link, the store and the timers once; ft_pump looks at the clock before. */
 void ft_serve(struct ft_pair *p);
 void ft_pump(struct ft_pair *p);
+/* The time until now was not the guest's. */
+void ft_let_go(struct ft_pair *p);
 /* At a poll point, served: the next interval's time is taken. */
 void ft_begin_interval(struct ft_pair *p);
 /* Waits for max_ns at most, or for something to do, and looks at the clock.  Returns the time that passed. */

@@ -40,7 +40,7 @@ struct nic {
 };
 
 static struct {
-	bool scanned;
+	bool scanned, at_once;
 	unsigned n;
 	struct nic nic[NIC_MAX];
 } nics;
@@ -199,8 +199,10 @@ void nic_queue(struct nic *n, const void *frame, u32 size)
 
 void nic_kick(struct nic *n)
 {
-	if (n->queued)
+	if (n->queued && nics.at_once)
 		ring_kick_through(&n->tx);
+	else if (n->queued)
+		ring_kick(&n->tx);
 	n->queued = 0;
 }
 
@@ -208,6 +210,11 @@ void nic_send(struct nic *n, const void *frame, u32 size)
 {
 	nic_queue(n, frame, size);
 	nic_kick(n);
+}
+
+void nics_send_at_once(void)
+{
+	nics.at_once = true;
 }
 
 u16 nic_arrived(const struct nic *n)

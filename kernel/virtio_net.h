@@ -49,6 +49,12 @@ void nic_send(struct nic *n, const void *frame, u32 size);
 void nic_queue(struct nic *n, const void *frame, u32 size);
 void nic_kick(struct nic *n);
 
+/*
+ * From now on a frame has left when nic_kick returns, if the adapters are of the kind that can
+ * (tools/qemu.h, QEMU_SENDS_AT_ONCE); each costs one access to the device more.
+ */
+void nics_send_at_once(void);
+
 /* Frames that have ever come, and of those the ones that nic_peek has shown; modulo 2^16. */
 u16 nic_arrived(const struct nic *n);
 u16 nic_shown(const struct nic *n);

@@ -257,6 +257,7 @@ static void begin_anew(struct vm *vm)
 	vm->stop_reason[0] = 0;
 	vm->pause = false;
 	vm->stalled = 0;
+	vm->asked_at = vm->now.count;
 	vm->unasked_exits = 0;
 	vm->leave_at = NO_STOP;
 	for (unsigned i = 0; i < vm->config.ncpus; i++) {

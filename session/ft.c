@@ -252,6 +252,7 @@ static void start_pair(struct session_pair *f)
 	m->held = session_memory(m->held_bytes);
 	m->state = session_memory(m->state_bytes);
 	find_link(f);
+	nics_send_at_once();
 	f->config = pair_config(f->s);
 	f->port = f->s->port;
 	f->port.wait = wait;
@@ -305,8 +306,11 @@ static enum vm_outcome run_pair(struct session_pair *f, bool first, enum vm_outc
 		return s->quit ? VM_QUIT : VM_HOST_FAILED;
 	record(f);
 	f->host_insns = rdtsc();
+	f->left_read = false;
 	*own = vm_run(s->vm);
 	f->host_insns = rdtsc() - f->host_insns;
+	if (f->left_read) /* its disk says that the host failed; it left */
+		*own = VM_QUIT;
 	now = s->vm->now;
 	world = ft_finish(f->pair, *own, s->vm->guest_exit, &now, vm_digest(s->vm));
 	ft_status(f->pair, &st);

@@ -74,6 +74,7 @@ struct session_pair {
 	unsigned nshared;
 	struct shared_disk *writing;   /* a write is under way to it; NULL: it could not be begun */
 	struct ft_write write;         /* which */
+	bool left_read;                /* a read was given up because this host left: the machine stands there */
 	bool taking;
 	const char *complaint;
 };

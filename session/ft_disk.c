@@ -65,8 +65,10 @@ static bool under_way(struct shared_disk *d)
 {
 	struct scsi_reply r = { .in = d->waste };
 
-	if (d->left && d->port->poll(d->port->ctx, d->ticket, &r))
+	if (d->left && d->port->poll(d->port->ctx, d->ticket, &r)) {
 		d->left = d->reading = false;
+		d->attention |= !r.delivered || r.status != SCSI_GOOD;
+	}
 	return d->reading;
 }
 
@@ -109,7 +111,7 @@ static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
 		enum read_end end;
 
 		while ((end = read_some(d, sector, to, n)) != READ)
-			if (end == LEAVES || ++tries == READ_TRIES)
+			if ((d->f->left_read = end == LEAVES) || ++tries == READ_TRIES)
 				return ERR_IO;
 		sector += n;
 		to += n * FT_BLOCK_BYTES;
@@ -225,9 +227,12 @@ static void give_back(void *ctx)
 	struct session_pair *f = ctx;
 	u64 until_ns = host_realtime_ns() + ANSWER_NS;
 
-	for (unsigned i = 0; i < f->nshared; i++)
-		if (!under_way(&f->shared[i]))
+	for (unsigned i = 0; i < f->nshared; i++) {
+		while (under_way(&f->shared[i]) && host_realtime_ns() < until_ns)
+			pause();
+		if (!f->shared[i].reading)
 			ft_fence_release(&f->shared[i].fence);
+	}
 	for (unsigned i = 0; i < f->nshared; i++)
 		while (ft_fence_poll(&f->shared[i].fence) == FT_FENCE_TAKING && host_realtime_ns() < until_ns)
 			pause();

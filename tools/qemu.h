@@ -31,13 +31,12 @@ struct qemu_nic {
 	int fd;                /* that netdev names; -1: none */
 };
 #define QEMU_MAX_NICS 16
+#define QEMU_NIC_OPTIONS ",romfile=" /* of all of them: no boot ROM */
 /*
- * What all of them have: no boot ROM.  On a host of a pair, besides: what is sent has left when the hypervisor has rung twice
- * [kernel/virtio.h, ring_kick_through], not when QEMU's other thread has come to it: a host that
- * is frozen has less under way then.
+ * Of those of a pair's hosts: what is sent has left when the hypervisor has rung twice [kernel/virtio.h,
+ * ring_kick_through], not when QEMU's other thread has come to it: a host that is frozen has less under way then.
  */
 #define QEMU_SENDS_AT_ONCE ",tx=timer,ioeventfd=off"
-#define QEMU_NIC_OPTIONS ",romfile="
 #define QEMU_MAX_DEVICES 28 /* of both together: as many as the machine has slots */
 
 /* A SCSI unit, on an adapter of its own [scsiunit.h]. */

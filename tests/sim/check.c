@@ -22,6 +22,8 @@ static struct {
 	bool protected;            /* a host that is gone knew itself protected; the word may say so behind its back */
 	u64 calm_ns, answered[NCLIENTS];
 	u64 disk_term;             /* of the last write to the shared disk */
+	u64 sectors, calm_sectors; /* written there; and when the calm began */
+	bool crashed;              /* a host has */
 } seen;
 
 void check_reset(void)
@@ -121,6 +123,7 @@ void check_written(struct host *h, u64 term, const void *data, u32 size)
 	else if (s->number < MIN(seen.n, (u64)MAX_OUTPUTS) && seen.hash[s->number] != hash)
 		check_fail("D1: two outputs %u", s->number);
 	seen.disk_term = term;
+	seen.sectors++;
 	if (s->number >= MAX_OUTPUTS)
 		return;
 	seen.hash[s->number] = hash;
@@ -134,7 +137,7 @@ void check_all_said(struct host *h)
 		check_fail("I5: host %u ends a machine that made %lu outputs, and %lu have left", h->id, h->machine.s.outputs, seen.n);
 }
 
-/* D5, D6: false: something is on its way still, as it may always be where writes take long. */
+/* D5, D6: false: something is on its way still. */
 static bool disk_is_right(void)
 {
 	const struct host *h = seen.live;
@@ -312,6 +315,7 @@ void check_life(struct host *h)
 void check_calm_begins(void)
 {
 	seen.calm_ns = sim.now;
+	seen.calm_sectors = seen.sectors;
 	for (unsigned i = 0; i < NCLIENTS; i++)
 		seen.answered[i] = sim.client[i].done;
 }
@@ -370,12 +374,16 @@ void check_gone(struct host *h, bool crashed)
 
 	store_word(&w);
 	seen.protected |= h->pair.s.joins || h->pair.s.takeovers;
+	seen.crashed |= crashed;
 	if (!h->life.began || !is_member(&w, h))
 		return;
 	if (!crashed && h->pair.s.may_join && h->life.told_out) {
 		/* It found itself out, and was taken in behind its back: by an attempt of somebody who may have crashed since. */
-		if (!somebody_has_it(h))
-			seen.lost = LOST_CRASHED;
+		if (somebody_has_it(h))
+			return;
+		if (!seen.crashed)
+			check_fail("I17: nobody has the machine any more, and nobody crashed");
+		seen.lost = LOST_CRASHED;
 		return;
 	}
 	if (crashed && (seen.lost == LOST_BY_ITSELF || seen.lost == LOST_LEFT))
@@ -404,7 +412,8 @@ bool check_progress(void)
 
 	for (unsigned i = 0; i < sim.sc.nclients; i++)
 		served = served && sim.client[i].done >= seen.answered[i] + REPLIES_ENOUGH;
-	if (served && is_protected() && (disk_is_right() || late))
+	/* Where writes take long one may always be on its way: then it must be another one. */
+	if (served && is_protected() && (disk_is_right() || (late && seen.sectors > seen.calm_sectors)))
 		return true;
 	if (!somebody_has_it(NULL)) {
 		check_lost();

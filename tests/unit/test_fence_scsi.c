@@ -57,15 +57,21 @@ static void fresh(void)
 	target.instant = true;
 }
 
-Test(fence_scsi, by_term)
-{
-	struct ft_fence a, b, stranger;
-	struct fake_way wa, wb, ws;
+static struct ft_fence a, b, stranger;
+static struct fake_way wa, wb, ws;
 
+/* Two hosts of a pair and one of another. */
+static void three(void)
+{
 	fresh();
 	fence_on(&a, &wa, PAIR, 1);
 	fence_on(&b, &wb, PAIR, 2);
 	fence_on(&stranger, &ws, PAIR + 1, 1);
+}
+
+Test(fence_scsi, by_term)
+{
+	three();
 	cr_assert_eq(take(&a, 1), FT_FENCE_HELD);
 	cr_assert_eq(write_one(&wa), SCSI_GOOD);
 	cr_assert_eq(write_one(&wb), SCSI_RESERVATION_CONFLICT);
@@ -83,13 +89,7 @@ Test(fence_scsi, by_term)
 /* Of one that was taken since, nothing is given back. */
 Test(fence_scsi, given_back)
 {
-	struct ft_fence a, b, stranger;
-	struct fake_way wa, wb, ws;
-
-	fresh();
-	fence_on(&a, &wa, PAIR, 1);
-	fence_on(&b, &wb, PAIR, 2);
-	fence_on(&stranger, &ws, PAIR + 1, 1);
+	three();
 	cr_assert_eq(take(&a, 1), FT_FENCE_HELD);
 	cr_assert_eq(take(&b, 2), FT_FENCE_HELD);
 	wa.attention = 0;
@@ -105,8 +105,6 @@ Test(fence_scsi, given_back)
 /* The same host, after its connection was lost: it finds itself there. */
 Test(fence_scsi, again_after_a_lost_connection)
 {
-	struct ft_fence a;
-	struct fake_way wa;
 	struct rng r = rng_of(1);
 
 	fresh();
@@ -127,9 +125,6 @@ Test(fence_scsi, again_after_a_lost_connection)
 
 Test(fence_scsi, what_the_target_can)
 {
-	struct ft_fence a, b;
-	struct fake_way wa, wb;
-
 	for (unsigned i = 0; i < 4; i++) {
 		fresh();
 		target.persists = i & 1;

@@ -449,6 +449,33 @@ Test(ft_pair, who_has_lost_the_disks_is_out)
 	be(FT_ALONE);
 }
 
+/* A device waits for its disk: it has half of what it reads in memory, unnoted, so no copy begins there. */
+Test(ft_pair, nobody_joins_amid_a_read)
+{
+	const struct ft_message m = { .kind = FT_HELLO, .hello = { .version = FT_LINK_VERSION, .id = ANOTHER, .log_room = 65536,
+								  .held_room = sizeof(held) } };
+
+	be(FT_ALONE);
+	p->session = 0;
+	in_size = ft_encode(&m, 0, in);
+	cr_assert(ft_meanwhile(p, 1000) && p->role == FT_ALONE);
+	hear(&m);
+	cr_assert_eq(p->role, FT_COPYING, "behind it");
+}
+
+/* A host that joined has not moved on for long: it had its copy to take in. */
+Test(ft_pair, who_has_just_joined_has_its_time)
+{
+	be(FT_GUARDED);
+	p->ship.waited_for = true;
+	p->ship.moved_ns = now_ns;
+	now_ns += 2 * ft_default_timers.mute_ns;
+	ft_look(p);
+	pair_enlist(p);
+	ft_ship_timers(p, now_ns);
+	cr_assert(p->role == FT_ENLISTING && !p->ship.silent);
+}
+
 /* A write waits until the other has made it; one that never comes to it is not in step, and is given up. */
 Test(ft_pair, who_never_makes_a_write_is_not_waited_for, .timeout = 20)
 {
@@ -471,6 +498,13 @@ Test(ft_pair, who_has_just_founded_the_pair_has_lost_nothing)
 	ft_release(p);
 	cr_assert(p->role == FT_STOPPED && p->s.outcome == VM_HOST_FAILED && !p->s.may_join);
 	cr_assert(strstr(p->s.reason, "earlier run"));
+	free(p);
+	be_sharing(FT_ENLISTING); /* its partner may have */
+	p->word.term = 1;
+	wrote(1, 'a', 1);
+	disk_answer = FT_DISK_LOST;
+	ft_release(p);
+	cr_assert(p->role == FT_STOPPED && p->s.outcome == VM_QUIT && p->s.may_join);
 }
 
 Test(ft_pair, who_ends_a_machine_gives_the_disks_back)
