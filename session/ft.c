@@ -309,8 +309,10 @@ static enum vm_outcome run_pair(struct session_pair *f, bool first, enum vm_outc
 	f->left_read = false;
 	*own = vm_run(s->vm);
 	f->host_insns = rdtsc() - f->host_insns;
-	if (f->left_read) /* its disk says that the host failed; it left */
+	if (f->left_read) { /* its disk says that the host failed; it left */
 		*own = VM_QUIT;
+		s->vm->stop_reason[0] = 0;
+	}
 	now = s->vm->now;
 	world = ft_finish(f->pair, *own, s->vm->guest_exit, &now, vm_digest(s->vm));
 	ft_status(f->pair, &st);
