@@ -5,7 +5,7 @@
 #   reqresp     requests one after the other for N seconds; a second, and how long one takes
 #   reqresp16   with 16 in flight
 #   recv, send  N megabytes to the guest, from it
-#   idle        N seconds of nothing
+#   idle        N seconds of nothing; what the link carries then, in link_kbit_s
 #
 # Always "lost: 0", "repeated: 0", "pause_ms_max: 0", which the demo wants of a client, and
 # "answers", "per_s" and "us" (of one, where it has a meaning).
@@ -18,6 +18,11 @@ load=$1 n=$2 window=${1#reqresp}
 after() { # N
 	for ((i = 0; i < $1; i++)); do read -r -u 5 _ || exit; done
 	at=${EPOCHREALTIME/[.,]/}
+}
+# On the link, said and heard, as the primary itself tells.
+link_bytes() {
+	"${REPRISE:-$here/../../build/host/reprise}" ft status |
+		awk -F ': ' '$1 == "role" { live = $2 == "primary" } live && ($1 == "sent" || $1 == "received") { n += $2 } END { print n + 0 }'
 }
 case $load in
 cpu | disk)
@@ -38,9 +43,13 @@ send)
 	"$net/bulk" recv 9000 > "$REPRISE_DIR/load" || exit
 	sed -n 's/^mbit_s: /per_s: /p' "$REPRISE_DIR/load"
 	;;
-idle)
+idle) # not the rest of its boot: it serves
+	until (: < "/dev/tcp/$REPRISE_GUEST/7") 2> /dev/null; do sleep 0.2; done
+	sleep 3
+	said=$(link_bytes) from=${EPOCHREALTIME/[.,]/}
 	sleep "$n"
-	echo 'per_s: 1'
+	awk -v bytes=$(($(link_bytes) - said)) -v us=$((${EPOCHREALTIME/[.,]/} - from)) \
+		'BEGIN { printf "per_s: 1\nlink_kbit_s: %.2f\n", bytes * 8000 / us }'
 	;;
 esac
 printf 'lost: 0\nrepeated: 0\npause_ms_max: 0\n'
