@@ -603,6 +603,15 @@ static long vector_of(enum emu_result r)
 	}
 }
 
+/*
+ * A repeated string instruction with 32-bit addresses that faults at once: whether the registers it counts in
+ * are zero-extended all the same differs from one processor to the next.
+ */
+static bool may_be_extended(const struct sample *x, long vector, unsigned reg)
+{
+	return vector == VEC_PF && (x->in.rep || x->in.repne) && x->in.addrsize_bytes == 4 && (reg == RCX || reg == RSI || reg == RDI);
+}
+
 static void compare(const struct sample *x)
 {
 	struct sample after = *x;
@@ -629,7 +638,10 @@ static void compare(const struct sample *x)
 		io.gpr[x->in.operand[0].reg] = (after.s.gpr[x->in.operand[0].reg] & ~0xffffffffUL) |
 					       (u32)io.gpr[x->in.operand[0].reg];
 	for (unsigned i = 0; i < NGPR; i++)
-		cr_assert_eq(after.s.gpr[i], io.gpr[i], "%s gpr %u is %lx, CPU %lx", text, i, after.s.gpr[i], io.gpr[i]);
+		if (may_be_extended(x, vector, i) && io.gpr[i] == (u32)io.gpr[i])
+			cr_assert_eq((u32)after.s.gpr[i], io.gpr[i], "%s gpr %u is %lx, CPU %lx", text, i, after.s.gpr[i], io.gpr[i]);
+		else
+			cr_assert_eq(after.s.gpr[i], io.gpr[i], "%s gpr %u is %lx, CPU %lx", text, i, after.s.gpr[i], io.gpr[i]);
 	cr_assert_arr_eq(after.m.data, cpu.data, DATA_BYTES, "%s memory", text);
 	if (vector != -1)
 		return;
