@@ -93,31 +93,41 @@ static bool can_take(const struct ft_pair *p)
 	return !ft_holds_back(p->role) || ft_log_has_room(&p->ship.log, FT_LIVE_INPUT_MAX + FT_LOG_RESERVE);
 }
 
+/*
+ * Nothing more enters here: what the machine does until it asks again is settled.  If something has entered, the
+ * other hears of it now, while the guest is at work on it: what comes of that can leave as soon as it is made.
+ */
+static void settle(struct ft_pair *p, const struct execpoint *now)
+{
+	p->settled = (struct ft_point){ now->count, now->vtime_ns + 1 };
+	if (ft_follows(p))
+		return;
+	ft_close(p, now->count, now->vtime_ns + 1);
+	if (!p->ship.entered)
+		return;
+	ft_look(p);
+	ft_ship_send(p, ft_now(p));
+}
+
 /* The host's own input at this point, written down before the guest sees it. */
 static bool own_input(struct ft_pair *p, const struct execpoint *now, const struct input_room *room, struct input *in)
 {
 	const struct rec_event none = { .kind = REC_INPUT };
 	struct rec_event ev = none;
 
-	if (ft_closed(p, now->count, now->vtime_ns))
+	if (ft_closed(p, now->count, now->vtime_ns) || !can_take(p) ||
+	    !p->live.b.ops->next_input(&p->live.b, now, room, in))
 		return false;
-	if (!can_take(p) || !p->live.b.ops->next_input(&p->live.b, now, room, in)) {
-		ft_close(p, now->count, now->vtime_ns + 1);
-		return false;
-	}
 	ev.at = *now;
 	ev.input = *in;
 	record_input(p, now, in);
-	ft_ship_event(p, &ev);
+	p->ship.entered = ft_ship_event(p, &ev);
 	return true;
 }
 
-static bool pair_next_input(struct boundary *b, const struct execpoint *now, const struct input_room *room,
-			    struct input *in)
+/* The log's, or this host's own where the log ends. */
+static bool find_input(struct ft_pair *p, const struct execpoint *now, const struct input_room *room, struct input *in)
 {
-	struct ft_pair *p = ft_pair_of(b);
-
-	arrive(p, now);
 	while (ft_follows(p)) {
 		enum ft_answer a = ft_follow_input(p, now, in);
 
@@ -130,6 +140,20 @@ static bool pair_next_input(struct boundary *b, const struct execpoint *now, con
 		at_frontier(p);
 	}
 	return p->role != FT_STOPPED && own_input(p, now, room, in);
+}
+
+static bool pair_next_input(struct boundary *b, const struct execpoint *now, const struct input_room *room,
+			    struct input *in)
+{
+	struct ft_pair *p = ft_pair_of(b);
+	bool found;
+
+	arrive(p, now);
+	ft_ask(p);
+	found = find_input(p, now, room, in);
+	if (!found)
+		settle(p, now);
+	return found;
 }
 
 /* --- 2  idling -------------------------------------------------------------------------- */
@@ -176,6 +200,7 @@ static u64 pair_idle(struct boundary *b, const struct execpoint *now, const stru
 	u64 to;
 
 	arrive(p, now);
+	ft_ask(p);
 	commit(p);
 	while (ft_follows(p) && !recording_failed(p) && !p->env->host->quit(p->env->host->ctx)) {
 		if (ft_follow_idle(p, now, deadline_ns, &to) != FT_NOT_KNOWN)
@@ -215,6 +240,8 @@ static void put_out(struct ft_pair *p, struct output out)
 			break;
 		if (ft_holds_back(p->role) || (ft_is_live(p->role) && ft_waits_its_turn(p, &out))) {
 			done = ft_held_put(&p->held, &out);
+			if (done && ft_foretold(p))
+				ft_held_place(&p->held, p->ship.marked_to);
 		} else if (ft_is_live(p->role)) {
 			host_port_output(p->env->host, &out);
 			done = true;
@@ -229,7 +256,7 @@ static void put_out(struct ft_pair *p, struct output out)
 	}
 	p->ship.waited_for = false;
 	p->made += units;
-	if (ft_holds_back(p->role) && ++p->unserved >= OUTPUTS_UNSERVED)
+	if (ft_holds_back(p->role) && (++p->unserved >= OUTPUTS_UNSERVED || (out.kind != OUTPUT_CONSOLE && ft_foretold(p))))
 		ft_pump(p); /* a poll point may be far: acknowledgements are heard, the other hears from here */
 	else if (ft_holds_back(p->role))
 		ft_ship_send(p, ft_now(p)); /* its mark, at once if few are under way */
@@ -261,11 +288,10 @@ static err_t own_answer(struct ft_pair *p, const struct execpoint *now, enum inp
 	const struct input in = { .kind = kind, .instance = instance, .data = p->live.buf };
 	const struct rec_event ev = { .kind = REC_INPUT, .at = *now, .input = in };
 
-	if (!seen) {
-		p->ship.asked_any = true;
-		p->ship.asked_at = ft_point_of(now);
+	p->ship.asked_any = true;
+	p->ship.asked_at = ft_point_of(now);
+	if (!seen)
 		return OK;
-	}
 	record_input(p, now, &in);
 	ft_ship_event(p, &ev);
 	return seen;

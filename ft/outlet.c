@@ -46,7 +46,7 @@ static void has_left(struct ft_pair *p, const struct ft_held_front *f)
 {
 	if (ft_holds_back(p->role)) {
 		p->ship.released += f->units;
-		p->ship.left_to = f->position;
+		p->ship.left_to = MAX(p->ship.left_to, f->position);
 	}
 	ft_held_take(&p->held, f->units);
 }

@@ -31,6 +31,7 @@ void ft_init(struct ft_pair *p, const struct ft_config *c, const struct ft_env *
 	p->m = *m;
 	p->me = env->new_id(env->ctx);
 	ft_look(p);
+	ft_ask(p);
 	live_boundary_init(&p->live, env->host);
 	ft_held_init(&p->held, m->held, m->held_bytes);
 }
@@ -122,6 +123,7 @@ void pair_guard(struct ft_pair *p, const struct ft_start *start)
 	p->env->machine->copy_end(p->env->machine->ctx);
 	become(p, FT_GUARDED);
 	p->ship.started = true;
+	ft_ask(p); /* the other does not know when it was asked last */
 	p->ship.released = p->ship.told_released = start->units;
 	p->ship.told_asked = start->questions;
 	p->ship.executed = start->at.count;
@@ -220,6 +222,7 @@ void pair_follow(struct ft_pair *p, const struct ft_start *start)
 	p->follow.loaded = true;
 	p->now = start->at;
 	p->open = ft_point_of(&start->at);
+	ft_ask(p);
 	p->made = p->follow.known_released = p->follow.dropped = start->units;
 	p->asked = p->follow.known_asked = start->questions;
 	p->epochs = start->epochs;

@@ -52,6 +52,8 @@ struct ft_ship {
 	bool started;             /* START is written: marks and events may follow */
 	bool ended;               /* END is */
 	struct ft_point marked;   /* what the last mark said: first point that was open */
+	u64 marked_to;            /* its end, or that of the last ANSWERED */
+	bool entered;             /* inputs that are not closed behind yet */
 	u64 released;             /* units that left */
 	u64 left_to;              /* position of the last */
 	u64 told_released, told_asked;
@@ -138,6 +140,7 @@ struct ft_pair {
 	/* The machine. */
 	struct execpoint now;         /* where it was last seen */
 	struct ft_point open;         /* the first point that is not closed (I3) */
+	struct ft_point settled;      /* once all before it is closed, what the machine does until it asks again is known */
 	u64 made;                     /* units of output made */
 	unsigned unserved;            /* outputs since the link was served */
 	u64 let_go_ns;                /* when the guest was last let go on */
@@ -176,10 +179,17 @@ static inline void ft_look(struct ft_pair *p)
 	p->now_ns = p->env->now_ns(p->env->ctx);
 }
 
+/* The machine asks: no mark is enough for what it does next. */
+static inline void ft_ask(struct ft_pair *p)
+{
+	p->settled = (struct ft_point){ ~0UL, ~0UL };
+}
+
 /* --- rules.c -------------------------------------------------------------------- */
 
 bool ft_holds_back(enum ft_role role);                                       /* I5, I13 */
 bool ft_acknowledged(const struct ft_pair *p, u64 position);                 /* I5 */
+bool ft_foretold(const struct ft_pair *p);                                   /* I5 */
 bool ft_leaves_freely(const struct ft_pair *p);                              /* I13 */
 bool ft_has_made(const struct ft_pair *p, u64 unit);                         /* D2 */
 bool ft_lease_holds(const struct ft_pair *p, u64 now_ns);                    /* I6 */

@@ -19,6 +19,19 @@ bool ft_acknowledged(const struct ft_pair *p, u64 position)
 	return position != FT_NO_POSITION && p->ship.tx.acked >= position;
 }
 
+/*
+ * I5: the log up to the last mark is enough to make the output that is made now.  The machine has asked for
+ * nothing since: neither what enters, nor what a device wants to know.
+ */
+bool ft_foretold(const struct ft_pair *p)
+{
+	const struct ft_ship *s = &p->ship;
+	const struct ft_point question = { s->asked_at.count, s->asked_at.vtime_ns + 1 };
+
+	return s->started && !ft_point_before(&s->marked, &p->settled) &&
+	       (!s->asked_any || p->asked <= s->told_asked || ft_point_before(&question, &s->marked));
+}
+
 /* I13: the other's copy is not whole, so the word will not name it before it has acknowledged what leaves now. */
 bool ft_leaves_freely(const struct ft_pair *p)
 {

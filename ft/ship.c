@@ -76,10 +76,12 @@ static void write_marks(struct ft_pair *p, bool alive)
 	if (s->started && question_unsaid(p)) {
 		good &= ft_log_number(&s->log, FT_ANSWERED, p->asked - s->told_asked);
 		s->told_asked = p->asked;
+		s->marked_to = s->tx.end;
 	}
 	if (s->started && !s->ended && mark_moved(p)) {
 		good &= ft_log_progress(&s->log, p->open.count, p->open.vtime_ns - 1);
 		s->marked = p->open;
+		s->marked_to = s->tx.end;
 	} else if (alive) {
 		good &= ft_log_pad(&s->log);
 	}
@@ -87,6 +89,7 @@ static void write_marks(struct ft_pair *p, bool alive)
 		ft_held_place(&p->held, s->tx.end);
 	if (!good)
 		pair_stop(p, VM_HOST_FAILED, "the log could not be written"); /* a point before the last: never */
+	s->entered = false;
 	s->flush_to = s->tx.end;
 }
 
@@ -323,7 +326,7 @@ void ft_ship_send(struct ft_pair *p, u64 now_ns)
 {
 	struct ft_ship *s = &p->ship;
 	bool beat = ft_beat_due(p, now_ns);
-	bool push = s->started && p->held.nunplaced, asks = push && s->npushes < FT_PUSHES;
+	bool push = s->started && (p->held.nunplaced || s->entered), asks = push && s->npushes < FT_PUSHES;
 	bool mark = s->started && now_ns >= s->mark_ns && mark_moved(p);
 	bool stale = !s->unanswered_ns && lease_is_over(p, now_ns);
 

@@ -109,9 +109,12 @@ static void say_something(struct machine *m)
 
 /* --- 1  timers --------------------------------------------------------------------- */
 
+/* Seldom, as the kernel's tick; or soon, as a device is ready. */
 static void fire(struct machine *m)
 {
 	m->s.timer_ns = vtime(m) + 4 * MS + m->s.hash % (23 * MS);
+	if (m->s.hash >> 8 & 1)
+		m->s.timer_ns = vtime(m) + 10 * US + (m->s.hash >> 16) % (290 * US);
 	m->s.ticks++;
 	happens(m, 1);
 	if (m->s.hash % 3 == 0)
@@ -268,7 +271,7 @@ static void serve(struct machine *m)
 		m->s.client[q.client].chain = chain_next(m->s.client[q.client].chain, q.seq, q.payload);
 		m->s.client[q.client].seq = q.seq;
 		m->s.served++;
-		if (m->s.hash % 4 == 0)
+		if (m->s.hash % 3 == 0)
 			use_disk(m);
 		if (sim.sc.shares && m->s.hash % 2)
 			use_shared_disk(m);
@@ -280,13 +283,17 @@ static void serve(struct machine *m)
 		say_something(m);
 	for (u64 n = burst(m); n; n--)
 		reply(m, &q); /* they are all the same to the client */
+	if (m->s.hash % 3 == 0)
+		m->s.timer_ns = vtime(m) + (m->s.hash >> 16) % (150 * US);
 	if (m->s.served >= m->s.limit)
 		m->outcome = VM_POWERED_OFF;
 }
 
-/* Now and then long. */
+/* Now and then long, now and then done while a device is awaited. */
 static u64 work(const struct machine *m)
 {
+	if (m->s.hash % 5 == 0)
+		return 10 + (m->s.hash >> 16) % 150;
 	return m->s.hash % 9 == 0 ? 1000 + (m->s.hash >> 16) % 60000 : 100 + (m->s.hash >> 16) % 4000;
 }
 

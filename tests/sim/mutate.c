@@ -16,7 +16,7 @@ enum {
 	INPUT_NOT_SHIPPED, INPUT_NOT_RECORDED,
 	MARK_TOO_FAR,
 	RUNS_AHEAD, ANSWERS_AHEAD,
-	NOT_ACKNOWLEDGED, MARK_NOT_AWAITED,
+	NOT_ACKNOWLEDGED, MARK_NOT_AWAITED, FORETOLD_BEHIND_INPUTS, FORETOLD_BEHIND_ANSWERS,
 	LEASE_IGNORED,
 	OUTPUT_LOST, OUTPUT_OVERTAKES,
 	NOT_SAID_AGAIN,
@@ -42,6 +42,8 @@ const struct mutant mutants[] = {
 	{ "I4", "a secondary does not wait for the primary's answers" },
 	{ "I5", "an output does not wait for an acknowledgement" },
 	{ "I5", "an output waits for the inputs, not for its mark" },
+	{ "I5", "an output has the last mark's place, though inputs were asked for since" },
+	{ "I5", "an output has the last mark's place, though an answer was asked for since" },
 	{ "I6", "the lease is ignored" },
 	{ "I7", "every now and then an output is dropped" },
 	{ "I7", "an output overtakes another" },
@@ -94,6 +96,15 @@ WRAP(ft_answer_known, bool, const struct ft_pair *p, const struct execpoint *now
 WRAP(ft_acknowledged, bool, const struct ft_pair *p, u64 position)
 {
 	return __real_ft_acknowledged(p, position) || mutation == NOT_ACKNOWLEDGED;
+}
+
+WRAP(ft_foretold, bool, const struct ft_pair *p)
+{
+	const struct ft_ship *s = &p->ship;
+
+	return __real_ft_foretold(p) ||
+	       (mutation == FORETOLD_BEHIND_INPUTS && s->marked_to && (!s->asked_any || p->asked <= s->told_asked)) ||
+	       (mutation == FORETOLD_BEHIND_ANSWERS && s->started && !ft_point_before(&s->marked, &p->settled));
 }
 
 WRAP(ft_lease_holds, bool, const struct ft_pair *p, u64 now_ns)

@@ -171,7 +171,7 @@ void scenario_make(u64 seed)
 		sim.host[i].disk_ns = 0;
 		sim.host[i].flip = false;
 		sim.host[i].hiccups = rng_chance(r, 500) ? (unsigned)rng_below(r, 100) : 0;
-		sim.host[i].storage_fails = rng_chance(r, 200) ? (unsigned)rng_below(r, 400) : 0;
+		sim.host[i].storage_fails = rng_chance(r, 300) ? (unsigned)rng_below(r, 400) : 0;
 	}
 	sim.rng = rng_of(family < 2 ? base + 7777 : seed + 7777);
 	calm_at = 0;

@@ -14,6 +14,7 @@ static u64 now_ns;
 static u8 in[FT_DATAGRAM_MAX];
 static u32 in_size;
 static unsigned byes, asks, written;
+static bool typed;   /* something waits for the guest's console */
 static bool answers; /* the partner does, to whatever it is asked, and has nothing new to say */
 
 static u64 clock_ns(void *ctx unused_arg)
@@ -84,7 +85,17 @@ static bool stays(void *ctx unused_arg)
 	return false;
 }
 
-static const struct host_port host = { .console_write = write_console, .wait = wait_ns, .quit = stays };
+static size_t read_console(void *ctx unused_arg, void *data, size_t room unused_arg)
+{
+	const bool some = typed;
+
+	typed = false;
+	*(char *)data = 'x';
+	return some;
+}
+
+static const struct host_port host = { .console_write = write_console, .console_read = read_console, .wait = wait_ns, .quit = stays,
+				       .ended = stays };
 static const struct ft_arbiter arbiter = { start, differs, NULL };
 static const struct ft_machine machine = { .copy_begin = nothing, .copy_end = nothing };
 static const struct ft_env env = { .now_ns = clock_ns, .send = send, .receive = receive, .new_id = new_id, .disregard = nothing, .announce = nothing,
@@ -101,7 +112,7 @@ static void be(enum ft_role role)
 	p = calloc(1, sizeof(*p));
 	now_ns = 1000000000;
 	byes = asks = written = 0;
-	answers = false;
+	answers = typed = false;
 	ft_init(p, &c, &env, &m);
 	p->role = role;
 	p->session = SESSION;
@@ -277,6 +288,88 @@ Test(ft_pair, nobody_is_asked_about_what_leaves_freely)
 	cr_assert(written == 100 && asks <= FT_PUSHES, "%u left, %u asked", written, asks);
 }
 
+/* ---- what is foretold ---- */
+
+static const struct input_room room = { .console = 64 };
+static struct input got;
+
+static bool enters(u64 count, u64 vtime_ns)
+{
+	return p->b.ops->next_input(&p->b, &(struct execpoint){ .count = count, .vtime_ns = vtime_ns }, &room, &got);
+}
+
+static void say_at(u64 count, u64 vtime_ns)
+{
+	const struct output out = { .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 };
+
+	p->b.ops->output(&p->b, &(struct execpoint){ .count = count, .vtime_ns = vtime_ns }, &out);
+}
+
+static u64 idles(u64 count, u64 vtime_ns, u64 deadline_ns)
+{
+	return p->b.ops->idle(&p->b, &(struct execpoint){ .count = count, .vtime_ns = vtime_ns }, &room, deadline_ns);
+}
+
+static u64 last_position(void)
+{
+	struct ft_held_front f;
+
+	cr_assert(ft_held_front(&p->held, &f));
+	while (ft_held_behind(&p->held, &f))
+		;
+	return f.position;
+}
+
+/* A request enters, and the answer is made while the other acknowledges it: no mark of its own, no wait. */
+Test(ft_pair, what_the_log_foretells_waits_for_no_mark)
+{
+	u64 mark;
+
+	be(FT_PRIMARY);
+	typed = true;
+	cr_assert(enters(10, 10));
+	cr_assert_eq(asks, 0, "more may enter here");
+	cr_assert(!enters(10, 10));
+	cr_assert_eq(asks, 1, "the other hears of it before the guest runs on");
+	mark = p->ship.tx.end;
+	say_at(12, 12);
+	cr_assert(last_position() == mark && p->ship.tx.end == mark && asks == 1);
+	p->ship.tx.acked = mark;
+	p->ship.tx.acked_sent_ns = now_ns;
+	ft_pump(p);
+	cr_assert_eq(written, 1);
+	say_at(13, 13);
+	ft_pump(p);
+	cr_assert_eq(written, 2, "acknowledged already");
+}
+
+/* Asked at a point behind the mark, for an input or an answer: what comes of it is not in the log yet. */
+Test(ft_pair, what_the_machine_has_asked_for_since_is_not_foretold)
+{
+	const struct execpoint question = { .count = 30, .vtime_ns = 30 };
+	u64 mark;
+
+	be(FT_PRIMARY);
+	cr_assert(!enters(10, 10));
+	say_at(11, 11);
+	mark = last_position();
+	say_at(12, 12);
+	cr_assert_eq(last_position(), mark, "one mark is enough for all that it says before it asks again");
+	cr_assert(!enters(20, 20));
+	say_at(21, 21);
+	cr_assert_gt(last_position(), mark);
+	mark = last_position();
+	cr_assert_eq(p->b.ops->answer(&p->b, &question, INPUT_DISK, 0, OK), OK);
+	say_at(30, 30);
+	cr_assert_gt(last_position(), mark, "at the question's very point");
+	mark = last_position();
+	say_at(31, 31);
+	cr_assert_eq(last_position(), mark);
+	cr_assert_eq(idles(32, 32, 10000000), 10000000);
+	say_at(32, 10000000);
+	cr_assert_gt(last_position(), mark, "a timer's, before it has asked behind its rest");
+}
+
 /* ---- ends ---- */
 
 /* An operator left the primary; this machine has come further, and nobody makes room for what it says there. */
@@ -293,14 +386,11 @@ Test(ft_pair, what_is_made_behind_the_end_is_not_waited_for, .timeout = 20)
 
 Test(ft_pair, a_machine_that_goes_on_behind_its_end_is_another, .timeout = 20)
 {
-	const struct input_room room = { 0 };
-	struct input got;
-
 	be(FT_SECONDARY);
 	p->follow.ended = true;
 	p->follow.end.outcome = VM_POWERED_OFF;
 	p->follow.end_at.count = 5;
-	cr_assert(!p->b.ops->next_input(&p->b, &(struct execpoint){ .count = 9 }, &room, &got));
+	cr_assert(!enters(9, 0));
 	cr_assert(p->role == FT_STOPPED && p->s.outcome == VM_DIVERGED);
 }
 
