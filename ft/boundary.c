@@ -149,6 +149,10 @@ static bool pair_next_input(struct boundary *b, const struct execpoint *now, con
 	bool found;
 
 	arrive(p, now);
+	if (p->napping) {
+		p->napping = false;
+		return false;
+	}
 	ft_ask(p);
 	found = find_input(p, now, room, in);
 	if (!found)
@@ -162,7 +166,7 @@ static bool pair_next_input(struct boundary *b, const struct execpoint *now, con
 static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct input_room *room, u64 deadline_ns)
 {
 	const struct host_port *host = p->env->host;
-	u64 at = now->vtime_ns, left, waited;
+	u64 at = now->vtime_ns, left, waited, late;
 
 	/* A host that has just taken over goes on from its frontier, not from where it halted. */
 	if (p->open.count == now->count && p->open.vtime_ns > at)
@@ -188,8 +192,10 @@ static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct
 		ft_serve(p);
 		ft_copy_step(p);
 		ft_copy_stand(p, &(struct execpoint){ now->count, now->vtime_ns, now->sequence });
-		waited = ft_sleep(p, MIN(left, p->commit_due ? RECORDING_LOOK_NS : FT_LONG));
-		at += MIN(waited, left);
+		waited = ft_sleep(p, MIN(left + p->ahead_ns, p->commit_due ? RECORDING_LOOK_NS : FT_LONG));
+		late = MIN(waited, p->ahead_ns);
+		p->ahead_ns -= late;
+		at += MIN(waited - late, left);
 	}
 	return VTIMER_NEVER;
 }
@@ -200,6 +206,12 @@ static u64 pair_idle(struct boundary *b, const struct execpoint *now, const stru
 	u64 to;
 
 	arrive(p, now);
+	if (ft_naps(p, deadline_ns)) {
+		p->napping = true;
+		if (!ft_follows(p))
+			p->ahead_ns = MIN(p->ahead_ns + deadline_ns - now->vtime_ns, FT_NAP_NS);
+		return deadline_ns;
+	}
 	ft_ask(p);
 	commit(p);
 	while (ft_follows(p) && !recording_failed(p) && !p->env->host->quit(p->env->host->ctx)) {

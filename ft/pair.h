@@ -17,6 +17,7 @@
 #include "ft/ft.h"
 
 #define FT_LOOKS 32                       /* at the link, in a poll interval, as exits come, or the guest is stopped for it */
+#define FT_NAP_NS 200000UL                /* behind the last point at which it asked the machine idles without asking */
 #define FT_PUSHES 4                       /* outputs' marks in flight; the next share one */
 #define FT_LOG_RESERVE (16 * FT_SMALL_RECORD_MAX) /* room in the log that inputs leave free */
 #define FT_LIVE_INPUT_MAX 2048            /* bytes of an input that the live boundary gives */
@@ -141,6 +142,8 @@ struct ft_pair {
 	struct execpoint now;         /* where it was last seen */
 	struct ft_point open;         /* the first point that is not closed (I3) */
 	struct ft_point settled;      /* once all before it is closed, what the machine does until it asks again is known */
+	bool napping;                 /* it idles without having asked, and does not ask when it goes on */
+	u64 ahead_ns;                 /* what it idled so, and this host has not waited yet */
 	u64 made;                     /* units of output made */
 	unsigned unserved;            /* outputs since the link was served */
 	u64 let_go_ns;                /* when the guest was last let go on */
@@ -190,6 +193,7 @@ static inline void ft_ask(struct ft_pair *p)
 bool ft_holds_back(enum ft_role role);                                       /* I5, I13 */
 bool ft_acknowledged(const struct ft_pair *p, u64 position);                 /* I5 */
 bool ft_foretold(const struct ft_pair *p);                                   /* I5 */
+bool ft_naps(const struct ft_pair *p, u64 deadline_ns);                      /* I4, I5 */
 bool ft_leaves_freely(const struct ft_pair *p);                              /* I13 */
 bool ft_has_made(const struct ft_pair *p, u64 unit);                         /* D2 */
 bool ft_lease_holds(const struct ft_pair *p, u64 now_ns);                    /* I6 */

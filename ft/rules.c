@@ -32,6 +32,15 @@ bool ft_foretold(const struct ft_pair *p)
 	       (!s->asked_any || p->asked <= s->told_asked || ft_point_before(&question, &s->marked));
 }
 
+/*
+ * A machine that waits for a device for a moment goes on asleep, on both hosts alike: nothing enters, whatever
+ * comes.  So what it says then is foretold, too.
+ */
+bool ft_naps(const struct ft_pair *p, u64 deadline_ns)
+{
+	return p->settled.count != ~0UL && deadline_ns < p->settled.vtime_ns + FT_NAP_NS;
+}
+
 /* I13: the other's copy is not whole, so the word will not name it before it has acknowledged what leaves now. */
 bool ft_leaves_freely(const struct ft_pair *p)
 {

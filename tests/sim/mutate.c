@@ -15,7 +15,7 @@ enum {
 	GAP_HANDED_OUT, TAKEN_TWICE,
 	INPUT_NOT_SHIPPED, INPUT_NOT_RECORDED,
 	MARK_TOO_FAR,
-	RUNS_AHEAD, ANSWERS_AHEAD,
+	RUNS_AHEAD, ANSWERS_AHEAD, NAPS_TOO_LONG,
 	NOT_ACKNOWLEDGED, MARK_NOT_AWAITED, FORETOLD_BEHIND_INPUTS, FORETOLD_BEHIND_ANSWERS,
 	LEASE_IGNORED,
 	OUTPUT_LOST, OUTPUT_OVERTAKES,
@@ -40,6 +40,7 @@ const struct mutant mutants[] = {
 	{ "I3", "a mark says more than is true" },
 	{ "I4", "a secondary does not wait for marks" },
 	{ "I4", "a secondary does not wait for the primary's answers" },
+	{ "I4", "a secondary naps for longer than the primary" },
 	{ "I5", "an output does not wait for an acknowledgement" },
 	{ "I5", "an output waits for the inputs, not for its mark" },
 	{ "I5", "an output has the last mark's place, though inputs were asked for since" },
@@ -91,6 +92,12 @@ WRAP(ft_known, bool, const struct ft_pair *p, const struct execpoint *now)
 WRAP(ft_answer_known, bool, const struct ft_pair *p, const struct execpoint *now)
 {
 	return __real_ft_answer_known(p, now) || (mutation == ANSWERS_AHEAD && !p->tail);
+}
+
+WRAP(ft_naps, bool, const struct ft_pair *p, u64 deadline_ns)
+{
+	return __real_ft_naps(p, deadline_ns) ||
+	       (mutation == NAPS_TOO_LONG && ft_follows(p) && __real_ft_naps(p, deadline_ns - MIN(deadline_ns, FT_NAP_NS)));
 }
 
 WRAP(ft_acknowledged, bool, const struct ft_pair *p, u64 position)

@@ -370,6 +370,45 @@ Test(ft_pair, what_the_machine_has_asked_for_since_is_not_foretold)
 	cr_assert_gt(last_position(), mark, "a timer's, before it has asked behind its rest");
 }
 
+/* A device is ready in a moment: the machine does not ask until then, and what it says then is foretold, too. */
+Test(ft_pair, for_a_moment_nobody_is_asked)
+{
+	u64 mark, began;
+
+	be(FT_PRIMARY);
+	cr_assert(!enters(10, 1000));
+	say_at(11, 1001);
+	mark = last_position();
+	typed = true;
+	began = now_ns;
+	cr_assert_eq(idles(12, 1002, 100000), 100000);
+	say_at(12, 100000);
+	cr_assert(!enters(12, 100000) && typed);
+	say_at(13, 100001);
+	cr_assert(last_position() == mark && now_ns == began, "nor has it waited");
+	cr_assert_eq(idles(14, 100002, 300000), 100002, "a little more, and it is asked: something has come");
+	cr_assert(enters(14, 100002));
+	cr_assert(!enters(14, 100002));
+	began = now_ns;
+	cr_assert_eq(idles(15, 100003, 9000000), 9000000);
+	cr_assert_eq(now_ns - began, 9000000 - 100003 + (100000 - 1002), "and what it has not waited before it waits now");
+}
+
+/* Who joins cannot know when the machine was asked last: neither host naps before it is asked again. */
+Test(ft_pair, nobody_naps_behind_a_copy)
+{
+	const struct ft_start start = { .at = { .count = 10, .vtime_ns = 1000 } };
+
+	be(FT_COPYING);
+	cr_assert(!enters(10, 1000) && ft_naps(p, 2000));
+	pair_guard(p, &start);
+	cr_assert(!ft_naps(p, 2000));
+	free(p);
+	be(FT_LOADING);
+	pair_follow(p, &start);
+	cr_assert(!ft_naps(p, 2000));
+}
+
 /* ---- ends ---- */
 
 /* An operator left the primary; this machine has come further, and nobody makes room for what it says there. */
