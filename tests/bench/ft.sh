@@ -2,9 +2,8 @@
 # ft.sh [N [KILLS]] - what protection costs: the same guest alone on a host, and protected by a second
 # one, in turn; N rounds (1), with what the link carries.  Then how long KILLS (10) takeovers and new partners
 # make a client and the machine wait.  Both hosts are emulated on this one machine: a processor each, if it has two.
-# What keeps a processor busy is measured beside a stranger, too: an unprotected guest on the other
-# processor, that does the same and has nothing to do with it.  Slower than alone by as much, it is the
-# machine's doing, not the pair's.
+# Alone is measured beside a stranger, too: another unprotected guest on the same machine, with a client of its
+# own, that does the same and has nothing to do with it.  What that costs is the machine's doing, not the pair's.
 set -u
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +15,7 @@ export NET=$root/build/net
 tmp=$(mktemp -d)
 stranger=
 alone_again() {
-	[ -z "$stranger" ] || { kill -9 -- "-$stranger"; wait "$stranger"; } 2> /dev/null
+	[ -z "$stranger" ] || { kill -- "-$stranger"; wait "$stranger"; } 2> /dev/null
 	stranger=
 }
 trap 'alone_again; rm -rf "$tmp"' EXIT
@@ -39,17 +38,22 @@ declare -A what=([cpu]='CPU-bound, rounds/s' [disk]='disk-bound, 64 MB/s' [reqre
 play() { # DIR OPTIONS...
 	local dir=$1
 	shift
-	timeout 300 "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --quiet --keep "$dir" "$@" > "$dir.out" 2> "$dir.err"
+	"$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --quiet --keep "$dir" "$@" > "$dir.out" 2> "$dir.err"
 }
 value() { # FILE KEY
 	sed -n "s/^$2: //p" "$1"
+}
+serve() { # DIR LOAD N OPTIONS...: a guest at that load, and its client
+	local dir=$1 load=$2 n=$3
+	shift 3
+	play "$dir" --kill none --append "console=ttyS0 cryptomgr.notests ${guest[$load]}" \
+		--client "'$here/ftload.sh' $load $n" "$@" -- --disk "$tmp/a.img,ro" --disk "$tmp/b.img,cow"
 }
 measure() { # LOAD HOW...: into $per_s, $us, $p99, $kbit
 	local load=$1 dir=$tmp/run
 	shift
 	rm -rf "$dir" "$dir".*
-	play "$dir" --kill none --append "console=ttyS0 cryptomgr.notests ${guest[$load]}" \
-		--client "'$here/ftload.sh' $load ${n[$load]}" "$@" -- --disk "$tmp/a.img,ro" --disk "$tmp/b.img,cow"
+	serve "$dir" "$load" "${n[$load]}" "$@"
 	per_s=$(value "$dir/client" per_s) us=$(value "$dir/client" us) p99=$(value "$dir/client" us_p99)
 	kbit=$(value "$dir.out" link_kbit_s)
 	[ -n "$per_s" ] && return
@@ -58,10 +62,12 @@ measure() { # LOAD HOW...: into $per_s, $us, $p99, $kbit
 	return 1
 }
 
-# Another guest at the same work, on the other processor, until `alone_again`.
+# Another guest at the same work, until `alone_again`.
 beside() { # LOAD
-	setsid "$reprise" run -q --kernel "$kernel" --initrd "$initrd" --append "console=ttyS0 quiet cryptomgr.notests ${guest[$1]}" \
-		--disk "$tmp/a.img,ro" --disk "$tmp/b.img,cow" < /dev/null > /dev/null 2>&1 &
+	rm -rf "$tmp/stranger"*
+	set -m # a process group of its own, to be ended as one
+	serve "$tmp/stranger" "$1" 100000 --alone &
+	set +m
 	stranger=$!
 }
 
@@ -72,11 +78,9 @@ for ((i = 0; i < rounds; i++)); do
 	for load in cpu disk reqresp reqresp16 recv send; do
 		measure "$load" --alone || continue
 		alone=$per_s one="$us us" alone99=$p99 strange=
-		if [ "$load" = cpu ] || [ "$load" = disk ]; then
-			beside "$load"
-			measure "$load" --alone && strange=$per_s
-			alone_again
-		fi
+		beside "$load"
+		measure "$load" --alone && strange=$per_s
+		alone_again
 		measure "$load" || continue
 		awk -v w="${what[$load]}" -v a="$alone" -v p="$per_s" -v s="$strange" -v k="$kbit" \
 			-v one="$one ($alone99), $us us ($p99)" -v l="$load" 'BEGIN {
