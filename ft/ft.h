@@ -88,6 +88,7 @@ struct ft_config {
 	struct ft_timers timers;
 	u64 pair;            /* the pair's number: in the store's word, and the key of its datagrams */
 	u64 build, probe, head; /* what must be the same on both hosts: build ID, host probe, digest of HEAD */
+	u32 datagram_bytes;  /* that the network carries in one piece, FT_DATAGRAM_MIN to _MAX */
 	u64 poll_insns, epoch_insns;  /* the machine's */
 	u64 max_lag_insns;   /* the guest waits when the other is so far behind */
 	u32 final_pages;     /* so few left: the machine may stand for them */

@@ -77,8 +77,8 @@ static bool alike(struct ft_pair *p, const struct ft_hello *h, u64 from)
 			refuse(p, h->id, from, must[i].reason, must[i].mine, must[i].yours);
 			return false;
 		}
-	if (h->log_room < 2 * FT_DATAGRAM_MAX || h->held_room < FT_HELD_SEAM) {
-		refuse(p, h->id, from, FT_NO_ROOM, 2 * FT_DATAGRAM_MAX, h->log_room);
+	if (h->log_room < 2 * p->c.datagram_bytes || h->held_room < FT_HELD_SEAM) {
+		refuse(p, h->id, from, FT_NO_ROOM, 2 * p->c.datagram_bytes, h->log_room);
 		return false;
 	}
 	return true;

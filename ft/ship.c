@@ -22,7 +22,7 @@ void ft_ship_begin(struct ft_pair *p, u32 other_room, u32 other_held)
 	u64 now = ft_now(p);
 
 	memset(s, 0, sizeof(*s));
-	ft_sender_init(&s->tx, p->m.log, p->m.log_bytes, other_room);
+	ft_sender_init(&s->tx, p->m.log, p->m.log_bytes, other_room, p->c.datagram_bytes - FT_DATA_HEADER_BYTES);
 	s->log.to = &s->tx;
 	s->heard_ns = s->beat_ns = s->mark_ns = now;
 	s->timeout_ns = FIRST_TIMEOUT_NS;
@@ -267,7 +267,7 @@ static bool more_is_ready(const struct ft_ship *s)
 {
 	u32 n = ft_sender_ready(&s->tx);
 
-	return n && (s->tx.again < s->tx.again_to || s->tx.sent < s->flush_to || n >= FT_DATA_MAX);
+	return n && (s->tx.again < s->tx.again_to || s->tx.sent < s->flush_to || n >= s->tx.part);
 }
 
 u64 ft_ship_due(const struct ft_pair *p)
@@ -309,7 +309,7 @@ static void send_ready(struct ft_pair *p, u64 now_ns)
 	u32 n;
 
 	for (unsigned i = 1; i <= DATAGRAMS_AT_ONCE && more_is_ready(s); i++) {
-		n = ft_sender_next(&s->tx, p->packet + FT_DATA_HEADER_BYTES, FT_DATA_MAX, now_ns, &offset);
+		n = ft_sender_next(&s->tx, p->packet + FT_DATA_HEADER_BYTES, s->tx.part, now_ns, &offset);
 		send_data(p, n, offset, (s->ask_to && offset + n >= s->ask_to) || ft_sender_stuck(&s->tx) ||
 			  i == DATAGRAMS_AT_ONCE, now_ns);
 	}

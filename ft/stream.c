@@ -39,12 +39,12 @@ static void ring_out(const u8 *ring, u32 size, u64 offset, u8 *out, u32 n)
 
 /* --- 2  the sender ---------------------------------------------------------------- */
 
-#define LEAST_WINDOW (8 * FT_DATA_MAX)
+#define LEAST_WINDOW 8U /* datagrams */
 
-void ft_sender_init(struct ft_sender *s, u8 *ring, u32 size, u32 receiver_room)
+void ft_sender_init(struct ft_sender *s, u8 *ring, u32 size, u32 receiver_room, u32 part)
 {
-	*s = (struct ft_sender){ .ring = ring, .size = size, .limit = receiver_room, .window = 2 * LEAST_WINDOW,
-				 .slow_start_to = ~0U };
+	*s = (struct ft_sender){ .ring = ring, .size = size, .part = part, .limit = receiver_room,
+				 .window = 2 * LEAST_WINDOW * part, .slow_start_to = ~0U };
 }
 
 void ft_sender_put(struct ft_sender *s, const void *data, u32 n)
@@ -124,7 +124,7 @@ static void slow_down(struct ft_sender *s)
 	if (s->acked < s->recover)
 		return;
 	s->recover = s->sent;
-	s->window = MAX(s->window / 2, (u32)LEAST_WINDOW);
+	s->window = MAX(s->window / 2, LEAST_WINDOW * s->part);
 	s->slow_start_to = s->window;
 }
 
@@ -133,7 +133,7 @@ static void speed_up(struct ft_sender *s, u32 n)
 	if (s->window < s->slow_start_to)
 		s->window += n;
 	else
-		s->window += MAX((u32)((u64)n * FT_DATA_MAX / s->window), 1U);
+		s->window += MAX((u32)((u64)n * s->part / s->window), 1U);
 	s->window = MIN(s->window, s->size);
 }
 
@@ -167,7 +167,7 @@ bool ft_sender_overdue(struct ft_sender *s)
 		return false;
 	slow_down(s);
 	s->again = s->acked;
-	s->again_to = MIN(s->sent, s->acked + FT_DATA_MAX);
+	s->again_to = MIN(s->sent, s->acked + s->part);
 	return true;
 }
 

@@ -19,6 +19,7 @@
 struct ft_sender {
 	u8 *ring;
 	u32 size;            /* of the ring, a power of two */
+	u32 part;            /* bytes that a datagram carries */
 	u64 acked, sent, end;
 	u64 limit;           /* the receiver has room up to here */
 	u64 again, again_to; /* to be sent once more */
@@ -34,7 +35,7 @@ struct ft_sender {
 	u64 acked_sent_ns;   /* when the newest acknowledged byte was first sent */
 };
 
-void ft_sender_init(struct ft_sender *s, u8 *ring, u32 size, u32 receiver_room);
+void ft_sender_init(struct ft_sender *s, u8 *ring, u32 size, u32 receiver_room, u32 part);
 
 static inline u32 ft_sender_room(const struct ft_sender *s)
 {

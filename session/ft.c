@@ -223,6 +223,8 @@ static struct ft_config pair_config(struct session *s)
 	c.timers.detect_ns = ms(s, "ft_detect_ms", 150);
 	c.timers.lease_ns = c.timers.detect_ns / 4 * 3;
 	c.timers.load_ns = LOAD_NS;
+	c.datagram_bytes = (u32)session_number(s->session, "ft_link_bytes", FT_DATAGRAM_MIN);
+	c.datagram_bytes = MIN(MAX(c.datagram_bytes, FT_DATAGRAM_MIN), FT_DATAGRAM_MAX);
 	same[0] = pair; /* names the machine, too [tools/cmd_ft.c] */
 	same[1] = c.timers.detect_ns;
 	for (unsigned i = 0; i < s->pair->nshared; i++)
@@ -235,7 +237,7 @@ static void find_link(struct session_pair *f)
 {
 	if (!session_mac(f->s->session, "ft_link_mac", f->link_mac))
 		session_fail("session.conf has no ft_link_mac; start the hypervisor with the reprise command");
-	f->link = nic_find(f->link_mac, NIC_FRAME);
+	f->link = nic_find(f->link_mac, NIC_JUMBO_FRAME);
 	if (!f->link)
 		session_fail("the link's network device is missing; start the hypervisor with the reprise command");
 }

@@ -137,7 +137,7 @@ static void describe(struct buf *conf, const struct host *h, const struct option
 		   (unsigned long long)o->detect_ms, (unsigned long long)h->pair_id, arbiter_kind_name(&h->arbiter), o->on_mismatch);
 	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
 		random = (u64)getpid() << 32 ^ host_ms();
-	buf_printf(conf, "random=0x" ID_FMT "\n", (unsigned long long)random);
+	buf_printf(conf, "random=0x" ID_FMT "\nft_link_bytes=%u\n", (unsigned long long)random, h->link.datagram_bytes);
 	if (o->output)
 		buf_printf(conf, "ft_recording=1\n");
 }

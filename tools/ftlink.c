@@ -10,6 +10,7 @@
 #include "tools/ftlink.h"
 #include "tools/gdbrelay.h"
 
+#define MTU_LEAST 576 /* RFC 791, "Total Length": every host takes so much */
 #define ROOM_BYTES (4 << 20) /* for bursts of the log; the system may give less */
 
 static const char *reason(int e)
@@ -68,6 +69,22 @@ static enum status own_end(const char *listen, const char *peer_port, struct soc
 	return e ? complain(ST_USAGE, "--listen %s: %s; give an address of this machine", listen ? listen : port, reason(e)) : ST_OK;
 }
 
+/*
+ * What the way to the peer carries in one piece, says the system, IP_MTU of ip(7), IPV6_MTU of ipv6(7): the frame goes in
+ * whole.  Where a network on the way carries less, the system cuts them.
+ */
+static unsigned datagram_bytes(int fd, int family)
+{
+	const bool six = family == AF_INET6;
+	const unsigned headers = (six ? 40 : 20) + 8 + 14; /* IP, UDP, the frame's own */
+	socklen_t size = sizeof(int);
+	int mtu;
+
+	if (getsockopt(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_MTU : IP_MTU, &mtu, &size) || mtu < MTU_LEAST)
+		mtu = MTU_LEAST;
+	return (unsigned)mtu - headers;
+}
+
 /* Who is who, and the names. */
 static enum status introduce(struct ftlink *l, const struct sockaddr_storage *peer, socklen_t peer_size, const char *given, char side)
 {
@@ -119,6 +136,7 @@ enum status ftlink_open(struct ftlink *l, const char *peer, const char *listen, 
 		l->fd = -1;
 		return st;
 	}
+	l->datagram_bytes = datagram_bytes(l->fd, there.ss_family);
 	setsockopt(l->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
 	setsockopt(l->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
 	return ST_OK;

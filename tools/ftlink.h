@@ -14,6 +14,7 @@
 struct ftlink {
 	int fd;
 	char side;             /* 'a': the lower address; 'b' */
+	unsigned datagram_bytes; /* of an Ethernet frame's payload that gets to the peer in one piece */
 	char here[80], peer[80]; /* ADDRESS:PORT, for people */
 };
 

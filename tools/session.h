@@ -30,6 +30,7 @@
  *                   with the guest's LSTAR they tell where panic is
  *   ft_role         ft: primary, secondary: how it begins
  *   ft_link_mac     of the link's adapter; the other host's ends in 01 if this one ends in 02, and so on
+ *   ft_link_bytes   that the network between them carries in one piece, of a frame of that adapter
  *   ft_heartbeat_ms, ft_detect_ms, ft_pair_id (0x and 16 hex digits)
  *   ft_arbiter      scsi: the disk of the virtio-scsi adapter; file: ask over the control channel
  *                   [ftarbiter.h]

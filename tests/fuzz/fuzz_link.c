@@ -452,7 +452,7 @@ static void welcome(const struct ft_hello *hello)
 	partner.shipping = true;
 	partner.started = false;
 	partner.given = 0;
-	ft_sender_init(&partner.tx, partner.ring, LOG_BYTES, hello->log_room);
+	ft_sender_init(&partner.tx, partner.ring, LOG_BYTES, hello->log_room, FT_DATA_MAX);
 	partner.log = (struct ft_log_writer){ .to = &partner.tx };
 	to_host(&m);
 }
@@ -892,7 +892,7 @@ static void make_partner(bool live)
 
 static u64 run(const u8 *data, size_t size)
 {
-	const struct ft_config c = { .timers = ft_default_timers, .pair = KEY, .build = 1, .probe = 2, .head = 3, .poll_insns = POLL,
+	const struct ft_config c = { .timers = ft_default_timers, .datagram_bytes = 1500, .pair = KEY, .build = 1, .probe = 2, .head = 3, .poll_insns = POLL,
 				     .epoch_insns = EPOCH, .max_lag_insns = 50000, .final_pages = 1, .max_rounds = 4,
 				     .on_divergence = size % 2 ? FT_STOP_BOTH : FT_REPROTECT };
 	u8 how;

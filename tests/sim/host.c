@@ -256,11 +256,11 @@ static void host_main(struct host *h)
 	sched_add(sim.now + sim.sc.restart_ns, EV_RESTART, h->id, h->lives, NULL);
 }
 
-static struct ft_config config(void)
+static struct ft_config config(const struct host *h)
 {
 	struct ft_config c = { .timers = ft_default_timers, .pair = sim.seed + 1, .build = 1, .probe = 2, .head = 3,
 			       .poll_insns = MACHINE_POLL, .epoch_insns = MACHINE_EPOCH, .max_lag_insns = 60000,
-			       .final_pages = 2, .max_rounds = 6, .on_divergence = sim.sc.policy };
+			       .datagram_bytes = sim.sc.datagram_bytes[h->id], .final_pages = 2, .max_rounds = 6, .on_divergence = sim.sc.policy };
 
 	/* Outputs wait for a host that dies while it loads: what comes of that is over in a second, too. */
 	c.timers.join_ns = 1000 * MS;
@@ -278,7 +278,7 @@ static void drop_packets(struct host *h)
 
 void host_start(struct host *h, bool founds)
 {
-	struct ft_config c = config();
+	struct ft_config c = config(h);
 
 	drop_packets(h);
 	h->port = (struct host_port){ .console_read = port_read, .console_write = port_console, .frame_peek = port_peek,

@@ -151,6 +151,8 @@ void scenario_make(u64 seed)
 	sim.sc.think_max = rng_between(r, 1 * MS, 30 * MS);
 	sim.sc.power_off_after = rng_chance(r, 60) ? 3 + rng_below(r, 60) : ~0UL;
 	sim.sc.records = rng_chance(r, 250);
+	for (unsigned i = 0; i < NHOSTS; i++)
+		sim.sc.datagram_bytes[i] = rng_chance(r, 500) ? 1500 : 1000 + (u32)rng_below(r, 4000);
 	sim.sc.held_bytes = rng_chance(r, 250) ? 2 * FT_HELD_SEAM : HELD_BYTES;
 	sim.sc.load_ns = rng_chance(r, 300) ? rng_between(r, 1 * MS, 400 * MS) : 0;
 	sim.sc.policy = rng_chance(r, 300) ? FT_STOP_BOTH : FT_REPROTECT;

@@ -351,6 +351,7 @@ struct scenario {
 	u64 think_max;
 	u64 power_off_after;        /* requests; ~0 */
 	u32 held_bytes;             /* for outputs */
+	u32 datagram_bytes[NHOSTS];
 	u64 load_ns;                /* clearing, loading or digesting a whole machine takes up to so long */
 	bool records;
 	bool single;                /* one fault at most */

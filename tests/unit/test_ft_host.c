@@ -332,6 +332,7 @@ Test(ft_host, link_sides)
 	cr_assert_eq(a.side, 'a');
 	cr_assert_eq(b.side, 'b');
 	cr_assert_str_neq(ftlink_mac(&a), ftlink_mac(&b));
+	cr_assert_geq(a.datagram_bytes, 9000, "%u: the loopback carries as much as the link's messages ever have", a.datagram_bytes);
 	cr_assert_str_eq(a.here, b.peer);
 	cr_assert_str_eq(b.here, a.peer);
 	cr_assert_eq(send(a.fd, "x", 1, 0), 1);

@@ -16,7 +16,7 @@ static struct ft_log_reader reader;
 
 static void setup(void)
 {
-	ft_sender_init(&s, ring, SIZE, SIZE);
+	ft_sender_init(&s, ring, SIZE, SIZE, 1000);
 	ft_receiver_init(&r, received, SIZE, FT_RECORD_MAX);
 	w = (struct ft_log_writer){ .to = &s };
 	reader = (struct ft_log_reader){ 0 };

@@ -107,7 +107,7 @@ static _Alignas(8) u8 held[4 * FT_HELD_SEAM];
 static void be(enum ft_role role)
 {
 	const struct ft_memory m = { log_ring, sizeof(log_ring), ring, 65536, held, sizeof(held), state, sizeof(state) };
-	const struct ft_config c = { .timers = ft_default_timers, .poll_insns = 1000, .epoch_insns = 4000, .max_lag_insns = 100000 };
+	const struct ft_config c = { .timers = ft_default_timers, .datagram_bytes = 1500, .poll_insns = 1000, .epoch_insns = 4000, .max_lag_insns = 100000 };
 
 	p = calloc(1, sizeof(*p));
 	now_ns = 1000000000;
