@@ -177,6 +177,7 @@ static enum status set_stage(struct play *p, const struct options *o)
 	const struct cable_faults faults = {
 		.lose = (unsigned)o->lose, .duplicate = (unsigned)o->duplicate, .reorder = (unsigned)o->reorder, .seed = p->random,
 	};
+	const bool straight = !strcmp(o->kill, "none") && !o->lose && !o->duplicate && !o->reorder;
 	const char *address = FTNET_GUEST;
 	unsigned port = SERVER_PORT;
 	char path[4096];
@@ -187,7 +188,7 @@ static enum status set_stage(struct play *p, const struct options *o)
 		port = p->plain.client_port;
 	}
 	if (!st)
-		st = cable_open(&p->cable, &faults);
+		st = cable_open(&p->cable, straight ? NULL : &faults);
 	if (!st && !o->alone)
 		st = store_open(p, o->arbiter || !p->on_plain ? o->arbiter : "file");
 	if (!st && p->keeps) {
@@ -228,8 +229,8 @@ static void report_ways(const struct play *p)
 
 	if (p->o->alone)
 		return;
-	printf("link_bytes: %llu\nlink_datagrams: %llu\nlink_seconds: %.3f\nlink_kbit_s: %.2f\n", (unsigned long long)p->link_bytes,
-	       (unsigned long long)p->link_datagrams, s, s > 0 ? (double)p->link_bytes * 8 / 1000 / s : 0);
+	printf("link_bytes: %llu\nlink_seconds: %.3f\nlink_kbit_s: %.2f\n", (unsigned long long)p->link_bytes, s,
+	       s > 0 ? (double)p->link_bytes * 8 / 1000 / s : 0);
 }
 
 static void report_centiles(const char *what, const u64 *values, unsigned n)

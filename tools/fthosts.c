@@ -197,7 +197,7 @@ bool host_start(struct play *p, unsigned h, const char *as)
 	begin_life(p, h);
 	host->qemu_pid = 0;
 	host->role[0] = host->reason[0] = 0;
-	host->term = host->join_pause_us = host->pause_us = 0;
+	host->term = host->join_pause_us = host->pause_us = host->sent = 0;
 	host->protected = host->out = false;
 	host->heard.size = 0;
 	in = open_input(p, h);
@@ -245,6 +245,7 @@ static void on_block(struct play *p, unsigned h, const char *block)
 	host->qemu_pid = (pid_t)number(block, "qemu_pid");
 	host->term = number(block, "term");
 	host->pause_us = number(block, "pause_us");
+	host->sent = number(block, "sent");
 	host->join_pause_us = number(block, "join_pause_us");
 	ftstatus_get(block, "reason", host->reason, sizeof(host->reason));
 	ftstatus_get(block, "role", role, sizeof(role));

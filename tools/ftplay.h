@@ -38,7 +38,7 @@ struct demo_host {
 	int input_fd;            /* its standard input: nobody types, but somebody could */
 	/* as it last said */
 	char role[16], reason[256];
-	u64 term, join_pause_us, pause_us;
+	u64 term, join_pause_us, pause_us, sent;
 	bool protected;
 	bool out;                /* of the pair: it was told so since it was started, or joined */
 };
@@ -72,7 +72,7 @@ struct play {
 	int janitor_fd;          /* who cleans up after us has the other end */
 	pid_t foreign;           /* the client that is a program; 0: none, or ended */
 	int foreign_status;
-	u64 link_bytes, link_datagrams, link_from_ns, link_ns; /* while there was traffic */
+	u64 link_bytes, link_from_ns, link_ns; /* while there was traffic */
 	u64 join_pause_ns[EVENTS_MAX]; /* the client's longest wait while a new secondary joined */
 };
 

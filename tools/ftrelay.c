@@ -30,7 +30,11 @@ enum status cable_open(struct cable *c, const struct cable_faults *faults)
 	bool good = true;
 	int later[2];
 
-	*c = (struct cable){ .faults = *faults, .random = faults->seed * 2 + 1 };
+	*c = (struct cable){ 0 };
+	if (faults) {
+		c->faults = *faults;
+		c->random = faults->seed * 2 + 1;
+	}
 	for (unsigned i = 0; i < 2; i++) {
 		int room = 4 << 20;
 
@@ -43,10 +47,11 @@ enum status cable_open(struct cable *c, const struct cable_faults *faults)
 	for (unsigned i = 0; i < 2; i++)
 		if (later[i] >= 0)
 			close(later[i]);
-	if (good)
-		return ST_OK;
-	cable_close(c);
-	return complain(ST_HOST, "ft demo: the link's sockets: %s; close some programs", strerror(errno));
+	if (!good || !faults)
+		cable_close(c);
+	for (unsigned i = 0; i < 2 && !faults; i++)
+		c->own[i] = c->host[!i];
+	return good ? ST_OK : complain(ST_HOST, "ft demo: the link's sockets: %s; close some programs", strerror(errno));
 }
 
 void cable_close(struct cable *c)

@@ -5,7 +5,7 @@
  *
  * What comes from a host's own address at its port goes to the other host from the other port.
  * With faults, datagrams are lost, repeated, or held until one has overtaken them, as a seed
- * says: of so many thousand.
+ * says: of so many thousand.  A straight cable has no relay: each host is told where the other is.
  */
 #ifndef TOOLS_FTRELAY_H
 #define TOOLS_FTRELAY_H
@@ -31,7 +31,7 @@ struct cable_way {
 
 struct cable {
 	int fd[2];
-	struct sockaddr_in host[2], own[2]; /* where a host is, and where it finds the cable */
+	struct sockaddr_in host[2], own[2]; /* where a host is, and where it finds the other's end of the cable */
 	bool cut;
 	struct cable_faults faults;
 	u64 random;
@@ -41,8 +41,12 @@ struct cable {
 /* A socket of that type on a port of 127.0.0.1 that is free, which *a names; -1: none.  Closed, the port is free for somebody else. */
 int loopback_bind(int type, struct sockaddr_in *a);
 
-/* Complains. */
+/* Complains.  faults NULL: a straight one. */
 enum status cable_open(struct cable *c, const struct cable_faults *faults) must_check;
+static inline bool cable_straight(const struct cable *c)
+{
+	return c->fd[0] < 0;
+}
 void cable_watch(const struct cable *c, struct pollfd fds[CABLE_NFDS]);
 void cable_turn(struct cable *c, const struct pollfd fds[CABLE_NFDS]);
 void cable_close(struct cable *c);
