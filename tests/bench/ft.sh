@@ -30,8 +30,8 @@ failed=
 # The load's client wants the guest's workload; a client's N.
 declare -A guest=([cpu]='workload=again what=bench' [disk]='workload=again what=disk-1g gb_mb=64'
 	[reqresp]='workload=reqresp connections=0' [reqresp16]='workload=reqresp connections=0' [recv]='workload=again what=net-bulk-recv peer=10.0.2.2:9000'
-	[send]='workload=again what=net-bulk-send peer=10.0.2.2:9000 bytes=16M' [idle]='workload=reqresp connections=0')
-declare -A n=([cpu]=2 [disk]=12 [reqresp]=8 [reqresp16]=8 [recv]=16 [send]=16 [idle]=30)
+	[send]='workload=again what=net-bulk-send peer=10.0.2.2:9000 bytes=64M' [idle]='workload=reqresp connections=0')
+declare -A n=([cpu]=2 [disk]=12 [reqresp]=8 [reqresp16]=8 [recv]=64 [send]=64 [idle]=30)
 declare -A what=([cpu]='CPU-bound, rounds/s' [disk]='disk-bound, 64 MB/s' [reqresp]='request-response, 1/s' [reqresp16]='... 16 in flight, 1/s'
 	[recv]='bulk receive, Mbit/s' [send]='bulk send, Mbit/s' [idle]='idle')
 

@@ -13,6 +13,8 @@
  * all came, or not as it was.
  */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +48,15 @@ static int open_where(const char *where)
 		fail("port %s: %s", where, strerror(errno));
 	close(listener);
 	return fd;
+}
+
+/* Linux's default, whatever this machine prefers: figures of several machines are to be of one kind. */
+static void settle_congestion_control(int fd)
+{
+	static const char name[] = "cubic";
+
+	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, sizeof(name) - 1))
+		return; /* a kernel without it: its own default */
 }
 
 static int report(uint64_t bytes, uint64_t started_ns, uint64_t errors, bool whole)
@@ -116,10 +127,14 @@ static int bulk_recv(int fd)
 
 int bulk_main(int argc, char **argv)
 {
+	int fd;
+
 	if (argc == 4 && !strcmp(argv[1], "send")) {
 		uint64_t bytes = (number("BYTES", argv[2]) + 7) / 8 * 8;
 
-		return bulk_send(open_where(argv[3]), bytes);
+		fd = open_where(argv[3]);
+		settle_congestion_control(fd);
+		return bulk_send(fd, bytes);
 	}
 	if (argc == 3 && !strcmp(argv[1], "recv"))
 		return bulk_recv(open_where(argv[2]));
