@@ -200,9 +200,8 @@ static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct
 	return VTIMER_NEVER;
 }
 
-static u64 pair_idle(struct boundary *b, const struct execpoint *now, const struct input_room *room, u64 deadline_ns)
+static u64 idle(struct ft_pair *p, const struct execpoint *now, const struct input_room *room, u64 deadline_ns)
 {
-	struct ft_pair *p = ft_pair_of(b);
 	u64 to;
 
 	arrive(p, now);
@@ -222,6 +221,16 @@ static u64 pair_idle(struct boundary *b, const struct execpoint *now, const stru
 	if (ft_follows(p) || recording_failed(p) || p->role == FT_STOPPED)
 		return VTIMER_NEVER;
 	return own_idle(p, now, room, deadline_ns);
+}
+
+static u64 pair_idle(struct boundary *b, const struct execpoint *now, const struct input_room *room, u64 deadline_ns)
+{
+	struct ft_pair *p = ft_pair_of(b);
+	u64 to = idle(p, now, room, deadline_ns);
+
+	if (to == VTIMER_NEVER)
+		p->passed_by = FT_PASSED_BY; /* the next poll asks why */
+	return to;
 }
 
 /* --- 3  outputs -------------------------------------------------------------------------- */
@@ -268,8 +277,10 @@ static void put_out(struct ft_pair *p, struct output out)
 	}
 	p->ship.waited_for = false;
 	p->made += units;
-	if (ft_holds_back(p->role) && (++p->unserved >= OUTPUTS_UNSERVED || (out.kind != OUTPUT_CONSOLE && ft_foretold(p))))
+	if (ft_holds_back(p->role) && ++p->unserved >= OUTPUTS_UNSERVED)
 		ft_pump(p); /* a poll point may be far: acknowledgements are heard, the other hears from here */
+	else if (ft_holds_back(p->role) && out.kind != OUTPUT_CONSOLE && ft_foretold(p))
+		ft_serve(p); /* perhaps it is acknowledged */
 	else if (ft_holds_back(p->role))
 		ft_ship_send(p, ft_now(p)); /* its mark, at once if few are under way */
 }
@@ -367,10 +378,19 @@ static bool at_poll_point(const struct ft_pair *p, const struct execpoint *now)
 	return now->count % p->c.poll_insns == 0;
 }
 
+/* Asked at each exit: if nothing has come, the clock is looked at now and then only. */
+static bool passes_by(struct ft_pair *p, const struct execpoint *now)
+{
+	return p->role != FT_STOPPED && !at_poll_point(p, now) && ++p->passed_by < FT_PASSED_BY && !p->env->waits(p->env->ctx) &&
+	       now->count - p->looked_at < p->c.poll_insns / FT_LOOKS;
+}
+
 static enum vm_outcome pair_poll(struct boundary *b, const struct execpoint *now)
 {
 	struct ft_pair *p = ft_pair_of(b);
 
+	if (passes_by(p, now))
+		return VM_RUNNING;
 	arrive(p, now);
 	commit(p);
 	p->env->host->progress(p->env->host->ctx, now);

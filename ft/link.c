@@ -270,7 +270,6 @@ void ft_serve(struct ft_pair *p)
 	const enum ft_role before = p->role;
 	u64 now;
 
-	p->unserved = 0;
 	receive(p);
 	if (p->role != before || p->role == FT_LOADING)
 		ft_look(p); /* taking a machine in lasts */
@@ -318,6 +317,8 @@ void ft_begin_interval(struct ft_pair *p)
 void ft_pump(struct ft_pair *p)
 {
 	ft_look(p);
+	p->unserved = p->passed_by = 0;
+	p->looked_at = p->now.count;
 	p->ran_ns += ft_now(p) - p->let_go_ns;
 	if (slow(p))
 		p->b.ask_within_insns = MAX(p->c.poll_insns / FT_LOOKS, 1UL);

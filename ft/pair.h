@@ -16,7 +16,8 @@
 
 #include "ft/ft.h"
 
-#define FT_LOOKS 32                       /* at the link, in a poll interval, as exits come, or the guest is stopped for it */
+#define FT_LOOKS 32                       /* at the clock, in a poll interval, as exits come, or the guest is stopped for it */
+#define FT_PASSED_BY 128                  /* ... or after so many exits */
 #define FT_NAP_NS 200000UL                /* behind the last point at which it asked the machine idles without asking */
 #define FT_PUSHES 4                       /* outputs' marks in flight; the next share one */
 #define FT_LOG_RESERVE (16 * FT_SMALL_RECORD_MAX) /* room in the log that inputs leave free */
@@ -146,6 +147,8 @@ struct ft_pair {
 	u64 ahead_ns;                 /* what it idled so, and this host has not waited yet */
 	u64 made;                     /* units of output made */
 	unsigned unserved;            /* outputs since the link was served */
+	u64 looked_at;                /* count at which it last was */
+	unsigned passed_by;           /* exits since, at which it was not */
 	u64 let_go_ns;                /* when the guest was last let go on */
 	u64 ran_ns;                   /* how long it has run since the last poll point */
 	u64 asked;                    /* questions answered */

@@ -76,6 +76,13 @@ static u32 link_receive(void *ctx, u64 *from, void *buf, u32 room)
 	return n;
 }
 
+static bool link_waits(void *ctx)
+{
+	const struct session_pair *f = ctx;
+
+	return nic_arrived(f->link) != nic_shown(f->link);
+}
+
 static u64 now_ns(void *ctx unused_arg)
 {
 	return host_realtime_ns();
@@ -261,7 +268,7 @@ static void start_pair(struct session_pair *f)
 	f->port.progress = progress;
 	f->port.ended = never_ended;
 	session_copy_init(f);
-	f->env = (struct ft_env){ .now_ns = now_ns, .send = link_send, .receive = link_receive, .new_id = new_id,
+	f->env = (struct ft_env){ .now_ns = now_ns, .send = link_send, .receive = link_receive, .waits = link_waits, .new_id = new_id,
 				  .disregard = disregard, .announce = announce, .say = say, .host = &f->port, .arbiter = &f->arbiter,
 				  .machine = &f->copy, .disks = f->nshared ? &f->disks : NULL, .ctx = f };
 	session_store_init(f);

@@ -722,6 +722,11 @@ static bool act(void)
 	}
 }
 
+static bool waits(void *ctx unused_arg)
+{
+	return net.n;
+}
+
 static u32 receive(void *ctx unused_arg, u64 *from, void *buf, u32 room)
 {
 	const struct datagram *d;
@@ -862,7 +867,7 @@ static void make_hosts(void)
 				     .wait = wait_for, .progress = progress, .report_errors = true };
 	h.arbiter = (struct ft_arbiter){ store_start, store_poll, NULL };
 	h.hooks = (struct ft_machine){ copy_begin, copy_next, copy_round, copy_end, save, clear, put_page, load, &h.box };
-	h.env = (struct ft_env){ now_ns, send, receive, new_id, disregard, announce, say, &h.port, &h.arbiter, &h.hooks, NULL, NULL };
+	h.env = (struct ft_env){ now_ns, send, receive, waits, new_id, disregard, announce, say, &h.port, &h.arbiter, &h.hooks, NULL, NULL };
 	h.box.s = partner.box.s = (struct box_state){ .hash = 5 };
 	for (u32 i = 0; i < NPAGES * PAGE_SIZE; i++)
 		h.box.page[i] = partner.box.page[i] = (u8)(i * 7 + i / PAGE_SIZE);

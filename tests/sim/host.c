@@ -28,6 +28,11 @@ static void env_send(void *ctx, u64 to, const void *data, u32 size)
 	net_send(host_of(ctx), to, data, size);
 }
 
+static bool env_waits(void *ctx)
+{
+	return host_of(ctx)->nic_n;
+}
+
 static u32 env_receive(void *ctx, u64 *from, void *buf, u32 room)
 {
 	struct host *h = host_of(ctx);
@@ -289,7 +294,7 @@ void host_start(struct host *h, bool founds)
 	h->hooks = machine_hooks;
 	h->hooks.ctx = &h->machine;
 	h->disks = (struct ft_disks){ shared_take, shared_write, shared_poll, shared_give_back, shared_complaint, h };
-	h->env = (struct ft_env){ env_now, env_send, env_receive, env_id, env_disregard, env_announce, env_say, &h->port, &h->arbiter,
+	h->env = (struct ft_env){ env_now, env_send, env_receive, env_waits, env_id, env_disregard, env_announce, env_say, &h->port, &h->arbiter,
 				  &h->hooks, sim.sc.shares ? &h->disks : NULL, h };
 	h->mem = (struct ft_memory){ h->buf_log, LOG_BYTES, h->buf_ring, RING_BYTES, h->buf_held, sim.sc.held_bytes, h->buf_state,
 				     sizeof(h->buf_state) };

@@ -46,6 +46,11 @@ static u32 receive(void *ctx unused_arg, u64 *from, void *buf, u32 room unused_a
 	return n;
 }
 
+static bool waits(void *ctx unused_arg)
+{
+	return in_size;
+}
+
 static u64 new_id(void *ctx unused_arg)
 {
 	return 0x11;
@@ -98,7 +103,7 @@ static const struct host_port host = { .console_write = write_console, .console_
 				       .ended = stays };
 static const struct ft_arbiter arbiter = { start, differs, NULL };
 static const struct ft_machine machine = { .copy_begin = nothing, .copy_end = nothing };
-static const struct ft_env env = { .now_ns = clock_ns, .send = send, .receive = receive, .new_id = new_id, .disregard = nothing, .announce = nothing,
+static const struct ft_env env = { .now_ns = clock_ns, .send = send, .receive = receive, .waits = waits, .new_id = new_id, .disregard = nothing, .announce = nothing,
 				   .say = say, .host = &host, .arbiter = &arbiter, .machine = &machine };
 static u8 log_ring[65536], ring[65536 + FT_RECORD_MAX], state[64];
 static _Alignas(8) u8 held[4 * FT_HELD_SEAM];
