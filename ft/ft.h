@@ -54,9 +54,13 @@ struct ft_env {
 	 * will not do.
 	 */
 	u64 (*now_ns)(void *ctx);
-	/* Datagrams, best effort.  Addresses are the host's; FT_EVERYBODY only for sending. */
-	void (*send)(void *ctx, u64 to, const void *data, u32 size);
-	u32 (*receive)(void *ctx, u64 *from, void *buf, u32 room); /* 0: none is there; longer ones are lost */
+	/*
+	 * Datagrams, best effort.  Addresses are the host's; FT_EVERYBODY only for sending.  One is made where `room`
+	 * says, FT_DATAGRAM_MAX bytes, the same until it is sent; and read where it has come, until the next is asked for.
+	 */
+	u8 *(*room)(void *ctx);
+	void (*send)(void *ctx, u64 to, u32 size);
+	const u8 *(*receive)(void *ctx, u64 *from, u32 *size); /* NULL: none is there; longer ones are lost */
 	bool (*waits)(void *ctx);                   /* whether receive has one; costs next to nothing */
 	u64 (*new_id)(void *ctx);                   /* never given before, to anybody: 64 random bits, not 0 */
 	/* Throws away what has come for the guest until now: the live host is there, and has had it. */

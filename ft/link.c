@@ -19,11 +19,11 @@
 
 void ft_send(struct ft_pair *p, const struct ft_message *m, u64 to)
 {
-	u32 size = ft_encode(m, p->c.pair, p->packet);
+	u32 size = ft_encode(m, p->c.pair, p->env->room(p->env->ctx));
 
 	p->s.sent++;
 	p->s.sent_bytes += size + ETHERNET_HEADER_BYTES;
-	p->env->send(p->env->ctx, to, p->packet, size);
+	p->env->send(p->env->ctx, to, size);
 }
 
 void ft_send_bye(struct ft_pair *p, enum ft_bye why)
@@ -249,16 +249,17 @@ static void take(struct ft_pair *p, const struct ft_message *m, u64 from, u64 no
 static void receive(struct ft_pair *p)
 {
 	struct ft_message m;
+	const u8 *arrived;
 	u64 from;
 	u32 size;
 
 	for (unsigned i = 0; i < PUMP_DATAGRAMS; i++) {
-		size = p->env->receive(p->env->ctx, &from, p->arrived, sizeof(p->arrived));
-		if (!size)
+		arrived = p->env->receive(p->env->ctx, &from, &size);
+		if (!arrived)
 			return;
 		p->s.received++;
 		p->s.received_bytes += size + ETHERNET_HEADER_BYTES;
-		if (ft_decode(&m, p->c.pair, p->arrived, size))
+		if (ft_decode(&m, p->c.pair, arrived, size))
 			take(p, &m, from, ft_now(p));
 		else
 			p->s.refused++;

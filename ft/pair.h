@@ -165,7 +165,6 @@ struct ft_pair {
 	u64 hello_ns, over_ns;        /* when due, not before */
 
 	struct ft_status s;
-	u8 packet[FT_DATAGRAM_MAX], arrived[FT_DATAGRAM_MAX];
 	u8 sectors[FT_WRITE_MAX];     /* of a write that is begun */
 };
 

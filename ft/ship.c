@@ -309,7 +309,7 @@ static void send_ready(struct ft_pair *p, u64 now_ns)
 	u32 n;
 
 	for (unsigned i = 1; i <= DATAGRAMS_AT_ONCE && more_is_ready(s); i++) {
-		n = ft_sender_next(&s->tx, p->packet + FT_DATA_HEADER_BYTES, s->tx.part, now_ns, &offset);
+		n = ft_sender_next(&s->tx, p->env->room(p->env->ctx) + FT_DATA_HEADER_BYTES, s->tx.part, now_ns, &offset);
 		send_data(p, n, offset, (s->ask_to && offset + n >= s->ask_to) || ft_sender_stuck(&s->tx) ||
 			  i == DATAGRAMS_AT_ONCE, now_ns);
 	}

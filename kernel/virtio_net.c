@@ -177,24 +177,35 @@ static int room(struct nic *n)
 	return -1;
 }
 
-void nic_queue(struct nic *n, const void *frame, u32 size)
+u8 *nic_room(struct nic *n)
 {
-	int number = size <= n->frame_max ? room(n) : -1;
-	struct virtio_buffer b;
-	u8 *buffer;
+	int number = room(n);
 
-	if (number < 0) {
-		n->stats.dropped++;
-		return;
-	}
-	buffer = n->out + (u32)number * n->stride;
-	memcpy(buffer + HEADER, frame, size);
-	b = (struct virtio_buffer){ buffer, HEADER + size, false };
-	if (!ring_offer(&n->tx, &b, 1))
-		panic("virtio_net: buffer %d has no descriptor", number);
+	return number < 0 ? NULL : n->out + (u32)number * n->stride + HEADER;
+}
+
+void nic_made(struct nic *n, u32 size)
+{
+	int number = ring_next(&n->tx);
+	const struct virtio_buffer b = { n->out + (u32)number * n->stride, HEADER + size, false };
+
+	if (number < 0 || size > n->frame_max || !ring_offer(&n->tx, &b, 1))
+		panic("virtio_net: a frame of %u bytes, made at buffer %d, has no descriptor", size, number);
 	n->stats.sent++;
 	if (++n->queued == NIC_BATCH)
 		nic_kick(n);
+}
+
+void nic_queue(struct nic *n, const void *frame, u32 size)
+{
+	u8 *to = size <= n->frame_max ? nic_room(n) : NULL;
+
+	if (!to) {
+		n->stats.dropped++;
+		return;
+	}
+	memcpy(to, frame, size);
+	nic_made(n, size);
 }
 
 void nic_kick(struct nic *n)

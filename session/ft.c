@@ -41,39 +41,44 @@ static bool leaves_at_once(const u8 *datagram)
 	return (datagram[6] & 0xf) != FT_DATA || datagram[6] & FT_ASK;
 }
 
-static void link_send(void *ctx, u64 to, const void *data, u32 size)
+static u8 *link_room(void *ctx)
 {
 	struct session_pair *f = ctx;
-	u32 n = ETHERNET_HEADER + size;
-	u8 address[6];
+	u8 *frame = nic_room(f->link);
 
-	if (n > sizeof(f->frame))
+	return (frame ? frame : f->lost) + ETHERNET_HEADER;
+}
+
+static void link_send(void *ctx, u64 to, u32 size)
+{
+	struct session_pair *f = ctx;
+	u8 *frame = nic_room(f->link), address[6];
+	bool at_once;
+
+	if (!frame)
 		return;
 	for (unsigned i = 0; i < 6; i++)
 		address[i] = (u8)(to >> 8 * i);
-	put_header(f->frame, address, f->link_mac, FT_ETHERTYPE);
-	memcpy(f->frame + ETHERNET_HEADER, data, size);
-	nic_queue(f->link, f->frame, n);
-	if (leaves_at_once(data))
+	put_header(frame, address, f->link_mac, FT_ETHERTYPE);
+	at_once = leaves_at_once(frame + ETHERNET_HEADER);
+	nic_made(f->link, ETHERNET_HEADER + size);
+	if (at_once)
 		nic_kick(f->link);
 }
 
-static u32 link_receive(void *ctx, u64 *from, void *buf, u32 room)
+static const u8 *link_receive(void *ctx, u64 *from, u32 *size)
 {
 	struct session_pair *f = ctx;
 	const u8 *frame;
-	u32 size, n = 0;
+	u32 n;
 
-	while (!n && (frame = nic_peek(f->link, &size))) {
-		if (size > ETHERNET_HEADER && frame[12] == FT_ETHERTYPE >> 8 && frame[13] == (FT_ETHERTYPE & 0xff) &&
-		    size - ETHERNET_HEADER <= room) {
-			n = size - ETHERNET_HEADER;
-			memcpy(buf, frame + ETHERNET_HEADER, n);
+	for (nic_done(f->link); (frame = nic_peek(f->link, &n)); nic_done(f->link))
+		if (n > ETHERNET_HEADER && frame[12] == FT_ETHERTYPE >> 8 && frame[13] == (FT_ETHERTYPE & 0xff)) {
+			*size = n - ETHERNET_HEADER;
 			*from = read_bytes_le(frame + 6, 6);
+			return frame + ETHERNET_HEADER;
 		}
-		nic_done(f->link);
-	}
-	return n;
+	return NULL;
 }
 
 static bool link_waits(void *ctx)
@@ -268,7 +273,7 @@ static void start_pair(struct session_pair *f)
 	f->port.progress = progress;
 	f->port.ended = never_ended;
 	session_copy_init(f);
-	f->env = (struct ft_env){ .now_ns = now_ns, .send = link_send, .receive = link_receive, .waits = link_waits, .new_id = new_id,
+	f->env = (struct ft_env){ .now_ns = now_ns, .room = link_room, .send = link_send, .receive = link_receive, .waits = link_waits, .new_id = new_id,
 				  .disregard = disregard, .announce = announce, .say = say, .host = &f->port, .arbiter = &f->arbiter,
 				  .machine = &f->copy, .disks = f->nshared ? &f->disks : NULL, .ctx = f };
 	session_store_init(f);

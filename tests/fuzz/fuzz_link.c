@@ -727,7 +727,7 @@ static bool waits(void *ctx unused_arg)
 	return net.n;
 }
 
-static u32 receive(void *ctx unused_arg, u64 *from, void *buf, u32 room)
+static const u8 *receive(void *ctx unused_arg, u64 *from, u32 *size)
 {
 	const struct datagram *d;
 
@@ -736,14 +736,14 @@ static u32 receive(void *ctx unused_arg, u64 *from, void *buf, u32 room)
 	h.now += 10000;
 	if (exhausted() || h.batch == 200 || !act()) { /* fewer than the pump takes at once */
 		h.batch = 0;
-		return 0;
+		return NULL;
 	}
 	h.batch++;
 	d = take_first();
 	h.before = is_stranger(d) ? state_of(&h.pair) : 0;
-	memcpy(buf, d->data, MIN(d->size, room));
 	*from = d->from;
-	return MIN(d->size, room);
+	*size = d->size;
+	return d->data;
 }
 
 static u64 now_ns(void *ctx unused_arg)
@@ -751,9 +751,16 @@ static u64 now_ns(void *ctx unused_arg)
 	return h.now;
 }
 
-static void send(void *ctx unused_arg, u64 to unused_arg, const void *data, u32 size)
+static u8 made[FT_DATAGRAM_MAX];
+
+static u8 *room(void *ctx unused_arg)
 {
-	partner_hears(data, size);
+	return made;
+}
+
+static void send(void *ctx unused_arg, u64 to unused_arg, u32 size)
+{
+	partner_hears(made, size);
 }
 
 static u64 new_id(void *ctx unused_arg)
@@ -867,7 +874,7 @@ static void make_hosts(void)
 				     .wait = wait_for, .progress = progress, .report_errors = true };
 	h.arbiter = (struct ft_arbiter){ store_start, store_poll, NULL };
 	h.hooks = (struct ft_machine){ copy_begin, copy_next, copy_round, copy_end, save, clear, put_page, load, &h.box };
-	h.env = (struct ft_env){ now_ns, send, receive, waits, new_id, disregard, announce, say, &h.port, &h.arbiter, &h.hooks, NULL, NULL };
+	h.env = (struct ft_env){ now_ns, room, send, receive, waits, new_id, disregard, announce, say, &h.port, &h.arbiter, &h.hooks, NULL, NULL };
 	h.box.s = partner.box.s = (struct box_state){ .hash = 5 };
 	for (u32 i = 0; i < NPAGES * PAGE_SIZE; i++)
 		h.box.page[i] = partner.box.page[i] = (u8)(i * 7 + i / PAGE_SIZE);

@@ -23,9 +23,14 @@ static u64 env_now(void *ctx)
 	return host_clock(host_of(ctx));
 }
 
-static void env_send(void *ctx, u64 to, const void *data, u32 size)
+static u8 *env_room(void *ctx)
 {
-	net_send(host_of(ctx), to, data, size);
+	return host_of(ctx)->out;
+}
+
+static void env_send(void *ctx, u64 to, u32 size)
+{
+	net_send(host_of(ctx), to, host_of(ctx)->out, size);
 }
 
 static bool env_waits(void *ctx)
@@ -33,26 +38,25 @@ static bool env_waits(void *ctx)
 	return host_of(ctx)->nic_n;
 }
 
-static u32 env_receive(void *ctx, u64 *from, void *buf, u32 room)
+static const u8 *env_receive(void *ctx, u64 *from, u32 *size)
 {
 	struct host *h = host_of(ctx);
 	struct packet *p;
-	u32 size;
 
 	check_stranger(h);
 	if (!h->nic_n)
-		return 0;
+		return NULL;
 	p = h->nic[h->nic_first];
 	h->nic_first = (h->nic_first + 1) % NIC_DEPTH;
 	h->nic_n--;
-	size = MIN(p->size, room);
-	memcpy(buf, p->data, size);
+	*size = p->size;
+	memcpy(h->in, p->data, p->size);
 	*from = p->from;
 	if (sim.trace)
 		trace_message("takes", h->id, p->from, p->data, p->size);
 	check_taken(h, p);
 	packet_free(p);
-	return size;
+	return h->in;
 }
 
 static u64 env_id(void *ctx unused_arg)
@@ -294,7 +298,7 @@ void host_start(struct host *h, bool founds)
 	h->hooks = machine_hooks;
 	h->hooks.ctx = &h->machine;
 	h->disks = (struct ft_disks){ shared_take, shared_write, shared_poll, shared_give_back, shared_complaint, h };
-	h->env = (struct ft_env){ env_now, env_send, env_receive, env_waits, env_id, env_disregard, env_announce, env_say, &h->port, &h->arbiter,
+	h->env = (struct ft_env){ env_now, env_room, env_send, env_receive, env_waits, env_id, env_disregard, env_announce, env_say, &h->port, &h->arbiter,
 				  &h->hooks, sim.sc.shares ? &h->disks : NULL, h };
 	h->mem = (struct ft_memory){ h->buf_log, LOG_BYTES, h->buf_ring, RING_BYTES, h->buf_held, sim.sc.held_bytes, h->buf_state,
 				     sizeof(h->buf_state) };

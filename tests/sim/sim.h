@@ -176,6 +176,7 @@ struct host {
 	struct life life;
 	u64 lives;
 
+	u8 in[FT_DATAGRAM_MAX], out[FT_DATAGRAM_MAX]; /* the last that was received, the next to be sent */
 	struct packet *nic[NIC_DEPTH];
 	unsigned nic_first, nic_n;
 	struct packet *guest_nic[GUEST_NIC_DEPTH];

@@ -11,39 +11,46 @@ enum { PARTNER_AT = 7, PARTNER = 0x22, SESSION = 5, ANOTHER = 0x33 };
 
 static struct ft_pair *p;
 static u64 now_ns;
-static u8 in[FT_DATAGRAM_MAX];
+static u8 in[FT_DATAGRAM_MAX], sent[FT_DATAGRAM_MAX];
 static u32 in_size;
 static unsigned byes, asks, written;
 static bool typed;   /* something waits for the guest's console */
 static bool answers; /* the partner does, to whatever it is asked, and has nothing new to say */
 
+static unsigned looks; /* at the clock */
+
 static u64 clock_ns(void *ctx unused_arg)
 {
+	looks++;
 	return now_ns;
 }
 
-static void send(void *ctx unused_arg, u64 to unused_arg, const void *data, u32 size)
+static u8 *room_for_one(void *ctx unused_arg)
+{
+	return sent;
+}
+
+static void send(void *ctx unused_arg, u64 to unused_arg, u32 size)
 {
 	struct ft_message m;
 
-	cr_assert(ft_decode(&m, 0, data, size));
+	cr_assert(ft_decode(&m, 0, sent, size));
 	asks += m.kind == FT_DATA && m.flags & FT_ASK;
 	byes += m.kind == FT_BYE && m.bye == FT_GIVEN_UP;
 }
 
-static u32 receive(void *ctx unused_arg, u64 *from, void *buf, u32 room unused_arg)
+static const u8 *receive(void *ctx unused_arg, u64 *from, u32 *size)
 {
 	const struct ft_message ack = { .kind = FT_ACK, .session = SESSION, .ack = { .offset = (u32)p->ship.tx.acked, .room = 100 } };
-	u32 n = in_size;
 
 	*from = PARTNER_AT;
 	if (answers && asks) {
 		asks = 0;
-		return ft_encode(&ack, 0, buf);
+		in_size = ft_encode(&ack, 0, in);
 	}
-	memcpy(buf, in, n);
+	*size = in_size;
 	in_size = 0;
-	return n;
+	return *size ? in : NULL;
 }
 
 static bool waits(void *ctx unused_arg)
@@ -99,11 +106,22 @@ static size_t read_console(void *ctx unused_arg, void *data, size_t room unused_
 	return some;
 }
 
-static const struct host_port host = { .console_write = write_console, .console_read = read_console, .wait = wait_ns, .quit = stays,
-				       .ended = stays };
+static bool leaves;
+
+static bool quits(void *ctx unused_arg)
+{
+	return leaves;
+}
+
+static void progress(void *ctx unused_arg, const struct execpoint *now unused_arg)
+{
+}
+
+static const struct host_port host = { .console_write = write_console, .console_read = read_console, .wait = wait_ns, .quit = quits,
+				       .ended = stays, .progress = progress };
 static const struct ft_arbiter arbiter = { start, differs, NULL };
 static const struct ft_machine machine = { .copy_begin = nothing, .copy_end = nothing };
-static const struct ft_env env = { .now_ns = clock_ns, .send = send, .receive = receive, .waits = waits, .new_id = new_id, .disregard = nothing, .announce = nothing,
+static const struct ft_env env = { .now_ns = clock_ns, .room = room_for_one, .send = send, .receive = receive, .waits = waits, .new_id = new_id, .disregard = nothing, .announce = nothing,
 				   .say = say, .host = &host, .arbiter = &arbiter, .machine = &machine };
 static u8 log_ring[65536], ring[65536 + FT_RECORD_MAX], state[64];
 static _Alignas(8) u8 held[4 * FT_HELD_SEAM];
@@ -117,7 +135,7 @@ static void be(enum ft_role role)
 	p = calloc(1, sizeof(*p));
 	now_ns = 1000000000;
 	byes = asks = written = 0;
-	answers = typed = false;
+	answers = typed = leaves = false;
 	ft_init(p, &c, &env, &m);
 	p->role = role;
 	p->session = SESSION;
@@ -412,6 +430,42 @@ Test(ft_pair, nobody_naps_behind_a_copy)
 	be(FT_LOADING);
 	pair_follow(p, &start);
 	cr_assert(!ft_naps(p, 2000));
+}
+
+/* ---- exits ---- */
+
+static enum vm_outcome polled(u64 count)
+{
+	return p->b.ops->poll(&p->b, &(struct execpoint){ .count = count, .vtime_ns = count });
+}
+
+/* At an exit the clock is dear, and whether something has come is not. */
+Test(ft_pair, the_link_is_looked_at_when_something_has_come)
+{
+	const struct ft_message ack = { .kind = FT_ACK, .session = SESSION, .ack = { .room = 100 } };
+
+	be(FT_PRIMARY);
+	looks = 0;
+	cr_assert_eq(polled(1), VM_RUNNING);
+	cr_assert_eq(looks, 0);
+	in_size = ft_encode(&ack, 0, in);
+	cr_assert_eq(polled(2), VM_RUNNING);
+	cr_assert(looks > 0 && !in_size);
+	looks = 0;
+	for (unsigned i = 1; i < FT_PASSED_BY; i++)
+		cr_assert_eq(polled(2 + 1000 / FT_LOOKS - 1), VM_RUNNING);
+	cr_assert_eq(looks, 0);
+	polled(2 + 1000 / FT_LOOKS - 1);
+	cr_assert_gt(looks, 0, "after so many exits");
+	looks = 0;
+	polled(2 + 2 * (1000 / FT_LOOKS));
+	cr_assert_gt(looks, 0, "after so many instructions");
+	looks = 0;
+	polled(1000);
+	cr_assert_gt(looks, 0, "at a poll point");
+	leaves = true;
+	cr_assert_eq(idles(1001, 5000000, VTIMER_NEVER), VTIMER_NEVER);
+	cr_assert_eq(polled(1001), VM_QUIT, "who idles no more asks why");
 }
 
 /* ---- ends ---- */
