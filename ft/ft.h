@@ -177,8 +177,10 @@ enum vm_outcome ft_finish(struct ft_pair *p, enum vm_outcome outcome, u32 guest_
  */
 bool ft_meanwhile(struct ft_pair *p, u64 max_ns) must_check;
 
-/* The machine cannot go on here.  If another host can go on with it, this one stops, and may join again; else it
- * changes nothing. */
+/*
+ * The machine cannot go on here.  To be said again and again: if another host, asked now, says that it is there, this
+ * one stops, and may join again; else nothing changes.
+ */
 void ft_give_up(struct ft_pair *p, const char *why);
 
 void ft_status(const struct ft_pair *p, struct ft_status *s);

@@ -297,7 +297,7 @@ void pair_stop(struct ft_pair *p, enum vm_outcome outcome, const char *fmt, ...)
 
 void ft_give_up(struct ft_pair *p, const char *why)
 {
-	if (p->role != FT_PRIMARY)
+	if (p->role != FT_PRIMARY || !ft_answers(p))
 		return;
 	p->s.may_join = true;
 	pair_stop(p, VM_QUIT, "left to the other host: %s", why);

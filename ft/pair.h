@@ -70,6 +70,7 @@ struct ft_ship {
 	u64 resend_ns, timeout_ns, round_trip_ns; /* when due; the present timeout; smoothed */
 	u64 ask_sent_ns;          /* for the round trip; 0 */
 	u64 heard_ns;
+	u64 sounded, sounded_ns;  /* the other is asked whether it is there: up to where it must acknowledge; since; 0 */
 	bool loaded;              /* the other's copy is whole */
 	bool silent;              /* the other is suspected */
 	u64 executed;             /* count up to which it has executed */
@@ -309,6 +310,8 @@ void ft_close(struct ft_pair *p, u64 count, u64 vtime_ns);
 bool ft_ship_event(struct ft_pair *p, const struct rec_event *ev);
 /* The guest cannot go on before the other has: waits once.  The caller clears ship.waited_for when it can. */
 void ft_wait_for_other(struct ft_pair *p);
+/* Whether the other has answered what it was asked a moment ago; asks it. */
+bool ft_answers(struct ft_pair *p);
 /* The log is over: END. */
 void ft_ship_end(struct ft_pair *p, const struct execpoint *now, const struct ft_end *end);
 

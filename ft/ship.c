@@ -93,6 +93,20 @@ static void write_marks(struct ft_pair *p, bool alive)
 	s->flush_to = s->tx.end;
 }
 
+/* What it has heard of late may be older than its last word. */
+bool ft_answers(struct ft_pair *p)
+{
+	struct ft_ship *s = &p->ship;
+
+	if (!s->sounded_ns || ft_silent(s->sounded_ns, ft_now(p), p->c.timers.detect_ns)) {
+		write_marks(p, true);
+		s->sounded = s->ask_to = s->tx.end;
+		s->sounded_ns = ft_now(p);
+		return false;
+	}
+	return ft_acknowledged(p, s->sounded);
+}
+
 void ft_wait_for_other(struct ft_pair *p)
 {
 	if (!p->ship.waited_for)

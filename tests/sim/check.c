@@ -368,6 +368,11 @@ static enum lost how_it_ended(const struct host *h)
  * I17: a machine is lost only if it ended, was ended, or if all that had it crashed.  So no
  * member that has it ends otherwise, whatever befell the other.
  */
+static bool leaves_it(const struct host *h)
+{
+	return !strncmp(h->pair.s.reason, "left to the other host", 22);
+}
+
 void check_gone(struct host *h, bool crashed)
 {
 	struct ft_word w;
@@ -377,8 +382,11 @@ void check_gone(struct host *h, bool crashed)
 	seen.crashed |= crashed;
 	if (!h->life.began || !is_member(&w, h))
 		return;
-	if (!crashed && h->pair.s.may_join && h->life.told_out) {
-		/* It found itself out, and was taken in behind its back: by an attempt of somebody who may have crashed since. */
+	if (!crashed && h->pair.s.may_join && (h->life.told_out || leaves_it(h))) {
+		/*
+		 * It found itself out, and was taken in behind its back: by an attempt of somebody who may have crashed since.
+		 * Or it left its machine to a partner, who may have.
+		 */
 		if (somebody_has_it(h))
 			return;
 		if (!seen.crashed)

@@ -10,6 +10,8 @@
 #include "kernel/xxh.h"
 #include "tests/sim/sim.h"
 
+#define PATIENCE_NS (400 * MS) /* with the shared disk */
+
 static u64 mix(u64 h, u64 v)
 {
 	h ^= v + 0x9e3779b97f4a7c15UL + (h << 6) + (h >> 2);
@@ -212,13 +214,31 @@ static void use_disk(struct machine *m)
 	}
 }
 
-/* What it wrote it has itself; the rest is what the disk holds: nobody else's, or it is another machine. */
-static u64 read_sector(struct machine *m, unsigned sector)
+/* A disk that is away is waited for, as session/ft_disk.c does.  False: this host leaves. */
+static bool await_disk(struct machine *m)
 {
-	if (m->s.written >> sector & 1)
-		return m->s.over[sector];
+	const u64 since_ns = sim.now;
+
 	host_sleep(m->host, rng_below(&sim.rng, 100 * US), false);
-	return shared_value(sector);
+	while (sim.sc.disk_down) {
+		if (sim.now - since_ns > PATIENCE_NS)
+			ft_give_up(&m->host->pair, "the disk has not answered");
+		if (!ft_meanwhile(&m->host->pair, 1 * MS))
+			return false;
+	}
+	return true;
+}
+
+/* What it wrote it has itself; the rest is what the disk holds: nobody else's, or it is another machine. */
+static bool read_sector(struct machine *m, unsigned sector, u64 *value)
+{
+	*value = m->s.over[sector];
+	if (m->s.written >> sector & 1)
+		return true;
+	if (!await_disk(m))
+		return false;
+	*value = shared_value(sector);
+	return true;
 }
 
 static void write_sector(struct machine *m, unsigned sector)
@@ -231,14 +251,19 @@ static void write_sector(struct machine *m, unsigned sector)
 	emit_out(m, &(struct output){ .kind = OUTPUT_DISK, .data = data, .size = shared_content(data, s, m->s.hash), .sector = sector });
 }
 
-static void use_shared_disk(struct machine *m)
+static bool use_shared_disk(struct machine *m)
 {
 	unsigned from = (unsigned)(m->s.hash >> 24) % DISK_SECTORS, n = (unsigned)(m->s.hash >> 40) % 4;
+	u64 value;
 
-	for (unsigned i = 0; i < 2; i++)
-		happens(m, read_sector(m, (from + 7 * i) % DISK_SECTORS));
+	for (unsigned i = 0; i < 2; i++) {
+		if (!read_sector(m, (from + 7 * i) % DISK_SECTORS, &value))
+			return false;
+		happens(m, value);
+	}
 	for (unsigned i = from; i < from + n && i < DISK_SECTORS; i++)
 		write_sector(m, i);
+	return true;
 }
 
 static void reply(struct machine *m, const struct request *q)
@@ -273,8 +298,10 @@ static void serve(struct machine *m)
 		m->s.served++;
 		if (m->s.hash % 3 == 0)
 			use_disk(m);
-		if (sim.sc.shares && m->s.hash % 2)
-			use_shared_disk(m);
+		if (sim.sc.shares && m->s.hash % 2 && !use_shared_disk(m)) {
+			m->outcome = VM_QUIT;
+			return;
+		}
 	}
 	happens(m, 3);
 	scribble(m);

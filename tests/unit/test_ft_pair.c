@@ -652,6 +652,26 @@ Test(ft_pair, nobody_joins_amid_a_read)
 }
 
 /* A host that joined has not moved on for long: it had its copy to take in. */
+/* A machine is left to a host that has just said that it is there; what it said before may be its last word. */
+Test(ft_pair, a_machine_is_left_to_nobody_who_does_not_answer)
+{
+	be(FT_PRIMARY);
+	p->ship.heard_ns = now_ns;
+	ft_give_up(p, "no disk");
+	ft_give_up(p, "no disk");
+	cr_assert_eq(p->role, FT_PRIMARY, "heard just now, but asked nothing");
+	ft_pump(p);
+	cr_assert_eq(asks, 1);
+	p->ship.tx.acked = p->ship.tx.end;
+	now_ns += ft_default_timers.detect_ns;
+	ft_look(p);
+	ft_give_up(p, "no disk");
+	cr_assert_eq(p->role, FT_PRIMARY, "that was long ago");
+	p->ship.tx.acked = p->ship.tx.end;
+	ft_give_up(p, "no disk");
+	cr_assert(p->role == FT_STOPPED && p->s.may_join);
+}
+
 Test(ft_pair, who_has_just_joined_has_its_time)
 {
 	be(FT_GUARDED);
