@@ -410,6 +410,24 @@ static void ping_pong(struct nic *a, struct nic *b, u32 frame_max)
 	kprintf("from sending to woken up: %lu us\n", (rdtsc() - start) / (NFRAMES / 10) / 2000);
 }
 
+/* A frame is made at one place, whatever the device has sent and given back meanwhile. */
+static void stays_where_it_is_made(struct nic *a, struct nic *b, u32 frame_max)
+{
+	static u8 frame[NIC_JUMBO_FRAME];
+	u8 *place;
+
+	nic_send(a, frame, make_frame(frame, 0, frame_max));
+	nic_queue(a, frame, make_frame(frame, 1, frame_max));
+	place = nic_room(a);
+	nic_kick(a);
+	expect_frame(b, 0, frame_max);
+	expect_frame(b, 1, frame_max);
+	check(place && nic_room(a) == place, "a frame is made at one place");
+	nic_made(a, make_frame(place, 2, frame_max));
+	nic_kick(a);
+	expect_frame(b, 2, frame_max);
+}
+
 static void burst(struct nic *a, struct nic *b, u32 frame_max)
 {
 	static u8 frame[NIC_JUMBO_FRAME];
@@ -473,10 +491,11 @@ static void net(u32 frame_max)
 	check(!nic_find((const u8 *)"absent", frame_max) && !nic_open(2, frame_max), "and no other");
 	ping_pong(a, b, frame_max);
 	quiet(a, b, frame_max);
+	stays_where_it_is_made(a, b, frame_max);
 	burst(a, b, frame_max);
 	nic_send(a, frame, frame_max + 1);
 	check(nic_stats(a)->dropped == 1 && nic_stats(b)->dropped == 0, "only what is too long is dropped");
-	check(nic_stats(b)->received == NFRAMES + NFRAMES / 10 + 2, "every frame, once");
+	check(nic_stats(b)->received == NFRAMES + NFRAMES / 10 + 2 + 3, "every frame, once");
 }
 
 static void test_net(const struct boot_info *bi unused_arg)

@@ -33,6 +33,7 @@ struct nic {
 	u32 frame_max, stride; /* stride: bytes from buffer to buffer */
 	u8 *in, *out;          /* NIC_RING buffers each */
 	int shown;             /* the buffer nic_peek has shown; -1: none */
+	int making;            /* the buffer nic_room has given, until nic_made; -1: none */
 	u32 shown_size;
 	unsigned queued;       /* frames not yet handed over */
 	u16 heard;             /* of what ring_completed counts: as far as a cpu_wait need not end */
@@ -62,7 +63,7 @@ static err_t start(struct nic *n, u32 frame_max)
 	n->frame_max = frame_max;
 	n->stride = ALIGN_UP(HEADER + frame_max, 2048U);
 	npages = (size_t)n->stride * NIC_RING / PAGE_SIZE;
-	n->shown = -1;
+	n->shown = n->making = -1;
 	err = msix_init(&n->msix, &n->v.pci);
 	if (!err)
 		err = ring_init(&n->v, &n->rx, RECEIVE, NIC_RING, WAKE);
@@ -179,18 +180,19 @@ static int room(struct nic *n)
 
 u8 *nic_room(struct nic *n)
 {
-	int number = room(n);
-
-	return number < 0 ? NULL : n->out + (u32)number * n->stride + HEADER;
+	/* Once: what the device gives back meanwhile comes first in the list of free ones. */
+	if (n->making < 0)
+		n->making = room(n);
+	return n->making < 0 ? NULL : n->out + (u32)n->making * n->stride + HEADER;
 }
 
 void nic_made(struct nic *n, u32 size)
 {
-	int number = ring_next(&n->tx);
-	const struct virtio_buffer b = { n->out + (u32)number * n->stride, HEADER + size, false };
+	const struct virtio_buffer b = { n->out + (u32)n->making * n->stride, HEADER + size, false };
 
-	if (number < 0 || size > n->frame_max || !ring_offer(&n->tx, &b, 1))
-		panic("virtio_net: a frame of %u bytes, made at buffer %d, has no descriptor", size, number);
+	if (n->making < 0 || n->making != ring_next(&n->tx) || size > n->frame_max || !ring_offer(&n->tx, &b, 1))
+		panic("virtio_net: a frame of %u bytes, made at buffer %d, has no descriptor", size, n->making);
+	n->making = -1;
 	n->stats.sent++;
 	if (++n->queued == NIC_BATCH)
 		nic_kick(n);
