@@ -44,6 +44,15 @@ static void at_frontier(struct ft_pair *p)
 	ft_wait(p, FT_LONG);
 }
 
+/* The operator does, while more of the log is awaited: the next poll says so. */
+static bool leaves_here(struct ft_pair *p)
+{
+	if (!p->env->host->quit(p->env->host->ctx))
+		return false;
+	p->passed_by = FT_PASSED_BY;
+	return true;
+}
+
 /* --- recording: what this host executes -------------------------------------------- */
 
 /* The medium may take its time, for a file system has other things to do, too: the link is served meanwhile. */
@@ -135,8 +144,8 @@ static bool find_input(struct ft_pair *p, const struct execpoint *now, const str
 			record_input(p, now, in);
 		if (a != FT_NOT_KNOWN)
 			return a == FT_SOMETHING;
-		if (p->env->host->quit(p->env->host->ctx))
-			return false; /* poll says so */
+		if (leaves_here(p))
+			return false;
 		at_frontier(p);
 	}
 	return p->role != FT_STOPPED && own_input(p, now, room, in);
@@ -180,8 +189,6 @@ static u64 own_idle(struct ft_pair *p, const struct execpoint *now, const struct
 			return closed ? MIN(at + 1, deadline_ns) : at;
 		if (host->quit(host->ctx))
 			break;
-		if (host->pause && host->pause(host->ctx))
-			return at;
 		if (host->ended(host->ctx))
 			return deadline_ns;
 		if (!left)
@@ -280,7 +287,7 @@ static void put_out(struct ft_pair *p, struct output out)
 	if (ft_holds_back(p->role) && ++p->unserved >= OUTPUTS_UNSERVED)
 		ft_pump(p); /* a poll point may be far: acknowledgements are heard, the other hears from here */
 	else if (ft_holds_back(p->role) && out.kind != OUTPUT_CONSOLE && ft_foretold(p))
-		ft_serve(p); /* perhaps it is acknowledged */
+		ft_serve_amid(p); /* perhaps it is acknowledged */
 	else if (ft_holds_back(p->role))
 		ft_ship_send(p, ft_now(p)); /* its mark, at once if few are under way */
 }
@@ -320,12 +327,8 @@ static err_t own_answer(struct ft_pair *p, const struct execpoint *now, enum inp
 	return seen;
 }
 
-static err_t pair_answer(struct boundary *b, const struct execpoint *now, enum input_kind kind, u16 instance, err_t host)
+static err_t find_answer(struct ft_pair *p, const struct execpoint *now, enum input_kind kind, u16 instance, err_t host)
 {
-	struct ft_pair *p = ft_pair_of(b);
-
-	arrive(p, now);
-	p->asked++;
 	while (ft_follows(p)) {
 		enum ft_answer a = ft_follow_answer(p, now, kind, instance);
 
@@ -333,11 +336,23 @@ static err_t pair_answer(struct boundary *b, const struct execpoint *now, enum i
 			record_input(p, now, &(struct input){ .kind = kind, .instance = instance, .data = p->live.buf });
 		if (a != FT_NOT_KNOWN)
 			return a == FT_SOMETHING ? ERR_IO : OK;
-		if (p->env->host->quit(p->env->host->ctx))
+		if (leaves_here(p))
 			return OK;
 		at_frontier(p);
 	}
 	return p->role == FT_STOPPED ? OK : own_answer(p, now, kind, instance, host);
+}
+
+/* It counts once its answer is in the log: ANSWERED may be written while this waits. */
+static err_t pair_answer(struct boundary *b, const struct execpoint *now, enum input_kind kind, u16 instance, err_t host)
+{
+	struct ft_pair *p = ft_pair_of(b);
+	err_t seen;
+
+	arrive(p, now);
+	seen = find_answer(p, now, kind, instance, host);
+	p->asked++;
+	return seen;
 }
 
 static enum vm_outcome outcome(struct ft_pair *p, const struct execpoint *now)

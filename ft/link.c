@@ -292,6 +292,14 @@ void ft_serve(struct ft_pair *p)
 	p->let_go_ns = ft_now(p);
 }
 
+void ft_serve_amid(struct ft_pair *p)
+{
+	const u64 let_go_ns = p->let_go_ns;
+
+	ft_serve(p);
+	p->let_go_ns = let_go_ns;
+}
+
 /*
  * A computer that is busy with other things may take as long for a poll interval as the other host waits for
  * a sign of life.  Then the guest is stopped more often; else it is not: each stop costs it all of QEMU's

@@ -26,7 +26,7 @@ void ft_init(struct ft_pair *p, const struct ft_config *c, const struct ft_env *
 	memset(p, 0, sizeof(*p));
 	p->env = env;
 	p->b.ops = &ft_boundary_ops;
-	p->b.ask_after_insns = 1;
+	p->b.ask_at_exits = true;
 	p->c = *c;
 	p->m = *m;
 	p->me = env->new_id(env->ctx);

@@ -152,7 +152,7 @@ struct ft_pair {
 	unsigned passed_by;           /* exits since, at which it was not */
 	u64 let_go_ns;                /* when the guest was last let go on */
 	u64 ran_ns;                   /* how long it has run since the last poll point */
-	u64 asked;                    /* questions answered */
+	u64 asked;                    /* questions whose answer is in the log, or was */
 	u64 epochs;
 	bool amid;                    /* a device is at work: what it puts into memory is not noted as changed yet */
 	struct ft_held held;          /* held (live) or withheld (the other) */
@@ -270,6 +270,8 @@ void ft_take_disks(struct ft_pair *p);
 
 /* Serves the link, the store and the timers once; ft_pump looks at the clock before. */
 void ft_serve(struct ft_pair *p);
+/* The same for a moment of the guest's time, as of the last look at the clock. */
+void ft_serve_amid(struct ft_pair *p);
 void ft_pump(struct ft_pair *p);
 /* The time until now was not the guest's. */
 void ft_let_go(struct ft_pair *p);

@@ -76,7 +76,7 @@ bool ft_known(const struct ft_pair *p, const struct execpoint *now)
 /* I4: so is what the host's answer to the last question was: closed is a point behind it, or it is written, or all is. */
 bool ft_answer_known(const struct ft_pair *p, const struct execpoint *now)
 {
-	return ft_closed(p, now->count, now->vtime_ns + 1) || p->follow.have || p->asked <= p->follow.known_asked ||
+	return ft_closed(p, now->count, now->vtime_ns + 1) || p->follow.have || p->asked < p->follow.known_asked ||
 	       p->follow.ended;
 }
 

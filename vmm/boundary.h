@@ -119,12 +119,13 @@ struct boundary_ops {
 
 struct boundary {
 	const struct boundary_ops *ops;
+	/* When poll wants to be asked again, but for whenever it comes about: at each exit; and ... */
+	bool ask_at_exits;
 	/*
-	 * When poll wants to be asked again, in instructions since it last was; 0: whenever it comes about.  At the
-	 * next exit after so many; and after so many at most, by an exit more, which changes nothing of the run, but
-	 * for a guest that can tell where it was stopped [docs/CAVEATS.md].
+	 * ... so many instructions since it last was, by an exit more, which changes nothing of the run, but for a guest
+	 * that can tell where it was stopped [docs/CAVEATS.md].  0: not so.
 	 */
-	u64 ask_after_insns, ask_within_insns;
+	u64 ask_within_insns;
 };
 
 #endif

@@ -90,9 +90,7 @@ static u64 insns_unasked(const struct vm *vm)
 /* The guest has exited: whether the boundary is asked, since it is no trouble now. */
 static bool asks_here(struct vm *vm)
 {
-	u64 after = vm->boundary->ask_after_insns;
-
-	return ++vm->unasked_exits >= MAX_UNASKED_EXITS || (after && vm->now.count - vm->asked_at >= after) || !insns_unasked(vm);
+	return ++vm->unasked_exits >= MAX_UNASKED_EXITS || vm->boundary->ask_at_exits || !insns_unasked(vm);
 }
 
 static void poll(struct vm *vm)

@@ -418,13 +418,13 @@ Test(run, the_operator_leaves_at_a_poll_point)
 /* At an exit that happens to come, and by one made for it. */
 Test(run, a_boundary_may_wish_to_be_asked_sooner)
 {
-	script.b.ask_after_insns = 30;
+	script.b.ask_at_exits = true;
 	returns((struct exit){ .reason = EXIT_STOP, .retired = 20 });
-	returns((struct exit){ .reason = EXIT_STOP, .retired = 11 });
+	returns((struct exit){ .reason = EXIT_STOP });
 	returns((struct exit){ .reason = EXIT_STOP, .retired = 29 });
 	go(100);
-	check_story("run100@0 run80@20 poll@31 run69@31 run40@60 poll@100 ");
-	script.b.ask_after_insns = 0;
+	check_story("poll@0 run100@0 poll@20 run80@20 poll@20 run80@20 poll@49 run51@49 poll@100 ");
+	script.b.ask_at_exits = false;
 	script.b.ask_within_insns = 400;
 	vm->outcome = VM_RUNNING;
 	go(1500);
