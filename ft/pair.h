@@ -57,7 +57,7 @@ struct ft_ship {
 	u64 marked_to;            /* its end, or that of the last ANSWERED */
 	bool entered;             /* inputs that are not closed behind yet */
 	u64 released;             /* units that left */
-	u64 left_to;              /* position of the last */
+	u64 left_to;              /* the greatest position among them */
 	u64 told_released, told_asked;
 	bool asked_any;           /* a question was asked, at ... */
 	struct ft_point asked_at;
@@ -147,7 +147,7 @@ struct ft_pair {
 	bool napping;                 /* it idles without having asked, and does not ask when it goes on */
 	u64 ahead_ns;                 /* what it idled so, and this host has not waited yet */
 	u64 made;                     /* units of output made */
-	unsigned unserved;            /* outputs since the link was served */
+	unsigned unserved;            /* outputs since the link was looked at [ft_pump] */
 	u64 looked_at;                /* count at which it last was */
 	unsigned passed_by;           /* exits since, at which it was not */
 	u64 let_go_ns;                /* when the guest was last let go on */

@@ -119,11 +119,11 @@ struct boundary_ops {
 
 struct boundary {
 	const struct boundary_ops *ops;
-	/* When poll wants to be asked again, but for whenever it comes about: at each exit; and ... */
+	/* poll is asked at each exit, not only at poll points and now and then. */
 	bool ask_at_exits;
 	/*
-	 * ... so many instructions since it last was, by an exit more, which changes nothing of the run, but for a guest
-	 * that can tell where it was stopped [docs/CAVEATS.md].  0: not so.
+	 * ... and, unless 0, so many instructions after it last was, by an exit more: which changes nothing of the run, but
+	 * for a guest that can tell where it was stopped [docs/CAVEATS.md].
 	 */
 	u64 ask_within_insns;
 };

@@ -38,7 +38,7 @@ declare -A what=([cpu]='CPU-bound, rounds/s' [disk]='disk-bound, 64 MB/s' [reqre
 play() { # DIR OPTIONS...
 	local dir=$1
 	shift
-	"$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --quiet --keep "$dir" "$@" > "$dir.out" 2> "$dir.err"
+	timeout --foreground 300 "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --quiet --keep "$dir" "$@" > "$dir.out" 2> "$dir.err"
 }
 value() { # FILE KEY
 	sed -n "s/^$2: //p" "$1"

@@ -364,15 +364,15 @@ static enum lost how_it_ended(const struct host *h)
 	return sim.flipped && h->life.outcome == VM_DIVERGED ? LOST_SPOILT : NEVER_BEGAN;
 }
 
-/*
- * I17: a machine is lost only if it ended, was ended, or if all that had it crashed.  So no
- * member that has it ends otherwise, whatever befell the other.
- */
 static bool leaves_it(const struct host *h)
 {
 	return !strncmp(h->pair.s.reason, "left to the other host", 22);
 }
 
+/*
+ * I17: a machine is lost only if it ended, was ended, or if all that had it crashed.  So no
+ * member that has it ends otherwise, whatever befell the other.
+ */
 void check_gone(struct host *h, bool crashed)
 {
 	struct ft_word w;

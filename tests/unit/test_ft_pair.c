@@ -498,7 +498,6 @@ Test(ft_pair, a_machine_that_goes_on_behind_its_end_is_another, .timeout = 20)
 	cr_assert(p->role == FT_STOPPED && p->s.outcome == VM_DIVERGED);
 }
 
-/* What the host answered at the end's very point is known when the end is: no failure is written before it. */
 /* The log has no room for the failure yet; marks that are written meanwhile must not say that all is answered. */
 Test(ft_pair, an_answer_counts_when_it_is_in_the_log, .timeout = 20)
 {
@@ -517,6 +516,7 @@ Test(ft_pair, an_answer_counts_when_it_is_in_the_log, .timeout = 20)
 	cr_assert_eq(p->ship.told_asked, 0);
 }
 
+/* What the host answered at the end's very point is known when the end is: no failure is written before it. */
 Test(ft_pair, the_last_answer_is_known, .timeout = 20)
 {
 	be(FT_SECONDARY);
@@ -675,7 +675,6 @@ Test(ft_pair, nobody_joins_amid_a_read)
 	cr_assert_eq(p->role, FT_COPYING, "behind it");
 }
 
-/* A host that joined has not moved on for long: it had its copy to take in. */
 /* A machine is left to a host that has just said that it is there; what it said before may be its last word. */
 Test(ft_pair, a_machine_is_left_to_nobody_who_does_not_answer)
 {
@@ -696,6 +695,7 @@ Test(ft_pair, a_machine_is_left_to_nobody_who_does_not_answer)
 	cr_assert(p->role == FT_STOPPED && p->s.may_join);
 }
 
+/* A host that joined has not moved on for long: it had its copy to take in. */
 Test(ft_pair, who_has_just_joined_has_its_time)
 {
 	be(FT_GUARDED);
