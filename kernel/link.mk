@@ -17,11 +17,11 @@ $(O)/kernel/reprise.elf: $(KOBJ) $(KERNEL_PARTS)
 	$(call link_kernel,$(KOBJ))
 
 # The substrate alone, with its own test in place of the layers above.
-SELFTEST_OBJ := $(filter $(O)/kernel/kernel/%,$(KOBJ)) $(O)/kernel/kernel/selftest.o
+SELFTEST_OBJ := $(filter $(O)/kernel/kernel/%,$(KOBJ)) $(addprefix $(O)/kernel/kernel/,selftest.o selftest_devices.o)
 $(O)/kernel/selftest.elf: $(SELFTEST_OBJ) $(KERNEL_PARTS)
 	$(call link_kernel,$(SELFTEST_OBJ))
 
--include $(O)/kernel/kernel/selftest.d
+-include $(addprefix $(O)/kernel/kernel/,selftest.d selftest_devices.d)
 
 # The substrate with a machine that only speaks SCSI [tests/system/arbiter.sh].
 ARBITER_FT := word scsi reserve store_block arbiter_scsi fence_scsi

@@ -22,6 +22,7 @@ enum { DEVICE_ID_MODERN = 0x1041, DEVICE_ID_TRANSITIONAL = 0x1000 };
 #define SEND_TRIES 10000U /* a few milliseconds, on any clock: PAUSE lets QEMU go and send */
 
 enum { RECEIVE = 0, TRANSMIT = 1 }; /* queues */
+enum { LOST = NIC_RING };           /* a buffer behind the ring's, for what a device that is stuck does not get */
 enum { WAKE = 0 };                  /* the MSI-X table's entry for received frames */
 
 struct nic {
@@ -33,7 +34,7 @@ struct nic {
 	u32 frame_max, stride; /* stride: bytes from buffer to buffer */
 	u8 *in, *out;          /* NIC_RING buffers each */
 	int shown;             /* the buffer nic_peek has shown; -1: none */
-	int making;            /* the buffer nic_room has given, until nic_made; -1: none */
+	int making;            /* the buffer nic_room has given, until nic_made; -1: none; LOST */
 	u32 shown_size;
 	unsigned queued;       /* frames not yet handed over */
 	u16 heard;             /* of what ring_completed counts: as far as a cpu_wait need not end */
@@ -72,7 +73,7 @@ static err_t start(struct nic *n, u32 frame_max)
 	if (err)
 		return err;
 	n->in = page_alloc(npages);
-	n->out = page_zalloc(npages);
+	n->out = page_zalloc(npages + (n->stride + PAGE_SIZE - 1) / PAGE_SIZE);
 	if (!n->in || !n->out)
 		return ERR_NO_MEMORY;
 	trap_set_irq_handler(VEC_HOST_NIC, NULL);
@@ -183,16 +184,23 @@ u8 *nic_room(struct nic *n)
 	/* Once: what the device gives back meanwhile comes first in the list of free ones. */
 	if (n->making < 0)
 		n->making = room(n);
-	return n->making < 0 ? NULL : n->out + (u32)n->making * n->stride + HEADER;
+	if (n->making < 0)
+		n->making = LOST;
+	return n->out + (u32)n->making * n->stride + HEADER;
 }
 
 void nic_made(struct nic *n, u32 size)
 {
-	const struct virtio_buffer b = { n->out + (u32)n->making * n->stride, HEADER + size, false };
+	const int number = n->making;
+	const struct virtio_buffer b = { n->out + (u32)number * n->stride, HEADER + size, false };
 
-	if (n->making < 0 || n->making != ring_next(&n->tx) || size > n->frame_max || !ring_offer(&n->tx, &b, 1))
-		panic("virtio_net: a frame of %u bytes, made at buffer %d, has no descriptor", size, n->making);
 	n->making = -1;
+	if (number == LOST) {
+		n->stats.dropped++;
+		return;
+	}
+	if (number != ring_next(&n->tx) || size > n->frame_max || !ring_offer(&n->tx, &b, 1))
+		panic("virtio_net: a frame of %u bytes, made at buffer %d, has no descriptor", size, number);
 	n->stats.sent++;
 	if (++n->queued == NIC_BATCH)
 		nic_kick(n);
@@ -200,13 +208,11 @@ void nic_made(struct nic *n, u32 size)
 
 void nic_queue(struct nic *n, const void *frame, u32 size)
 {
-	u8 *to = size <= n->frame_max ? nic_room(n) : NULL;
-
-	if (!to) {
+	if (size > n->frame_max) {
 		n->stats.dropped++;
 		return;
 	}
-	memcpy(to, frame, size);
+	memcpy(nic_room(n), frame, size);
 	nic_made(n, size);
 }
 

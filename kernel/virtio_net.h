@@ -49,8 +49,8 @@ void nic_send(struct nic *n, const void *frame, u32 size);
 void nic_queue(struct nic *n, const void *frame, u32 size);
 
 /*
- * The same without the copy: a frame is made where nic_room says, then nic_made queues it.  The place is the same
- * until then, and no other is queued in between; NULL: the device has had no room for a few ms.
+ * The same without the copy: a frame is made where nic_room says, then nic_made queues it, or drops it if the
+ * device has had no room for a few ms.  The place is the same until then, and no other is queued in between.
  */
 u8 *nic_room(struct nic *n);
 void nic_made(struct nic *n, u32 size);

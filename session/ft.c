@@ -45,22 +45,15 @@ static u8 *link_room(void *ctx)
 {
 	struct session_pair *f = ctx;
 
-	if (!f->making)
-		f->making = nic_room(f->link);
-	if (!f->making)
-		f->making = f->lost;
-	return f->making + ETHERNET_HEADER;
+	return nic_room(f->link) + ETHERNET_HEADER;
 }
 
 static void link_send(void *ctx, u64 to, u32 size)
 {
 	struct session_pair *f = ctx;
-	u8 *frame = f->making, address[6];
+	u8 *frame = nic_room(f->link), address[6];
 	bool at_once;
 
-	f->making = NULL;
-	if (frame == f->lost)
-		return;
 	for (unsigned i = 0; i < 6; i++)
 		address[i] = (u8)(to >> 8 * i);
 	put_header(frame, address, f->link_mac, FT_ETHERTYPE);

@@ -49,8 +49,6 @@ struct session_pair {
 	struct host_port port;         /* the session's, with the link served */
 	struct nic *link;
 	u8 link_mac[6];
-	u8 *making;                    /* where the next datagram is made; NULL: nobody has begun */
-	u8 lost[NIC_JUMBO_FRAME];      /* ... when the link's device is stuck */
 	u64 ids;                       /* given so far */
 	u64 host_insns;                /* since the machine began here */
 	/* told on the control channel */
