@@ -2,18 +2,20 @@
  * realtime.c - real time by QEMU's RTC, or the TSC.  See realtime.h.
  *
  * The RTC's registers are worked out when they are read, so this costs nothing in
- * between, and no interrupt.  tools/steady.c has it count milliseconds
- * where a clock has seconds, and a day of the week no clock has as the sign of it.
+ * between, and no interrupt.  tools/steady.c has the register of seconds tell
+ * milliseconds, 7 bits at a reading, and a day of the week no clock has as the sign of it.
+ * Nobody else uses the RTC: the index stays where it is.
  */
 #include "kernel/cpu.h"
 #include "kernel/realtime.h"
 #include "kernel/time.h"
 
 enum { RTC_INDEX = 0x70, RTC_DATA = 0x71 };
-enum { SECONDS = 0, MINUTES = 2, HOURS = 4, WEEKDAY = 6, DAY = 7 }; /* [MC146818A datasheet, Address Map] */
-enum { IN_MILLISECONDS = 0x99 };
+enum { SECONDS = 0, WEEKDAY = 6, REGISTER_B = 11, BINARY = 0x04 }; /* [MC146818A datasheet, Address Map] */
+enum { IN_MILLISECONDS = 99 };
+enum { PARTS = 4, PART_BITS = 7, FIRST_PART = 0x80 };
 
-#define CYCLE_MS (28 * 86400UL) /* its months have 28 days */
+#define CYCLE_MS (1UL << PARTS * PART_BITS) /* three days */
 
 static struct {
 	bool rtc;
@@ -27,32 +29,32 @@ static u8 rtc_read(u8 reg)
 	return inb(RTC_DATA);
 }
 
-static u64 rtc_number(u8 reg)
-{
-	u8 bcd = rtc_read(reg);
-
-	return bcd / 16 * 10UL + bcd % 16;
-}
-
-/* What changes 60 ms apart or more, in units of that. */
-static u64 rtc_minutes(void)
-{
-	u64 day = rtc_number(DAY) - 1, hour = rtc_number(HOURS);
-
-	return (day * 24 + hour) * 60 + rtc_number(MINUTES);
-}
-
-/* Each register is as of its own reading: together they are a time only if the greater ones have stayed. */
+/* All parts are as of the first one's reading. */
 static u64 rtc_ms(void)
 {
-	u64 minutes = rtc_minutes(), before, ms;
+	u64 ms = 0;
+	u8 part;
 
-	do {
-		before = minutes;
-		ms = before * 60 + rtc_number(SECONDS);
-		minutes = rtc_minutes();
-	} while (minutes != before);
+	for (unsigned i = 0; i < PARTS; i++) {
+		part = inb(RTC_DATA);
+		if ((i == 0) != !!(part & FIRST_PART)) {
+			i = ~0U; /* somebody has read one in between */
+			ms = 0;
+			continue;
+		}
+		ms |= (u64)(part & ~FIRST_PART) << i * PART_BITS;
+	}
 	return ms;
+}
+
+static bool rtc_tells_ms(void)
+{
+	outb(RTC_INDEX, REGISTER_B);
+	outb(RTC_DATA, inb(RTC_DATA) | BINARY);
+	if (rtc_read(WEEKDAY) != IN_MILLISECONDS)
+		return false;
+	outb(RTC_INDEX, SECONDS);
+	return true;
 }
 
 /* Remainders are kept: a call that comes too soon to count leaves last as it was. */
@@ -68,7 +70,7 @@ static u64 tsc_advance(void)
 
 void realtime_init(void)
 {
-	realtime.rtc = cpu_is_tcg() && rtc_read(WEEKDAY) == IN_MILLISECONDS;
+	realtime.rtc = cpu_is_tcg() && rtc_tells_ms();
 	realtime.last = realtime.rtc ? rtc_ms() : rdtsc();
 }
 

@@ -15,7 +15,7 @@ void realtime_init(void);
 
 /*
  * Nanoseconds since realtime_init, never backwards.  In QEMU exact to a millisecond and
- * 4 us a call; asked less often than every 40 minutes it loses whole such spans.
+ * 0.6 us a call; asked less often than every three days it loses whole such spans.
  * A QEMU without steady.so has only its TSC, which is too slow then.
  */
 u64 host_realtime_ns(void);
