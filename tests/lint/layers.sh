@@ -9,7 +9,7 @@
 #      headers too, and of the system only what a freestanding compiler has (the host command: any)
 set -u
 . tests/lint/files.sh
-portable_headers='kernel/base.h kernel/xxh.h kernel/kfmt.h kernel/kconf.h kernel/bundle.h kernel/scsi.h'
+portable_headers='kernel/base.h kernel/xxh.h kernel/kfmt.h kernel/kconf.h kernel/bundle.h kernel/scsi.h kernel/netpacket.h'
 system_headers='stdarg.h stdbool.h stddef.h stdint.h string.h lz4.h xxhash.h'
 # FILE INCLUDED: behind #ifdef REPRISE_KERNEL.
 exceptions='replay/recording_lz4.c kernel/fpu.h'
