@@ -3,7 +3,7 @@
  *
  * One implementation for the hypervisor, the host command and the tests:
  * plain C over a medium of four hooks, no allocation.  A writer or a reader
- * is one big struct (about 100 and 130 KiB): give it static or allocated
+ * is one big struct (about 220 and 260 KiB): give it static or allocated
  * memory, never a stack in the hypervisor.
  *
  * Errors stick: after the first failure every call returns it again.
@@ -19,12 +19,14 @@
 #define REC_FILE_HEADER_BYTES 32
 #define REC_SECTOR 512
 
-#define REC_PART_MAX 65536                   /* payload of one chunk, expanded */
+#define REC_PAYLOAD_MAX 131072               /* of one chunk, expanded */
+#define REC_PART_MAX 65536                   /* ... of one that is no EVENTS */
 #define REC_CHUNK_HEADER_MAX 7               /* type, two varints of at most 3 bytes */
-#define REC_CHUNK_MAX (REC_CHUNK_HEADER_MAX + REC_PART_MAX + 8)
+#define REC_CHUNK_MAX (REC_CHUNK_HEADER_MAX + REC_PAYLOAD_MAX + 8)
 #define REC_WINDOW ((REC_SECTOR + REC_CHUNK_MAX + REC_SECTOR) / REC_SECTOR * REC_SECTOR)
-#define REC_EVENT_BUFFER 20480               /* the writer commits by itself when this is full */
-#define REC_INPUT_MAX 16384
+#define REC_EVENT_BUFFER 20480               /* the writer commits by itself when this is full, or the next would not fit */
+#define REC_INPUT_MAX 65600                  /* one packet [kernel/netpacket.h] */
+#define REC_EVENT_MAX (REC_INPUT_MAX + 128)  /* with all that is around it */
 #define REC_NAME_MAX 255                     /* marks, roles, reasons */
 #define REC_SKIPS 16
 #define REC_MAX_VMS 16
@@ -92,7 +94,7 @@ struct rec_writer {
 	u64 nchunks, nevents;
 	struct rec_base base[REC_MAX_VMS];
 	u32 fill;         /* bytes waiting in events[] */
-	u8 events[REC_EVENT_BUFFER];
+	u8 events[MAX(REC_EVENT_BUFFER, REC_EVENT_MAX)]; /* one that is longer than the buffer is alone in it */
 	/* The current sector's old bytes, then the chunk being built, then zeros to a whole sector. */
 	u8 stage[REC_SECTOR + REC_CHUNK_MAX + REC_SECTOR];
 	u64 lz4[REC_LZ4_STATE_BYTES / 8];
@@ -187,7 +189,7 @@ struct rec_reader {
 	u64 window_offset;   /* window[] holds the medium from here */
 	u32 window_fill;
 	u8 window[REC_WINDOW];
-	u8 expanded[REC_PART_MAX];
+	u8 expanded[REC_PAYLOAD_MAX];
 };
 
 /*

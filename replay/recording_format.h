@@ -11,7 +11,7 @@
 #define REC_MAGIC "REPRISE" /* with its NUL: 8 bytes */
 
 #define REC_LZ4_WORTH 48    /* smaller payloads are digests mostly: not worth a try */
-#define VARINT_PART_MAX 3   /* bytes a varint up to REC_PART_MAX takes */
+#define VARINT_PART_MAX 3   /* bytes a varint up to REC_PAYLOAD_MAX takes */
 
 /* The first byte of a chunk. */
 enum {

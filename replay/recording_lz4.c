@@ -17,7 +17,7 @@ static void fpu_leave(void) {}
 #endif
 
 _Static_assert(REC_LZ4_STATE_BYTES >= LZ4_STREAM_MINSIZE && REC_LZ4_STATE_BYTES % 8 == 0, "LZ4 state");
-_Static_assert(REC_PART_MAX <= LZ4_MAX_INPUT_SIZE, "LZ4 input");
+_Static_assert(REC_PAYLOAD_MAX <= LZ4_MAX_INPUT_SIZE, "LZ4 input");
 
 u32 rec_lz4_compress(void *state, const void *src, u32 size, void *dst, u32 dst_size)
 {

@@ -87,12 +87,12 @@ static err_t take_chunk(struct rec_reader *r, struct rec_chunk *c, const u8 **st
 		return at_zero(r);
 
 	k = get_varint(p + 1, have - 1, &size);
-	if (!k || size > REC_PART_MAX)
+	if (!k || size > REC_PAYLOAD_MAX)
 		return stop(r, REC_STOP_DAMAGED);
 	n = 1 + k;
 	if (p[0] & REC_FLAG_LZ4) {
 		k = get_varint(p + n, have - n, &expanded);
-		if (!k || expanded > REC_PART_MAX)
+		if (!k || expanded > REC_PAYLOAD_MAX)
 			return stop(r, REC_STOP_DAMAGED);
 		n += k;
 	}

@@ -56,11 +56,11 @@ static err_t write_chunk(struct rec_writer *w, u8 type, const void *payload, u32
 
 	if (w->error)
 		return w->error;
-	if (size > REC_PART_MAX)
+	if (size > (type == REC_EVENTS ? REC_PAYLOAD_MAX : REC_PART_MAX))
 		return fail(w, ERR_TOO_BIG);
 	/* Compress straight behind the longest possible header, then close the gap. */
 	stored = size < REC_LZ4_WORTH || (type & REC_TYPE_MASK) == REC_CHECKPOINT ? 0 : /* memory: compressing takes longer than writing */
-		 rec_lz4_compress(w->lz4, payload, size, chunk + REC_CHUNK_HEADER_MAX, REC_PART_MAX);
+		 rec_lz4_compress(w->lz4, payload, size, chunk + REC_CHUNK_HEADER_MAX, REC_PAYLOAD_MAX);
 	head[0] = type;
 	if (stored && stored + VARINT_PART_MAX < size) {
 		head[0] |= REC_FLAG_LZ4;
@@ -145,7 +145,7 @@ static err_t put_event(struct rec_writer *w, const struct rec_event *ev)
 	e = rec_event_encode(&w->base[ev->vm], ev, &enc);
 	if (e)
 		return fail(w, e);
-	if (w->fill + enc.size + enc.data_size > REC_EVENT_BUFFER) {
+	if (w->fill && w->fill + enc.size + enc.data_size > REC_EVENT_BUFFER) {
 		e = rec_commit(w, false);
 		if (e)
 			return e;
@@ -186,7 +186,7 @@ bool rec_busy(const struct rec_writer *w)
 
 bool rec_input_waits(const struct rec_writer *w, u32 size)
 {
-	return w->fill + sizeof(((struct rec_encoded *)0)->bytes) + size > REC_EVENT_BUFFER && rec_busy(w);
+	return w->fill && w->fill + sizeof(((struct rec_encoded *)0)->bytes) + size > REC_EVENT_BUFFER && rec_busy(w);
 }
 
 err_t rec_commit(struct rec_writer *w, bool durable)

@@ -577,7 +577,7 @@ Test(recording, senseless_contents_are_damage)
 		{ REC_EVENTS, "\x02\x05" "1234567", 9, ERR_DAMAGED },        /* digest one byte short */
 		{ REC_EVENTS, "\x01\x05\x01\x00\x05xxxx", 9, ERR_DAMAGED },   /* input longer than the chunk */
 		{ REC_EVENTS, "\x01\x05\x00\x00\x00", 5, ERR_DAMAGED },       /* input of no sort */
-		{ REC_EVENTS, "\x01\x05\x01\x00\x81\x80\x01", 7, ERR_DAMAGED }, /* over REC_INPUT_MAX */
+		{ REC_EVENTS, "\x01\x05\x01\x00\xc1\x80\x04", 7, ERR_DAMAGED }, /* over REC_INPUT_MAX */
 		{ REC_EVENTS, "\x12\x05\x0b" "12345678", 11, ERR_DAMAGED },   /* time runs backwards */
 		{ REC_EVENTS, "\x22\x10\x00\x05" "12345678", 12, ERR_DAMAGED }, /* VM 16 */
 		{ REC_EVENTS, "\x22\x00\x01\x05" "12345678", 12, ERR_DAMAGED }, /* vCPU 1 */
