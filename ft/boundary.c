@@ -96,10 +96,10 @@ static bool recording_failed(const struct ft_pair *p)
 
 /* --- 1  inputs ------------------------------------------------------------------------ */
 
-/* An input must have room in the log, too. */
+/* An input, which is no longer than an output can be, must have room in the log, too. */
 static bool can_take(const struct ft_pair *p)
 {
-	return !ft_holds_back(p->role) || ft_log_has_room(&p->ship.log, FT_LIVE_INPUT_MAX + FT_LOG_RESERVE);
+	return !ft_holds_back(p->role) || ft_log_has_room(&p->ship.log, p->held.longest + FT_LOG_RESERVE);
 }
 
 /*
@@ -292,10 +292,10 @@ static void put_out(struct ft_pair *p, struct output out)
 		ft_ship_send(p, ft_now(p)); /* its mark, at once if few are under way */
 }
 
-/* In pieces that can be held; a frame is one. */
+/* In pieces that can be held; a frame or packet is one. */
 static void pair_output(struct boundary *b, const struct execpoint *now, const struct output *out)
 {
-	const u32 most = out->kind == OUTPUT_CONSOLE ? FT_OUTPUT_MAX / 2 : FT_OUTPUT_MAX;
+	const u32 most = out->kind == OUTPUT_CONSOLE ? FT_OUTPUT_MAX / 2 : out->kind == OUTPUT_DISK ? FT_OUTPUT_MAX : out->size;
 	struct ft_pair *p = ft_pair_of(b);
 	struct output piece = *out;
 	u32 left = out->size;

@@ -95,6 +95,7 @@ struct ft_config {
 	u64 build, probe, head; /* what must be the same on both hosts: build ID, host probe, digest of HEAD */
 	u32 datagram_bytes;  /* that the network carries in one piece, FT_DATAGRAM_MIN to _MAX */
 	u64 poll_insns, epoch_insns;  /* the machine's */
+	u32 longest;         /* frame or packet of the machine's, in bytes; 0: none is longer than a wire's frames */
 	u64 max_lag_insns;   /* the guest waits when the other is so far behind */
 	u32 final_pages;     /* so few left: the machine may stand for them */
 	u32 max_rounds;      /* ... or after so many rounds */

@@ -18,10 +18,10 @@ struct entry {
 };
 _Static_assert(sizeof(struct entry) == 40 && offsetof(struct entry, kind) < 8, "as the cost and fillers have it");
 
-void ft_held_init(struct ft_held *h, u8 *ring, u32 size)
+void ft_held_init(struct ft_held *h, u8 *ring, u32 size, u32 longest)
 {
-	*h = (struct ft_held){ .ring = ring, .size = size & ~7U };
-	h->bound = h->size - FT_HELD_SEAM;
+	*h = (struct ft_held){ .ring = ring, .size = size & ~7U, .longest = longest };
+	h->bound = h->size - FT_HELD_SEAM(longest);
 }
 
 static struct entry *at(const struct ft_held *h, u32 offset)
@@ -84,7 +84,7 @@ bool ft_held_put(struct ft_held *h, const struct output *out)
 	u32 total = (u32)sizeof(struct entry) + ALIGN_UP(out->size, 8U), where;
 	struct entry *e;
 
-	if (out->size > FT_OUTPUT_MAX || h->cost + FT_HELD_COST(out->size) > h->bound)
+	if (out->size > h->longest || h->cost + FT_HELD_COST(out->size) > h->bound)
 		return false;
 	if (!h->fill)
 		h->first = 0;

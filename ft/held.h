@@ -16,10 +16,10 @@
 #include "vmm/boundary.h"
 
 #define FT_NO_POSITION (~0UL)
-/* What an output of n bytes costs; and the most that the ring's own seams can cost besides. */
+/* What an output of n bytes costs; and the most that the ring's own seams can cost besides, where none is longer than n. */
 #define FT_HELD_COST(n) (48 + ALIGN_UP((u32)(n), 8U))
-#define FT_HELD_SEAM (2 * FT_HELD_COST(FT_OUTPUT_MAX))
-#define FT_OUTPUT_MAX 2048
+#define FT_HELD_SEAM(n) (2 * FT_HELD_COST(n))
+#define FT_OUTPUT_MAX 2048U /* of console bytes, or a write's */
 
 struct ft_held {
 	u8 *ring;
@@ -29,7 +29,8 @@ struct ft_held {
 	u32 unplaced;        /* where the first entry without a position is; only if nunplaced */
 	u32 nunplaced;
 	u32 cost;            /* of all that is held */
-	u32 bound;           /* on cost; at most size - FT_HELD_SEAM */
+	u32 bound;           /* on cost; at most size - FT_HELD_SEAM(longest) */
+	u32 longest;         /* output, in bytes */
 };
 
 /* The first in the queue. */
@@ -40,14 +41,15 @@ struct ft_held_front {
 	u32 next;            /* for ft_held_behind */
 };
 
-void ft_held_init(struct ft_held *h, u8 *ring, u32 size);
+/* longest: at least FT_OUTPUT_MAX, the same on both hosts. */
+void ft_held_init(struct ft_held *h, u8 *ring, u32 size, u32 longest);
 
 static inline u32 ft_units(const struct output *out)
 {
 	return out->kind == OUTPUT_CONSOLE ? out->size : 1;
 }
 
-/* At most FT_OUTPUT_MAX bytes, without a position.  False: at the bound. */
+/* At most `longest` bytes, without a position.  False: at the bound. */
 bool ft_held_put(struct ft_held *h, const struct output *out) must_check;
 
 /* All that has no position gets this one. */

@@ -77,7 +77,7 @@ static bool alike(struct ft_pair *p, const struct ft_hello *h, u64 from)
 			refuse(p, h->id, from, must[i].reason, must[i].mine, must[i].yours);
 			return false;
 		}
-	if (h->log_room < 2 * p->c.datagram_bytes || h->held_room < FT_HELD_SEAM) {
+	if (h->log_room < 2 * p->c.datagram_bytes || h->held_room < FT_HELD_SEAM(p->held.longest)) {
 		refuse(p, h->id, from, FT_NO_ROOM, 2 * p->c.datagram_bytes, h->log_room);
 		return false;
 	}

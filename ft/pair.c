@@ -33,7 +33,7 @@ void ft_init(struct ft_pair *p, const struct ft_config *c, const struct ft_env *
 	ft_look(p);
 	ft_ask(p);
 	live_boundary_init(&p->live, env->host);
-	ft_held_init(&p->held, m->held, m->held_bytes);
+	ft_held_init(&p->held, m->held, m->held_bytes, MAX(p->c.longest, FT_OUTPUT_MAX));
 }
 
 void ft_record(struct ft_pair *p, struct rec_writer *w)

@@ -21,7 +21,6 @@
 #define FT_NAP_NS 200000UL                /* behind the last point at which it asked the machine idles without asking */
 #define FT_PUSHES 4                       /* outputs' marks in flight; the next share one */
 #define FT_LOG_RESERVE (16 * FT_SMALL_RECORD_MAX) /* room in the log that inputs leave free */
-#define FT_LIVE_INPUT_MAX 2048            /* bytes of an input that the live boundary gives */
 
 /* A point at which the VM may ask. */
 struct ft_point {

@@ -27,7 +27,7 @@ void ft_ship_begin(struct ft_pair *p, u32 other_room, u32 other_held)
 	s->heard_ns = s->beat_ns = s->mark_ns = now;
 	s->timeout_ns = FIRST_TIMEOUT_NS;
 	/* What is held here must have room there (I15). */
-	p->held.bound = MIN(p->held.size - FT_HELD_SEAM, other_held);
+	p->held.bound = MIN(p->held.size - FT_HELD_SEAM(p->held.longest), other_held);
 }
 
 /* --- 2  what is written --------------------------------------------------------------- */

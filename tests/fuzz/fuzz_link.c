@@ -31,7 +31,7 @@
 #define POLL 1000
 #define EPOCH 5000
 #define LOG_BYTES 16384
-#define HELD_BYTES (2 * FT_HELD_SEAM)
+#define HELD_BYTES (2 * FT_HELD_SEAM(FT_OUTPUT_MAX))
 #define WAITS_ENOUGH 20000
 
 /* Of the whole run, to show that it goes deep. */

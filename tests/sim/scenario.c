@@ -153,7 +153,7 @@ void scenario_make(u64 seed)
 	sim.sc.records = rng_chance(r, 250);
 	for (unsigned i = 0; i < NHOSTS; i++)
 		sim.sc.datagram_bytes[i] = rng_chance(r, 500) ? 1500 : 1000 + (u32)rng_below(r, 4000);
-	sim.sc.held_bytes = rng_chance(r, 250) ? 2 * FT_HELD_SEAM : HELD_BYTES;
+	sim.sc.held_bytes = rng_chance(r, 250) ? 2 * FT_HELD_SEAM(FT_OUTPUT_MAX) : HELD_BYTES;
 	sim.sc.load_ns = rng_chance(r, 300) ? rng_between(r, 1 * MS, 400 * MS) : 0;
 	sim.sc.policy = rng_chance(r, 300) ? FT_STOP_BOTH : FT_REPROTECT;
 	sim.sc.restart_ns = rng_between(r, 30 * MS, 250 * MS);

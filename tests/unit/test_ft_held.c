@@ -6,15 +6,17 @@
 
 #include "ft/held.h"
 
-#define SIZE (3 * FT_HELD_SEAM)
+#define SIZE (3 * FT_HELD_SEAM(FT_OUTPUT_MAX))
 
 static u64 ring[SIZE / 8];
 static struct ft_held h;
-static u8 data[FT_OUTPUT_MAX + 1];
+#define LONGEST (FT_OUTPUT_MAX / 4 * 5) /* where a machine has more than frames of a wire */
+
+static u8 data[LONGEST + 1];
 
 static void setup(void)
 {
-	ft_held_init(&h, (u8 *)ring, sizeof(ring));
+	ft_held_init(&h, (u8 *)ring, sizeof(ring), FT_OUTPUT_MAX);
 	for (u32 i = 0; i < sizeof(data); i++)
 		data[i] = (u8)(i * 7);
 }
@@ -73,7 +75,7 @@ Test(ft_held, bound)
 	u32 n = 0;
 
 	cr_assert_not(put(OUTPUT_FRAME, FT_OUTPUT_MAX + 1));
-	cr_assert_eq(h.bound, SIZE - FT_HELD_SEAM);
+	cr_assert_eq(h.bound, SIZE - FT_HELD_SEAM(FT_OUTPUT_MAX));
 	while (put(OUTPUT_FRAME, 100))
 		n++;
 	cr_assert_eq(n, h.bound / FT_HELD_COST(100));
@@ -85,18 +87,20 @@ Test(ft_held, bound)
 }
 
 /*
- * Any sizes, for long: within the bound there is always room, wherever the ring's end
+ * Any sizes up to the longest, for long: within the bound there is always room, wherever the ring's end
  * is, and what comes out is what went in.
  */
-Test(ft_held, seam)
+static void check_seam(u32 longest)
 {
 	static struct { enum output_kind kind; u32 size; } model[4096];
 	u64 in = 0, out = 0, seed = 7, cost = 0, gone = 0, n;
 
+	ft_held_init(&h, (u8 *)ring, sizeof(ring), longest);
+	cr_assert_not(put(OUTPUT_FRAME, longest + 1));
 	while (out < 20000) {
 		unsigned dice = (unsigned)((seed = seed * 6364136223846793005UL + 1442695040888963407UL) >> 33);
-		u32 size = 1 + dice / 8 % (dice / 4 % 4 ? 90 : FT_OUTPUT_MAX);
 		enum output_kind kind = dice % 4 ? OUTPUT_FRAME : OUTPUT_CONSOLE;
+		u32 size = 1 + dice / 8 % (dice / 4 % 4 ? 90 : kind == OUTPUT_FRAME ? longest : FT_OUTPUT_MAX);
 
 		if (dice / 64 % 2) {
 			bool fits = cost + FT_HELD_COST(size) <= h.bound;
@@ -130,4 +134,14 @@ Test(ft_held, seam)
 		}
 		cr_assert_eq(h.cost, cost);
 	}
+}
+
+Test(ft_held, seam)
+{
+	check_seam(FT_OUTPUT_MAX);
+}
+
+Test(ft_held, seam_of_longer_ones)
+{
+	check_seam(LONGEST);
 }

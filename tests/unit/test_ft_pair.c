@@ -130,7 +130,7 @@ static const struct ft_machine machine = { .copy_begin = nothing, .copy_end = no
 static const struct ft_env env = { .now_ns = clock_ns, .room = room_for_one, .send = send, .receive = receive, .waits = waits, .new_id = new_id, .disregard = nothing, .announce = nothing,
 				   .say = say, .host = &host, .arbiter = &arbiter, .machine = &machine };
 static u8 log_ring[65536], ring[65536 + FT_RECORD_MAX], state[64];
-static _Alignas(8) u8 held[4 * FT_HELD_SEAM];
+static _Alignas(8) u8 held[4 * FT_HELD_SEAM(FT_OUTPUT_MAX)];
 
 /* A host in a session with PARTNER. */
 static void be(enum ft_role role)
