@@ -7,7 +7,7 @@
 #include "kernel/base.h"
 
 #define FT_ETHERTYPE 0x88b5
-#define FT_LINK_VERSION 3
+#define FT_LINK_VERSION 4
 #define FT_DATAGRAM_MIN 256  /* every message but DATA is smaller */
 #define FT_DATAGRAM_MAX 9000 /* that every host takes; how long it makes them is the network's [ft.h] */
 #define FT_HEADER_BYTES 11

@@ -18,11 +18,12 @@
 enum { DEVICE_ID_MODERN = 0x1041, DEVICE_ID_TRANSITIONAL = 0x1000 };
 
 #define F_MAC BIT(5)
-#define HEADER 12U /* [VIRTIO 5.1.6]: twelve bytes with VERSION_1, zero without offloads */
+/* CSUM, HOST_TSO4, HOST_TSO6, HOST_ECN; GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, GUEST_ECN */
+#define F_PACKETS (BIT(0) | BIT(11) | BIT(12) | BIT(13) | BIT(1) | BIT(7) | BIT(8) | BIT(9))
+#define HEADER PACKET_HEADER /* [VIRTIO 5.1.6]: with VERSION_1 a packet's, zero but for num_buffers without offloads */
 #define SEND_TRIES 10000U /* a few milliseconds, on any clock: PAUSE lets QEMU go and send */
 
 enum { RECEIVE = 0, TRANSMIT = 1 }; /* queues */
-enum { LOST = NIC_RING };           /* a buffer behind the ring's, for what a device that is stuck does not get */
 enum { WAKE = 0 };                  /* the MSI-X table's entry for received frames */
 
 struct nic {
@@ -32,9 +33,10 @@ struct nic {
 	bool open;
 	u8 mac[6];
 	u32 frame_max, stride; /* stride: bytes from buffer to buffer */
-	u8 *in, *out;          /* NIC_RING buffers each */
+	int nbuffers;          /* for each way, of NIC_RING that the rings have */
+	u8 *in, *out;          /* ... and one behind those to send, for what a device that is stuck does not get */
 	int shown;             /* the buffer nic_peek has shown; -1: none */
-	int making;            /* the buffer nic_room has given, until nic_made; -1: none; LOST */
+	int making;            /* the buffer nic_room has given, until nic_made; -1: none; nbuffers: that for what is lost */
 	u32 shown_size;
 	unsigned queued;       /* frames not yet handed over */
 	u16 heard;             /* of what ring_completed counts: as far as a cpu_wait need not end */
@@ -47,6 +49,15 @@ static struct {
 	struct nic nic[NIC_MAX];
 } nics;
 
+/*
+ * The number that the next request will have, which is its buffer's; -1: all of those are under way.  Numbers given
+ * back are the next to be given, so that of a ring's first ones never more than are under way at a time are in use.
+ */
+static int free_buffer(const struct nic *n, const struct virtio_ring *q)
+{
+	return (int)q->size - (int)q->nfree < n->nbuffers ? ring_next(q) : -1;
+}
+
 static void receive_into(struct nic *n, int number)
 {
 	const struct virtio_buffer b = { n->in + (u32)number * n->stride, HEADER + n->frame_max, true };
@@ -55,6 +66,16 @@ static void receive_into(struct nic *n, int number)
 		panic("virtio_net: buffer %d has no descriptor", number);
 }
 
+/* Packets with all that belongs to them, or none. */
+static err_t agree(struct nic *n, bool packets)
+{
+	const struct pci_device pci = n->v.pci;
+	err_t err = virtio_open(&n->v, &pci, packets ? F_MAC | F_PACKETS : F_MAC);
+
+	return err || !packets || nic_has_packets(n) ? err : agree(n, false);
+}
+
+/* Where it turns out to have no packets its memory is as if it had: a replay's, which is connected to nothing, is like its recording's. */
 static err_t start(struct nic *n, u32 frame_max)
 {
 	size_t npages;
@@ -62,10 +83,13 @@ static err_t start(struct nic *n, u32 frame_max)
 	err_t err;
 
 	n->frame_max = frame_max;
+	n->nbuffers = frame_max > NIC_JUMBO_FRAME ? NIC_PACKET_RING : NIC_RING;
 	n->stride = ALIGN_UP(HEADER + frame_max, 2048U);
-	npages = (size_t)n->stride * NIC_RING / PAGE_SIZE;
+	npages = (size_t)n->stride * (size_t)n->nbuffers / PAGE_SIZE;
 	n->shown = n->making = -1;
-	err = msix_init(&n->msix, &n->v.pci);
+	err = agree(n, frame_max > NIC_JUMBO_FRAME);
+	if (!err)
+		err = msix_init(&n->msix, &n->v.pci);
 	if (!err)
 		err = ring_init(&n->v, &n->rx, RECEIVE, NIC_RING, WAKE);
 	if (!err)
@@ -79,7 +103,7 @@ static err_t start(struct nic *n, u32 frame_max)
 	trap_set_irq_handler(VEC_HOST_NIC, NULL);
 	msix_route(&n->msix, WAKE, VEC_HOST_NIC);
 	msix_unmask(&n->msix, WAKE);
-	while ((number = ring_next(&n->rx)) >= 0)
+	while ((number = free_buffer(n, &n->rx)) >= 0)
 		receive_into(n, number);
 	virtio_start(&n->v);
 	ring_kick(&n->rx);
@@ -132,6 +156,11 @@ const u8 *nic_mac(const struct nic *n)
 	return n->mac;
 }
 
+bool nic_has_packets(const struct nic *n)
+{
+	return (n->v.features & F_PACKETS) == F_PACKETS;
+}
+
 const struct nic_stats *nic_stats(const struct nic *n)
 {
 	return &n->stats;
@@ -146,10 +175,16 @@ const u8 *nic_peek(struct nic *n, u32 *size)
 		if (n->shown < 0)
 			return NULL;
 		n->shown_size = MIN(MAX(written, HEADER), HEADER + n->frame_max) - HEADER;
+		write_bytes_le(n->in + (u32)n->shown * n->stride + PACKET_ZERO, 2, 0); /* num_buffers: 1 */
 		n->stats.received++;
 	}
 	*size = n->shown_size;
 	return n->in + (u32)n->shown * n->stride + HEADER;
+}
+
+const u8 *nic_shown_packet(const struct nic *n)
+{
+	return n->in + (u32)n->shown * n->stride;
 }
 
 void nic_done(struct nic *n)
@@ -170,8 +205,8 @@ static int room(struct nic *n)
 	for (unsigned i = 0; i < SEND_TRIES; i++) {
 		while (ring_take(&n->tx, &written) >= 0)
 			;
-		if (ring_next(&n->tx) >= 0)
-			return ring_next(&n->tx);
+		if (free_buffer(n, &n->tx) >= 0)
+			return free_buffer(n, &n->tx);
 		if (!i)
 			nic_kick(n);
 		pause();
@@ -185,7 +220,7 @@ u8 *nic_room(struct nic *n)
 	if (n->making < 0)
 		n->making = room(n);
 	if (n->making < 0)
-		n->making = LOST;
+		n->making = n->nbuffers;
 	return n->out + (u32)n->making * n->stride + HEADER;
 }
 
@@ -195,7 +230,7 @@ void nic_made(struct nic *n, u32 size)
 	const struct virtio_buffer b = { n->out + (u32)number * n->stride, HEADER + size, false };
 
 	n->making = -1;
-	if (number == LOST) {
+	if (number == n->nbuffers) {
 		n->stats.dropped++;
 		return;
 	}
@@ -213,7 +248,19 @@ void nic_queue(struct nic *n, const void *frame, u32 size)
 		return;
 	}
 	memcpy(nic_room(n), frame, size);
+	if (nic_has_packets(n))
+		memset(n->out + (u32)n->making * n->stride, 0, HEADER);
 	nic_made(n, size);
+}
+
+void nic_queue_packet(struct nic *n, const u8 *packet, u32 size)
+{
+	if (size < HEADER || size - HEADER > n->frame_max || !nic_has_packets(n)) {
+		n->stats.dropped++;
+		return;
+	}
+	memcpy(nic_room(n) - HEADER, packet, size);
+	nic_made(n, size - HEADER);
 }
 
 void nic_kick(struct nic *n)

@@ -1,5 +1,6 @@
 /*
- * virtio_net.h - the host's network devices: Ethernet frames, no offloads.
+ * virtio_net.h - the host's network devices: Ethernet frames, and packets where device and
+ * network have offloads [kernel/netpacket.h].
  *
  * Reception waits in the device's ring until somebody looks; it never interrupts a
  * running guest, but a frame that arrives ends a cpu_wait.  Sending never waits for
@@ -9,12 +10,14 @@
 #ifndef KERNEL_VIRTIO_NET_H
 #define KERNEL_VIRTIO_NET_H
 
-#include "kernel/base.h"
+#include "kernel/netpacket.h"
 
 #define NIC_MAX 16
 #define NIC_FRAME 1518U        /* an Ethernet frame, with a VLAN's tag and without FCS */
 #define NIC_JUMBO_FRAME 9018U
+#define NIC_PACKETS PACKET_FRAME_MAX /* packets, too, if device and network have them */
 #define NIC_RING 256           /* frames that fit on their way in, and out */
+#define NIC_PACKET_RING 64     /* ... of a device for packets */
 
 struct nic;
 
@@ -34,8 +37,13 @@ struct nic *nic_find(const u8 mac[6], u32 frame_max);
 const u8 *nic_mac(const struct nic *n);
 const struct nic_stats *nic_stats(const struct nic *n);
 
+/* It was opened for packets and has them: what arrives may be one, what is sent may be. */
+bool nic_has_packets(const struct nic *n);
+
 /* The next frame that has arrived, NULL for none; it stays where it is until nic_done. */
 const u8 *nic_peek(struct nic *n, u32 *size);
+/* The frame that nic_peek has shown, PACKET_HEADER bytes of header before it; they are zeros where it has no packets. */
+const u8 *nic_shown_packet(const struct nic *n);
 void nic_done(struct nic *n);
 
 /* Copies the frame and hands it to the device. */
@@ -47,6 +55,8 @@ void nic_send(struct nic *n, const void *frame, u32 size);
  */
 #define NIC_BATCH 32
 void nic_queue(struct nic *n, const void *frame, u32 size);
+/* A packet, size bytes with its header; only where nic_has_packets. */
+void nic_queue_packet(struct nic *n, const u8 *packet, u32 size);
 
 /*
  * The same without the copy: a frame is made where nic_room says, then nic_made queues it, or drops it if the

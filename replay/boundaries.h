@@ -66,9 +66,9 @@ struct divergence {
 	const char *what;      /* in words */
 };
 
-/* Sees a replay's frames as they pass: received ones when they enter, sent ones when they leave. */
+/* Sees a replay's frames and packets as they pass: received ones when they enter, sent ones when they leave. */
 struct frame_tap {
-	void (*frame)(void *ctx, const struct execpoint *at, unsigned nic, bool sent, const void *data, u32 size);
+	void (*frame)(void *ctx, const struct execpoint *at, unsigned nic, bool sent, bool packet, const u8 *data, u32 size);
 	void *ctx;
 };
 

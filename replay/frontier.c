@@ -166,6 +166,23 @@ static void frame_write(void *ctx, unsigned nic, const void *data, u32 size)
 	t->host.live->frame_write(t->host.live->ctx, nic, data, size);
 }
 
+static const u8 *packet_peek(void *ctx, unsigned nic, u32 *size)
+{
+	struct timeline *t = ctx;
+	const struct host_port *live = t->host.live;
+
+	return live->packet_peek ? live->packet_peek(live->ctx, nic, size) : NULL;
+}
+
+static void packet_write(void *ctx, unsigned nic, const u8 *data, u32 size)
+{
+	struct timeline *t = ctx;
+	const struct host_port *live = t->host.live;
+
+	if (live->packet_write)
+		live->packet_write(live->ctx, nic, data, size);
+}
+
 static bool ended(void *ctx)
 {
 	struct timeline *t = ctx;
@@ -210,5 +227,7 @@ void frontier_prepare(struct timeline *t)
 		t->live_port.frame_peek = frame_peek;
 		t->live_port.frame_done = frame_done;
 		t->live_port.frame_write = frame_write;
+		t->live_port.packet_peek = packet_peek;
+		t->live_port.packet_write = packet_write;
 	}
 }

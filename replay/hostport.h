@@ -19,10 +19,15 @@ struct host_port {
 	 * Frames for and from the guest's NIC number nic.  What frame_peek shows,
 	 * NULL for nothing, stays valid until frame_done, which takes it away.
 	 * All three NULL: no network is there; what a guest sends is lost.
+	 *
+	 * packet_peek shows what is next if that is a packet [kernel/netpacket.h], of which frame_peek has shown no
+	 * frame yet; the same packet is some frames to frame_peek.  Both NULL: there are none.
 	 */
 	const u8 *(*frame_peek)(void *ctx, unsigned nic, u32 *size);
 	void (*frame_done)(void *ctx, unsigned nic);
 	void (*frame_write)(void *ctx, unsigned nic, const void *data, u32 size);
+	const u8 *(*packet_peek)(void *ctx, unsigned nic, u32 *size);
+	void (*packet_write)(void *ctx, unsigned nic, const u8 *data, u32 size);
 	bool (*ended)(void *ctx);         /* nothing more will come from outside: the VM runs as a batch */
 	bool (*quit)(void *ctx);          /* the operator wants to leave */
 	/* Asked while the VM idles: the VM is to pause here.  NULL: never. */
@@ -41,6 +46,8 @@ static inline void host_port_output(const struct host_port *p, const struct outp
 		p->console_write(p->ctx, out->data, out->size);
 	else if (out->kind == OUTPUT_FRAME && p->frame_write)
 		p->frame_write(p->ctx, out->instance, out->data, out->size);
+	else if (out->kind == OUTPUT_PACKET && p->packet_write)
+		p->packet_write(p->ctx, out->instance, out->data, out->size);
 }
 
 #endif

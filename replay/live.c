@@ -37,7 +37,14 @@ static bool have_console(struct live_boundary *l, const struct input_room *room,
 	return true;
 }
 
-/* A frame for a NIC that has room.  Those for a NIC nobody drives go the way of all unheard frames. */
+static bool have_packet(struct live_boundary *l, unsigned nic, struct input *in)
+{
+	*in = (struct input){ .kind = INPUT_PACKET, .instance = (u16)nic };
+	in->data = l->host->packet_peek ? l->host->packet_peek(l->host->ctx, nic, &in->size) : NULL;
+	return in->data;
+}
+
+/* A frame, or what it is to a NIC that takes packets.  Those for one that nobody drives go the way of all unheard frames. */
 static bool have_frame(struct live_boundary *l, const struct input_room *room, struct input *in)
 {
 	for (u32 nics = l->host->frame_peek ? room->nics | room->deaf : 0; nics; nics &= nics - 1) {
@@ -45,6 +52,8 @@ static bool have_frame(struct live_boundary *l, const struct input_room *room, s
 		const u8 *frame;
 		u32 size;
 
+		if (room->packets & room->nics & BIT(nic) && have_packet(l, nic, in))
+			return true;
 		while ((frame = l->host->frame_peek(l->host->ctx, nic, &size)) && (room->deaf >> nic & 1))
 			l->host->frame_done(l->host->ctx, nic);
 		if (frame) {
@@ -76,7 +85,7 @@ static bool live_next_input(struct boundary *b, const struct execpoint *now unus
 	if (!have_input(l, room, in))
 		return false;
 	l->taken = in->kind == INPUT_CONSOLE;
-	l->taken_nic = in->kind == INPUT_FRAME ? in->instance : NOT_TAKEN;
+	l->taken_nic = in->kind == INPUT_CONSOLE ? NOT_TAKEN : in->instance;
 	return true;
 }
 

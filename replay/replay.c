@@ -74,8 +74,8 @@ static bool replay_next_input(struct boundary *b, const struct execpoint *now, c
 	}
 	*in = p->ev.input; /* lives in the reader until the next question */
 	p->have = false;
-	if (p->tap && in->kind == INPUT_FRAME)
-		p->tap->frame(p->tap->ctx, now, in->instance, false, in->data, in->size);
+	if (p->tap && (in->kind == INPUT_FRAME || in->kind == INPUT_PACKET))
+		p->tap->frame(p->tap->ctx, now, in->instance, false, in->kind == INPUT_PACKET, in->data, in->size);
 	return true;
 }
 
@@ -115,8 +115,8 @@ static void replay_output(struct boundary *b, const struct execpoint *now, const
 {
 	struct replay_boundary *p = replay_of(b);
 
-	if (p->tap && out->kind == OUTPUT_FRAME)
-		p->tap->frame(p->tap->ctx, now, out->instance, true, out->data, out->size);
+	if (p->tap && (out->kind == OUTPUT_FRAME || out->kind == OUTPUT_PACKET))
+		p->tap->frame(p->tap->ctx, now, out->instance, true, out->kind == OUTPUT_PACKET, out->data, out->size);
 	if (now->count >= p->show_from)
 		host_port_output(p->host, out);
 }

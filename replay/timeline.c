@@ -533,7 +533,8 @@ void timeline_describe(struct timeline *t, void (*print)(void *ctx, const char *
 static void print_input(const struct rec_event *ev, char mark, void (*print)(void *ctx, const char *line), void *ctx)
 {
 	enum { SHOWN = 40, LONGEST = 4 }; /* bytes; what one of them takes */
-	static const char *const kinds[] = { [INPUT_CONSOLE] = "console", [INPUT_FRAME] = "frame", [INPUT_DISK] = "disk error" };
+	static const char *const kinds[] = { [INPUT_CONSOLE] = "console", [INPUT_FRAME] = "frame", [INPUT_DISK] = "disk error",
+					     [INPUT_PACKET] = "packet" };
 	bool text = ev->input.kind == INPUT_CONSOLE;
 	char line[128 + SHOWN * LONGEST];
 	int n = ksnprintf(line, 128, "%c %lu  vtime %lu ns  %s, %u byte%s: ", mark, ev->at.count, ev->at.vtime_ns,

@@ -5,12 +5,23 @@
  */
 #include "session/session.h"
 
-static void keep(void *ctx, const struct execpoint *at, unsigned nic, bool sent, const void *data, u32 size)
+static void put(struct session *s, const struct execpoint *at, unsigned nic, bool sent, const u8 *data, u32 size)
 {
-	struct session *s = ctx;
-
 	frames_put(s->frames, &(struct frame_record){ .sent = sent, .nic = (u16)nic, .size = size, .insns = at->count,
 						      .vtime_ns = at->vtime_ns, .data = data });
+}
+
+/* Of a packet the frames that it is on a wire; of one that makes no sense there are none. */
+static void keep(void *ctx, const struct execpoint *at, unsigned nic, bool sent, bool packet, const u8 *data, u32 size)
+{
+	struct segments s;
+	u8 frame[SEGMENT_FRAME_MAX];
+
+	if (!packet)
+		put(ctx, at, nic, sent, data, size);
+	else if (segments_begin(&s, data, size))
+		while ((size = segments_next(&s, frame)))
+			put(ctx, at, nic, sent, frame, size);
 }
 
 void session_tap_frames(struct session *s, struct replay_boundary *p)

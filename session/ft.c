@@ -234,6 +234,8 @@ static struct ft_config pair_config(struct session *s)
 	c.timers.load_ns = LOAD_NS;
 	c.datagram_bytes = (u32)session_number(s->session, "ft_link_bytes", FT_DATAGRAM_MIN);
 	c.datagram_bytes = MIN(MAX(c.datagram_bytes, FT_DATAGRAM_MIN), FT_DATAGRAM_MAX);
+	for (unsigned i = 0; i < m->nnics; i++)
+		c.longest = m->offload[i] ? PACKET_MAX : c.longest;
 	same[0] = pair; /* names the machine, too [tools/cmd_ft.c] */
 	same[1] = c.timers.detect_ns;
 	for (unsigned i = 0; i < s->pair->nshared; i++)

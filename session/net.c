@@ -2,7 +2,7 @@
  * net.c - the wires of the guest's NICs: the host's network devices with the same
  * addresses, or the ports of a switch [group.c].  See session.h.
  *
- * Reads: nicN_mac of machine.conf, nic_echo of session.conf.  A replay has the
+ * Reads: nicN_mac, nicN_offload of machine.conf, nic_echo of session.conf.  A replay has the
  * devices, so that its host side begins as the recording's did, but no wires: what
  * came over them is in the recording.
  */
@@ -58,12 +58,11 @@ static void await_echo(struct session_wire *w, const void *frame, u32 size)
 
 /* --- wires --------------------------------------------------------------------------- */
 
-const u8 *wire_peek(struct session_wire *w, u32 *size)
+/* A frame that is an echo, or none, goes; what nic_peek shows then is next. */
+static const u8 *next(struct session_wire *w, u32 *size)
 {
 	const u8 *frame;
 
-	if (w->port)
-		return vswitch_peek(w->port, size);
 	while (w->nic && (frame = nic_peek(w->nic, size))) {
 		if (*size >= FRAME_MIN && (w->shown || !w->echoes || !is_echo(w, frame, *size))) {
 			w->shown = true;
@@ -74,12 +73,47 @@ const u8 *wire_peek(struct session_wire *w, u32 *size)
 	return NULL;
 }
 
+static bool is_packet(const struct session_wire *w)
+{
+	return !packet_is_plain(nic_shown_packet(w->nic));
+}
+
+const u8 *wire_peek_packet(struct session_wire *w, u32 *size)
+{
+	if (w->piece_size || !next(w, size) || !is_packet(w))
+		return NULL;
+	*size += PACKET_HEADER;
+	return nic_shown_packet(w->nic);
+}
+
+const u8 *wire_peek(struct session_wire *w, u32 *size)
+{
+	const u8 *frame;
+
+	if (w->port)
+		return vswitch_peek(w->port, size);
+	while (!w->piece_size && (frame = next(w, size))) {
+		if (!is_packet(w))
+			return frame;
+		if (segments_begin(&w->rest, nic_shown_packet(w->nic), PACKET_HEADER + *size))
+			w->piece_size = segments_next(&w->rest, w->piece);
+		else
+			wire_done(w);
+	}
+	*size = w->piece_size;
+	return w->piece_size ? w->piece : NULL;
+}
+
 void wire_done(struct session_wire *w)
 {
 	if (w->port) {
 		vswitch_done(w->port);
 		w->heard = w->port->got;
 	} else if (w->nic) {
+		if (w->piece_size)
+			w->piece_size = segments_next(&w->rest, w->piece);
+		if (w->piece_size)
+			return;
 		nic_done(w->nic);
 		w->heard = nic_shown(w->nic);
 		w->shown = false;
@@ -95,6 +129,21 @@ void wire_send(struct session_wire *w, const void *frame, u32 size)
 			await_echo(w, frame, size);
 		nic_queue(w->nic, frame, size);
 	}
+}
+
+void wire_send_packet(struct session_wire *w, const u8 *packet, u32 size)
+{
+	struct segments s;
+	u8 frame[SEGMENT_FRAME_MAX];
+
+	if (w->nic && nic_has_packets(w->nic)) {
+		nic_queue_packet(w->nic, packet, size);
+		return;
+	}
+	if (!segments_begin(&s, packet, size))
+		return;
+	while ((size = segments_next(&s, frame)))
+		wire_send(w, frame, size);
 }
 
 void wire_kick(struct session_wire *w)
@@ -128,6 +177,11 @@ static const u8 *frame_peek(void *ctx, unsigned nic, u32 *size)
 	return wire_peek(wire(ctx, nic), size);
 }
 
+static const u8 *packet_peek(void *ctx, unsigned nic, u32 *size)
+{
+	return wire_peek_packet(wire(ctx, nic), size);
+}
+
 static void frame_done(void *ctx, unsigned nic)
 {
 	wire_done(wire(ctx, nic));
@@ -138,6 +192,14 @@ static void frame_write(void *ctx, unsigned nic, const void *data, u32 size)
 	struct session_wire *w = wire(ctx, nic);
 
 	wire_send(w, data, size);
+	wire_kick(w);
+}
+
+static void packet_write(void *ctx, unsigned nic, const u8 *data, u32 size)
+{
+	struct session_wire *w = wire(ctx, nic);
+
+	wire_send_packet(w, data, size);
 	wire_kick(w);
 }
 
@@ -169,10 +231,18 @@ static bool address(const struct session *s, unsigned n, u8 mac[6])
 	return session_mac(s->machine, key, mac);
 }
 
+static bool offloads(const struct session *s, unsigned n)
+{
+	char key[16];
+
+	ksnprintf(key, sizeof(key), "nic%u_offload", n);
+	return session_number(s->machine, key, 0);
+}
+
 void session_plug_nics(const struct session *s, struct vm_config *c)
 {
-	while (c->nnics < VM_MAX_NICS && address(s, c->nnics, c->mac[c->nnics]))
-		c->nnics++;
+	for (; c->nnics < VM_MAX_NICS && address(s, c->nnics, c->mac[c->nnics]); c->nnics++)
+		c->offload[c->nnics] = offloads(s, c->nnics);
 }
 
 void session_net_init(struct session *s, bool connect)
@@ -185,7 +255,7 @@ void session_net_init(struct session *s, bool connect)
 
 		if (s->group && group_plug(s, i, mac))
 			continue;
-		nic = nic_find(mac, NIC_FRAME);
+		nic = nic_find(mac, offloads(s, i) ? NIC_PACKETS : NIC_FRAME);
 		if (!connect)
 			continue;
 		s->wire[i] = (struct session_wire){ .nic = nic, .echoes = echo >> i & 1 };
@@ -197,4 +267,6 @@ void session_net_init(struct session *s, bool connect)
 	s->port.frame_peek = frame_peek;
 	s->port.frame_done = frame_done;
 	s->port.frame_write = frame_write;
+	s->port.packet_peek = packet_peek;
+	s->port.packet_write = packet_write;
 }

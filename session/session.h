@@ -34,6 +34,7 @@
 #include "replay/inspect.h"
 #include "replay/perturb.h"
 #include "replay/stored.h"
+#include "session/segment.h"
 #include "vmm/selftest.h"
 #include "vmm/vm.h"
 
@@ -59,6 +60,9 @@ struct session_wire {
 	bool echoes;            /* what is sent comes back, among what others send */
 	u32 sent, awaited;      /* frames ever; of those whose echo may come, the oldest */
 	u64 echo[NIC_RING];     /* their digests, by number */
+	struct segments rest;   /* of the packet that came and is handed on as frames: those behind `piece` */
+	u32 piece_size;         /* 0: there is no such packet */
+	u8 piece[SEGMENT_FRAME_MAX];
 };
 
 struct session {
@@ -127,11 +131,17 @@ bool session_mac(struct text t, const char *key, u8 mac[6]);
 void session_plug_nics(const struct session *s, struct vm_config *c);
 bool session_has_net(const struct session *s);
 
-/* The next frame that has come over a wire, NULL for none; it stays where it is until wire_done. */
+/*
+ * The next frame that has come over a wire, NULL for none; it stays where it is until wire_done.  Of a packet
+ * the frames that are to be made of it, one after the other.
+ */
 const u8 *wire_peek(struct session_wire *w, u32 *size);
+/* The same if a packet is next of which no frame has been shown yet; NULL: none is. */
+const u8 *wire_peek_packet(struct session_wire *w, u32 *size);
 void wire_done(struct session_wire *w);
-/* A frame leaves by it: at once, or of a device with the next wire_kick. */
+/* A frame or packet leaves by it: at once, or of a device with the next wire_kick. */
 void wire_send(struct session_wire *w, const void *frame, u32 size);
+void wire_send_packet(struct session_wire *w, const u8 *packet, u32 size);
 void wire_kick(struct session_wire *w);
 /*
  * Whether a frame has come since this was last true, or since wire_done.  So one that nobody has

@@ -168,6 +168,9 @@ static void put_more(struct printer *p, const struct summary *s)
 		snprintf(key, sizeof(key), "nic%u_mac", i);
 		if (head_value(&s->head, key, value, sizeof(value)))
 			put_text(p, key, value);
+		snprintf(key, sizeof(key), "nic%u_offload", i);
+		if (head_value(&s->head, key, value, sizeof(value)))
+			put_bool(p, key, true);
 	}
 }
 

@@ -18,7 +18,7 @@
 
 static const char *sort_of(const struct input *in)
 {
-	static const char *const names[] = { "none", "console", "frame", "disk-error" };
+	static const char *const names[] = { "none", "console", "frame", "disk-error", "packet" };
 
 	return (unsigned)in->kind < ARRAY_SIZE(names) ? names[in->kind] : "unknown";
 }
@@ -64,6 +64,8 @@ static void text_event(const struct rec_event *ev)
 		printf("input %s%u ", sort_of(&ev->input), ev->input.instance);
 		if (ev->input.kind == INPUT_FRAME)
 			put_frame(ev->input.data, ev->input.size);
+		else if (ev->input.kind == INPUT_PACKET && ev->input.size >= PACKET_HEADER)
+			put_frame(ev->input.data + PACKET_HEADER, ev->input.size - PACKET_HEADER);
 		else
 			put_escaped(ev->input.data, ev->input.size);
 		putchar('\n');

@@ -50,13 +50,21 @@ static enum status describe_image(struct machine *m, unsigned i, const char *pat
 	return ST_OK;
 }
 
+/* [docs/RECORDING.md 4] */
+static int model(const struct options *o)
+{
+	if (net_offloads(&o->net))
+		return 5;
+	return o->ndisks || o->net.n || o->rng || o->virtio_console ? 3 : 1;
+}
+
 enum status machine_from_options(struct machine *m, const struct options *o, bool recorded)
 {
 	enum status st;
 
 	*m = (struct machine){ .mem_bytes = o->mem_bytes };
 	buf_printf(&m->head, "machine=%d\ndigest_version=2\nx87_cleared=1\ncpu_model=1\nmem_bytes=%llu\nncpus=1\nseed=%llu\nrtc_epoch_s=%llu\nns_per_insn=1\n"
-		   "poll_insns=%llu\nepoch_insns=%llu\n", o->ndisks || o->net.n || o->rng || o->virtio_console ? 3 : 1,
+		   "poll_insns=%llu\nepoch_insns=%llu\n", model(o),
 		   (unsigned long long)o->mem_bytes, (unsigned long long)o->seed, (unsigned long long)o->rtc_epoch_s,
 		   (unsigned long long)o->poll_insns, (unsigned long long)o->epoch_insns);
 	if (o->rng)
@@ -162,7 +170,7 @@ static enum status find_image(struct machine *m, unsigned i, const struct summar
 /* Models 1, and 3: the same with a PCI bus and what is on it.  A fork's HEAD says one more. */
 static bool knows_model(u64 version, bool fork)
 {
-	return version == 1 || version == 3 || (fork && (version == 2 || version == 4));
+	return version == 1 || version == 3 || version == 5 || (fork && (version == 2 || version == 4 || version == 6));
 }
 
 enum status machine_images(struct machine *m, const struct summary *s, const struct options *o)
@@ -179,7 +187,7 @@ enum status machine_images(struct machine *m, const struct summary *s, const str
 		st = complain(ST_USAGE, "%s: its digests are of version %llu, this reprise has 2; replay it with the reprise that recorded it",
 			      s->path, (unsigned long long)digest_version);
 	else if (!knows_model(version, s->line.n) || !m->mem_bytes)
-		st = complain(ST_USAGE, "%s: recorded on machine model %llu, this reprise has models 1 and 3; replay it with the reprise that recorded it",
+		st = complain(ST_USAGE, "%s: recorded on machine model %llu, this reprise has models 1, 3 and 5; replay it with the reprise that recorded it",
 			      s->path, (unsigned long long)version);
 	else
 		st = find_image(m, 0, s, o->kernel);

@@ -111,8 +111,13 @@ static enum status parse_setting(struct net_nic *nic, const char *word, const ch
 	if (!strncmp(word, "mac=", 4))
 		return parse_mac(word + 4, nic->mac) ? ST_OK :
 		       complain(ST_USAGE, "--net: %s: mac= is no address of a single device; give one like 52:54:00:12:34:56", arg);
+	if (!strcmp(word, "offload=off") || !strcmp(word, "offload=on")) {
+		nic->no_offload = word[9] == 'f';
+		return ST_OK;
+	}
 	if (strncmp(word, "hostfwd=", 8))
-		return complain(ST_USAGE, "--net: %s: %s: not understood; there are mac=ADDRESS and, of user, hostfwd=RULE", arg, word);
+		return complain(ST_USAGE, "--net: %s: %s: not understood; there are mac=ADDRESS, offload=on|off and, of user, hostfwd=RULE", arg,
+				word);
 	if (nic->kind != NET_USER)
 		return complain(ST_USAGE, "--net: %s: hostfwd= is for --net user only; leave it out", arg);
 	if (nic->nforwards == NET_MAX_FORWARDS)
@@ -220,8 +225,19 @@ enum status net_settle(struct net *net)
 
 void net_describe(const struct net *net, struct buf *head)
 {
-	for (unsigned i = 0; i < net->n; i++)
+	for (unsigned i = 0; i < net->n; i++) {
 		buf_printf(head, "nic%u_mac=" MAC_FMT "\n", i, MAC_ARGS(net->nic[i].mac));
+		if (!net->nic[i].no_offload)
+			buf_printf(head, "nic%u_offload=1\n", i);
+	}
+}
+
+bool net_offloads(const struct net *net)
+{
+	for (unsigned i = 0; i < net->n; i++)
+		if (!net->nic[i].no_offload)
+			return true;
+	return false;
 }
 
 /* ---- telling QEMU ---- */
@@ -251,7 +267,7 @@ static void describe_switch(const struct net_nic *nic, char *group, size_t size)
 
 static enum status open_tap(const struct net_nic *nic, int *fd)
 {
-	struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI };
+	struct ifreq r = { .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR };
 	const char *why;
 
 	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", nic->name);

@@ -11,7 +11,8 @@
  *                 addresses 127.0.0.1 unless given.  For a switch of the user's own
  *   none          no network
  *
- * each with ,mac=ADDRESS if wished.  A NIC of the guest is known by its address to all
+ * each with ,mac=ADDRESS if wished, and ,offload=off: then the guest is not offered to leave checksums and
+ * the cutting of long TCP segments to the device [kernel/netpacket.h].  A NIC of the guest is known by its address to all
  * sides: HEAD's nicN_mac, QEMU's device, the hypervisor's [session/net.c].
  */
 #ifndef TOOLS_NET_H
@@ -36,6 +37,7 @@ struct net_nic {
 	enum net_kind kind;
 	char name[33];            /* of the tap device or switch */
 	u8 mac[6];                /* all zeros: not settled yet */
+	bool no_offload;
 	struct net_forward forward[NET_MAX_FORWARDS]; /* of udp the first one: "host" is here, "guest" there */
 	unsigned nforwards;
 };
@@ -61,6 +63,8 @@ enum status net_settle(struct net *net) must_check;
 
 /* HEAD's lines. */
 void net_describe(const struct net *net, struct buf *head);
+/* One of the NICs has offloads: another machine model. */
+bool net_offloads(const struct net *net);
 
 /*
  * What QEMU is told, with the tap devices opened, is added to the *n of nics; and to conf what

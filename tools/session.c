@@ -531,7 +531,7 @@ bool session_run(struct session *s)
 	const struct qemu_config config = {
 		.bundle_fd = s->bundle_fd,
 		.mem_mib = (s->mem_bytes + s->bundle_bytes + s->timeline_bytes + MIB(1) - 1) / MIB(1) + 192 +
-			   (s->nmachines ? (s->nmachines - 1) * 32 : 0),
+			   (s->nmachines ? (s->nmachines - 1) * 32 : 0) + s->nnics * 9, /* a ring of packets, there and back */
 		.recording_fd = s->recording_fd,
 		.recording_readonly = s->recording_readonly,
 		.disk = s->disk,

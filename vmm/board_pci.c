@@ -47,14 +47,23 @@ static void disk_wrote(void *ctx, unsigned disk, u64 sector, const void *data, u
 	vm->boundary->ops->output(vm->boundary, &vm->now, &out);
 }
 
-static void frame_out(void *ctx, const void *data, size_t size)
+static void nic_sends(const struct nic_wire *wire, enum output_kind kind, const void *data, size_t size)
 {
-	const struct nic_wire *wire = ctx;
-	const struct output out = { .kind = OUTPUT_FRAME, .instance = wire->index, .data = data, .size = (u32)size };
+	const struct output out = { .kind = kind, .instance = wire->index, .data = data, .size = (u32)size };
 	struct vm *vm = wire->vm;
 
 	vm->stats.output_bytes += size;
 	vm->boundary->ops->output(vm->boundary, &vm->now, &out);
+}
+
+static void frame_out(void *ctx, const void *data, size_t size)
+{
+	nic_sends(ctx, OUTPUT_FRAME, data, size);
+}
+
+static void packet_out(void *ctx, const void *data, size_t size)
+{
+	nic_sends(ctx, OUTPUT_PACKET, data, size);
 }
 
 bool board_pci_wanted(const struct vm_config *c)
@@ -81,7 +90,8 @@ void board_pci_init(struct vm *vm, const struct virtio_env *env, const struct ir
 				(struct blk_board){ answer_disk, disk_wrote, vm });
 	for (unsigned i = 0; i < b->nnics; i++) {
 		b->wire[i] = (struct nic_wire){ vm, (u16)i };
-		virtio_net_init(&b->nic[i], env, SLOT_NIC + i, vm->config.mac[i], (struct outlet){ frame_out, &b->wire[i] });
+		virtio_net_init(&b->nic[i], env, SLOT_NIC + i, vm->config.mac[i], vm->config.offload[i],
+				(struct net_outlets){ { frame_out, &b->wire[i] }, { packet_out, &b->wire[i] } });
 	}
 	if (b->has_console)
 		virtio_console_init(&b->console, env, SLOT_CONSOLE, console);
@@ -94,6 +104,7 @@ void board_pci_input_room(const struct board_pci *b, struct input_room *room)
 {
 	for (unsigned i = 0; i < b->nnics; i++) {
 		room->nics |= (u32)virtio_net_can_receive(&b->nic[i]) << i;
+		room->packets |= (u32)virtio_net_takes_packets(&b->nic[i]) << i;
 		room->deaf |= (u32)virtio_net_deaf(&b->nic[i]) << i;
 	}
 	if (b->has_console)
@@ -104,6 +115,8 @@ void board_pci_input(struct board_pci *b, const struct input *in)
 {
 	if (in->kind == INPUT_FRAME && in->instance < b->nnics)
 		virtio_net_ops.input(&b->nic[in->instance], in->data, in->size);
+	else if (in->kind == INPUT_PACKET && in->instance < b->nnics)
+		virtio_net_receive_packet(&b->nic[in->instance], in->data, in->size);
 	else if (in->kind == INPUT_CONSOLE && b->has_console)
 		virtio_console_ops.input(&b->console, in->data, in->size);
 }

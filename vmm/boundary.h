@@ -23,13 +23,15 @@ enum input_kind {
 	INPUT_CONSOLE = 1,  /* bytes for the guest's console */
 	INPUT_FRAME = 2,    /* an Ethernet frame without its check sequence, for the NIC `instance` */
 	INPUT_DISK = 3,     /* an answer: the host failed a request of the disk `instance`; no bytes */
-	/* 4..15 reserved: keyboard, operator actions */
+	INPUT_PACKET = 4,   /* for the NIC `instance`, of which something is left to do [netpacket.h] */
+	/* 5..15 reserved: keyboard, operator actions */
 };
 
 /* What the machine can take at this point: what has no room stays outside. */
 struct input_room {
 	u32 console;     /* bytes */
 	u32 nics;        /* bit n: NIC n can take a frame */
+	u32 packets;     /* bit n: ... and it takes packets */
 	u32 deaf;        /* bit n: NIC n has no driver; what comes for it is dropped outside, unrecorded */
 };
 
@@ -45,6 +47,7 @@ enum output_kind {
 	OUTPUT_CONSOLE = 1,
 	OUTPUT_FRAME = 2,   /* an Ethernet frame without its check sequence, of the NIC `instance` */
 	OUTPUT_DISK = 3,    /* sectors written to the disk `instance`, which the machine shares with others */
+	OUTPUT_PACKET = 4,  /* of the NIC `instance`, of which something is left to do [netpacket.h] */
 };
 
 struct output {

@@ -42,6 +42,7 @@ struct vm_config {
 	unsigned ndisks, nnics;
 	struct disk *disk[VM_MAX_DISKS];
 	u8 mac[VM_MAX_NICS][6];
+	bool offload[VM_MAX_NICS]; /* the guest may leave checksums and cutting to others, and they to it [netpacket.h] */
 	bool virtio_console, rng;
 };
 

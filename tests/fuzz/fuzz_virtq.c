@@ -24,6 +24,7 @@
 
 /* The fuzzers are linked with the code under test, not with the unit tests. */
 #include "tests/unit/virtio_driver.c"
+#include "session/segment.h"
 #include "vmm/dev/virtio_blk.h"
 #include "vmm/dev/virtio_console.h"
 #include "vmm/dev/virtio_net.h"
@@ -58,7 +59,7 @@ static struct machine *m;
 static struct vdriver found[NDEVICES]; /* drivers of a machine at power-on */
 
 /* Of the whole run, to show that it goes deep. */
-static struct { u64 actions, starts, done, broken, frames_in, frames_out, honest; } total;
+static struct { u64 actions, starts, done, broken, frames_in, frames_out, packets_in, packets_out, honest; } total;
 
 static const struct { const struct device_ops *ops; unsigned slot; size_t offset; } devices[NDEVICES] = {
 	{ &virtio_blk_ops, 1, offsetof(struct machine, blk) }, { &virtio_net_ops, 9, offsetof(struct machine, net) },
@@ -119,6 +120,22 @@ static void on_frame(void *ctx unused_arg, const void *data, size_t size)
 	total.frames_out++;
 }
 
+/* What makes sense to the device need not to whoever is to cut it; in no case is a frame longer than one. */
+static void on_packet(void *ctx unused_arg, const void *data, size_t size)
+{
+	struct segments s;
+	u8 frame[SEGMENT_FRAME_MAX];
+	u32 n;
+
+	CHECK(size >= PACKET_HEADER + NET_FRAME_MIN && size <= PACKET_MAX);
+	CHECK(packet_makes_sense(data, (u32)size - PACKET_HEADER) && !packet_is_plain(data));
+	if (segments_begin(&s, data, (u32)size))
+		while ((n = segments_next(&s, frame)))
+			CHECK(n <= SEGMENT_FRAME_MAX);
+	m->nframes++;
+	total.packets_out++;
+}
+
 static void on_bytes(void *ctx unused_arg, const void *data, size_t size)
 {
 	volatile u8 last = ((const u8 *)data)[size - 1];
@@ -137,7 +154,7 @@ static void make_machine(void)
 	vguest_init(&m->g);
 	CHECK(!disk_init(&m->disk, &c, &m->g.mem.source));
 	virtio_blk_init(&m->blk, &m->g.env, devices[BLK].slot, 0, &m->disk, (struct blk_board){ on_question, NULL, NULL });
-	virtio_net_init(&m->net, &m->g.env, devices[NET].slot, mac, (struct outlet){ on_frame, NULL });
+	virtio_net_init(&m->net, &m->g.env, devices[NET].slot, mac, true, (struct net_outlets){ { on_frame, NULL }, { on_packet, NULL } });
 	virtio_console_init(&m->console, &m->g.env, devices[CONSOLE].slot, (struct outlet){ on_bytes, NULL });
 	virtio_rng_init(&m->rng, &m->g.env, devices[RNG].slot, 1);
 	for (unsigned i = 0; i < NDEVICES; i++)
@@ -321,10 +338,22 @@ static void use_blk(void)
 	CHECK(blk_result(type, sector, size, at, status));
 }
 
+/* The headers of something that could be cut, but for a byte perhaps. */
+static void put_packet(u64 at)
+{
+	u8 p[12 + 54] = { 1, byte() & 1 ? 1 : byte(), 54, 0, byte(), byte() % 8, 34, 0, 16, 0, 0, 0 };
+
+	p[12 + 12] = 8, p[12 + 14] = 0x45, p[12 + 23] = 6, p[12 + 46] = 0x50;
+	if (byte() & 1)
+		p[byte() % sizeof(p)] = byte();
+	vguest_put(&m->g, at, p, sizeof(p));
+}
+
 static void use_net(void)
 {
 	u8 how = byte();
 	u32 size = how & 1 ? NET_FRAME_MIN + word() % (NET_FRAME_MAX - NET_FRAME_MIN + 1) : word() % 2000;
+	u64 at = DATA + word() * 16UL;
 	struct vbuffer b[6];
 	unsigned n;
 
@@ -332,14 +361,16 @@ static void use_net(void)
 	reap_all(NET, NET_TX);
 	reap_all(NET, NET_RX);
 	if (how & 2) {
-		n = cut(b, 4, DATA + word() * 16, size, false);
+		if (how & 8)
+			put_packet(at);
+		n = cut(b, 4, at, size, false);
 		if (vring_add(&m->d[NET].ring[NET_TX], b, n) < 0)
 			return;
 		m->noffered++;
 		vdriver_kick_if_wanted(&m->d[NET], NET_TX);
 		return;
 	}
-	b[0] = (struct vbuffer){ DATA + word() * 16, size, true };
+	b[0] = (struct vbuffer){ at, size, true };
 	(void)vring_add(&m->d[NET].ring[NET_RX], b, 1);
 	if (how & 4)
 		vdriver_kick_if_wanted(&m->d[NET], NET_RX);
@@ -382,12 +413,15 @@ static void use(unsigned i)
 /* Something arrives, if anybody hears; a boundary asks before, a lie may come without. */
 static void arrive(void)
 {
-	static u8 bytes[2048];
+	static u8 bytes[PACKET_MAX + 100];
 	u8 how = byte();
 	u32 size = how & 1 ? word() % 2048 : 60;
 
 	if (how & 2) {
 		virtio_console_ops.input(&m->console, bytes, MIN(size, virtio_console_input_room(&m->console)));
+	} else if (how & 8 && (virtio_net_takes_packets(&m->net) || how & 4)) {
+		virtio_net_receive_packet(&m->net, bytes, how & 16 ? word() % sizeof(bytes) : size);
+		total.packets_in++;
 	} else if (virtio_net_can_receive(&m->net) || how & 4) {
 		virtio_net_ops.input(&m->net, bytes, size);
 		total.frames_in++;
@@ -716,8 +750,8 @@ int main(int argc, char **argv)
 	for (unsigned long i = 0; i < runs; i++)
 		LLVMFuzzerTestOneInput(buf, make_up(buf, sizeof(buf)));
 	printf("fuzz_virtq: %lu guests, %lu honest; %lu actions, %lu starts, %lu requests done, %lu devices broken, "
-	       "%lu frames in, %lu out\n", runs, total.honest, total.actions, total.starts, total.done, total.broken,
-	       total.frames_in, total.frames_out);
+	       "%lu frames in, %lu out, %lu packets in, %lu out\n", runs, total.honest, total.actions, total.starts, total.done, total.broken,
+	       total.frames_in, total.frames_out, total.packets_in, total.packets_out);
 	return 0;
 }
 

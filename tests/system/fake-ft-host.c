@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -29,6 +30,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,6 +75,7 @@ struct entry {
 
 static struct {
 	int control, console, link, tap;
+	size_t tap_header;        /* in front of each frame: of no use to us, who take no packets */
 	char conf[4096];
 	size_t conf_size;
 	const char *fault;
@@ -141,12 +144,15 @@ static noreturn_fn void leave(const char *outcome)
 
 static void release(void)
 {
+	static u8 plain[sizeof(struct virtio_net_hdr)]; /* nothing is left to do */
+
 	while (f.held_first != f.held_next) {
 		struct entry *e = &f.held[f.held_first % HELD];
+		const struct iovec piece[] = { { plain, f.tap_header }, { e->data, e->size } };
 
 		if (f.protected && e->after > f.acked)
 			break;
-		if (write(f.tap, e->data, e->size) < 0 && errno != EIO)
+		if (writev(f.tap, piece, 2) < 0 && errno != EIO)
 			die("tap");
 		f.held_first++;
 	}
@@ -563,8 +569,9 @@ static void on_message(const u8 *m, u32 size)
 
 static void on_tap(void)
 {
-	u8 frame[FRAME];
-	ssize_t size = read(f.tap, frame, sizeof(frame));
+	u8 frame[FRAME], header[sizeof(struct virtio_net_hdr)];
+	const struct iovec piece[] = { { header, f.tap_header }, { frame, sizeof(frame) } };
+	ssize_t size = readv(f.tap, piece, 2) - (ssize_t)f.tap_header;
 	struct entry *e = &f.log[(f.guest.inputs + 1) % LOG];
 
 	if (size <= 0 || (f.role != SOLO && f.role != PRIMARY))
@@ -633,6 +640,13 @@ static int number_behind(const char *s, const char *key)
 	return at ? atoi(at + strlen(key)) : -1;
 }
 
+static size_t header_of(int tap)
+{
+	struct ifreq r = { 0 };
+
+	return !ioctl(tap, TUNGETIFF, &r) && r.ifr_flags & IFF_VNET_HDR ? sizeof(struct virtio_net_hdr) : 0;
+}
+
 static int open_tap(const char *netdev)
 {
 	const char *name = strstr(netdev, "ifname=");
@@ -680,7 +694,7 @@ static void arguments(int argc, char **argv)
 		else if (!strcmp(argv[i], "-netdev") && !strncmp(value, "dgram,id=link", 13))
 			f.link = number_behind(value, "local.str=");
 		else if (!strcmp(argv[i], "-netdev") && !strncmp(value, "tap,", 4))
-			f.tap = open_tap(value);
+			f.tap = open_tap(value), f.tap_header = header_of(f.tap);
 	}
 }
 

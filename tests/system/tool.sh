@@ -121,8 +121,8 @@ run "$reprise" run $VM --bundle /nowhere/b.cpio < /dev/null; is 2 'nowhere' && o
 # ---- networks ----
 switch=test-$$
 run "$reprise" record -o net.rpl $VM --net user,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=udp::53-10.0.2.15:5353 \
-	--net user,mac=52:54:00:AA:BB:CC --net switch=$switch < /dev/null
-printf '%s\n' machine=3 nic0_mac=52:54:00:12:34:56 nic1_mac=52:54:00:aa:bb:cc nic2_mac=52:54:00:12:34:58 > want
+	--net user,mac=52:54:00:AA:BB:CC,offload=off --net switch=$switch < /dev/null
+printf '%s\n' machine=5 nic0_mac=52:54:00:12:34:56 nic0_offload=1 nic1_mac=52:54:00:aa:bb:cc nic2_mac=52:54:00:12:34:58 nic2_offload=1 > want
 is 0 && grep -E '^(machine|nic)' dump/machine.conf | cmp -s - want && grep -qx nic_echo=4 dump/session.conf
 ok '--net: the machine has these NICs'
 sed -n '/^-netdev$/,$p' dump/argv > argv

@@ -724,13 +724,13 @@ static void send(void *ctx unused_arg, unsigned nic, const void *data, u32 size)
 /* What passed a replay, as text. */
 static char passed[256];
 
-static void pass(void *ctx, const struct execpoint *at, unsigned nic, bool out, const void *data, u32 size)
+static void pass(void *ctx, const struct execpoint *at, unsigned nic, bool out, bool packet, const u8 *data, u32 size)
 {
 	size_t n = strlen(passed);
 
 	cr_assert_eq(ctx, passed);
-	snprintf(passed + n, sizeof(passed) - n, "%llu %s%u %u %02x|", (unsigned long long)at->count, out ? "to" : "from", nic, size,
-		 *(const u8 *)data);
+	snprintf(passed + n, sizeof(passed) - n, "%llu %s%u %s%u %02x|", (unsigned long long)at->count, out ? "to" : "from", nic,
+		 packet ? "packet " : "", size, *data);
 }
 
 static void with_frames(struct world *w, const u8 *frames, unsigned n)
@@ -788,6 +788,64 @@ Test(boundary, frames_wait_for_room_and_are_lost_on_the_deaf)
 	at->ops->output(at, &now, &out);
 	at->ops->output(at, &now, &(struct output){ .kind = OUTPUT_CONSOLE, .data = "x", .size = 1 });
 	cr_assert_str_eq(passed, "5 from1 1 11|5 from1 1 12|5 to3 4 70|");
+	world_free(&b);
+	world_free(&a);
+	medium_free(&m);
+}
+
+static u8 a_packet[PACKET_HEADER + 3];
+
+static const u8 *peek_packet(void *ctx unused_arg, unsigned nic, u32 *size)
+{
+	*size = sizeof(a_packet);
+	return noutside && outside[0] >> 4 == nic && outside[0] & 8 ? a_packet : NULL;
+}
+
+static void send_packet(void *ctx unused_arg, unsigned nic, const u8 *data unused_arg, u32 size)
+{
+	cr_assert(nic == 3 && size == sizeof(a_packet));
+	sent += 100;
+}
+
+/* What has work left for others enters as it is where it is welcome, and as frames where it is not. */
+Test(boundary, packets_enter_where_they_are_welcome)
+{
+	const struct input_room welcome = { .nics = 3 << 1, .packets = 1 << 1 }, no_buffers = { .packets = 1 << 1 };
+	const struct output out = { .kind = OUTPUT_PACKET, .instance = 3, .data = a_packet, .size = sizeof(a_packet) };
+	struct world_medium m = medium_new(MEDIUM_SIZE);
+	struct execpoint now = { .count = 5, .vtime_ns = 1000 };
+	struct input in;
+	struct boundary *at;
+
+	a_packet[PACKET_FLAGS] = PACKET_NEEDS_CSUM;
+	plan_code("\xf4", 1);
+	world_record(&a, &plan, &m);
+	at = &a.record.b;
+	with_frames(&a, (const u8[]){ 0x19, 0x11, 0x29 }, 3);
+	a.host.port.packet_peek = peek_packet;
+	a.host.port.packet_write = send_packet;
+	cr_assert(!at->ops->next_input(at, &now, &no_buffers, &in), "not even as a packet");
+	cr_assert(at->ops->next_input(at, &now, &welcome, &in));
+	cr_assert(in.kind == INPUT_PACKET && in.instance == 1 && in.size == sizeof(a_packet) && in.data == a_packet);
+	now.sequence++;
+	cr_assert(at->ops->next_input(at, &now, &welcome, &in));
+	cr_assert(in.kind == INPUT_FRAME && in.instance == 1 && *in.data == 0x11, "the packet is done with");
+	now.sequence++;
+	cr_assert(at->ops->next_input(at, &now, &welcome, &in));
+	cr_assert(in.kind == INPUT_FRAME && in.instance == 2 && *in.data == 0x29);
+	at->ops->output(at, &now, &out);
+	cr_assert_eq(sent, 100);
+	cr_assert_eq(rec_commit(a.writer, false), OK);
+
+	world_replay(&b, &plan, &m);
+	b.replay.tap = &(struct frame_tap){ pass, passed };
+	passed[0] = 0;
+	at = &b.replay.b;
+	now.sequence = 0;
+	cr_assert(at->ops->next_input(at, &now, &welcome, &in));
+	cr_assert(in.kind == INPUT_PACKET && in.size == sizeof(a_packet) && !memcmp(in.data, a_packet, in.size));
+	at->ops->output(at, &now, &out); /* a host without packets, and without frames */
+	cr_assert_str_eq(passed, "5 from1 packet 15 01|5 to3 packet 15 01|");
 	world_free(&b);
 	world_free(&a);
 	medium_free(&m);

@@ -71,7 +71,7 @@ Test(capture, all_frames_come_back)
 
 Test(capture, what_was_not_finished_says_so)
 {
-	struct world_medium m = medium_new(MIB(4)), small = medium_new(KIB(64));
+	struct world_medium m = medium_new(MIB(4)), small = medium_new(FRAMES_BUFFER);
 	const struct rec_medium medium = medium_ops(&m), short_one = medium_ops(&small);
 	struct frame_record f, big = { .size = FRAME_RECORD_MAX + 1, .data = m.data };
 	u64 n = 0;

@@ -81,10 +81,10 @@ Test(net_tool, addresses)
 	struct net net = { 0 };
 	struct buf head = { 0 };
 
-	cr_assert(!net_parse(&net, "user"));
-	cr_assert(!net_parse(&net, "user,mac=52:54:00:12:34:58"));
-	cr_assert(!net_parse(&net, "user"));
-	cr_assert(!net_parse(&net, "user,mac=AA:bb:cc:DD:ee:0f"));
+	cr_assert(!net_parse(&net, "user,offload=off"));
+	cr_assert(!net_parse(&net, "user,offload=off,mac=52:54:00:12:34:58"));
+	cr_assert(!net_parse(&net, "user,offload=off"));
+	cr_assert(!net_parse(&net, "user,offload=off,mac=AA:bb:cc:DD:ee:0f"));
 	cr_assert(!net_settle(&net));
 	net_describe(&net, &head);
 	buf_add(&head, "", 1);
@@ -146,6 +146,22 @@ Test(net_tool, switches_of_several, .init = cr_redirect_stderr)
 	memcpy(two.nic[2].mac, one.nic[0].mac, 6);
 	cr_assert_eq(net_settle(&two), ST_USAGE);
 	buf_free(&conf);
+}
+
+Test(net_tool, offloads_are_as_they_come, .init = cr_redirect_stderr)
+{
+	struct net net = { 0 };
+	struct buf head = { 0 };
+
+	cr_assert(!net_parse(&net, "user,offload=off") && !net_settle(&net) && !net_offloads(&net));
+	cr_assert(!net_parse(&net, "user") && !net_parse(&net, "user,offload=off,offload=on") && !net_settle(&net));
+	cr_assert(net_offloads(&net));
+	net_describe(&net, &head);
+	buf_add(&head, "", 1);
+	cr_assert_str_eq((char *)head.data, "nic0_mac=52:54:00:12:34:56\nnic1_mac=52:54:00:12:34:57\nnic1_offload=1\n"
+			 "nic2_mac=52:54:00:12:34:58\nnic2_offload=1\n");
+	cr_assert_eq(net_parse(&net, "user,offload=no"), ST_USAGE);
+	buf_free(&head);
 }
 
 Test(net_tool, a_recordings_devices)

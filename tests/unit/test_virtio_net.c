@@ -21,6 +21,9 @@ struct rig {
 	u8 last[2048];
 	u32 last_size;
 	u64 nbytes;
+	unsigned npackets;
+	u8 packet[PACKET_MAX];
+	u32 packet_size;
 };
 
 static void on_frame(void *ctx, const void *data, size_t size)
@@ -36,11 +39,21 @@ static void on_frame(void *ctx, const void *data, size_t size)
 
 static const u8 mac[6] = { 0x52, 0x54, 0, 0x12, 0x34, 0x56 };
 
-static void rig_init(struct rig *r)
+static void on_packet(void *ctx, const void *data, size_t size)
+{
+	struct rig *r = ctx;
+
+	cr_assert_leq(size, sizeof(r->packet));
+	r->npackets++;
+	r->packet_size = (u32)size;
+	memcpy(r->packet, data, size);
+}
+
+static void rig_init(struct rig *r, bool offload)
 {
 	memset(r, 0, sizeof(*r));
 	vguest_init(&r->g);
-	virtio_net_init(&r->net, &r->g.env, SLOT, mac, (struct outlet){ on_frame, r });
+	virtio_net_init(&r->net, &r->g.env, SLOT, mac, offload, (struct net_outlets){ { on_frame, r }, { on_packet, r } });
 	cr_assert(vdriver_find(&r->d, &r->g, SLOT));
 }
 
@@ -56,7 +69,7 @@ static void start(u64 features, bool legacy)
 
 static void setup(void)
 {
-	rig_init(&rig);
+	rig_init(&rig, false);
 	rx = &rig.d.ring[NET_RX];
 	tx = &rig.d.ring[NET_TX];
 	start(ALL, false);
@@ -540,7 +553,7 @@ Test(virtio_net, state)
 	vdriver_reset(&rig.d);
 	seen += 2 * (2 + 1 + 3 * 8 + 3 * 2 + 2) + 2 + 8 + 4 + 4 + 2 + 3 + 8 + 1 + sizeof(n->poll.deadline_ns);
 	check_device_visits_all(&virtio_net_ops, &rig.net, sizeof(rig.net), sizeof(rig.net) - seen);
-	rig_init(&other);
+	rig_init(&other, false);
 	check_device_fuzz(&fuzz, &rig.net, &rig.g.clock, &other.net, &other.g.clock, 5, 10000);
 	start(ALL, false);
 	check_device_damage(&fuzz, &rig.net, &other.net, &other.g.clock, 6, 3000);
@@ -562,7 +575,7 @@ Test(virtio_net, state_in_the_middle_of_traffic)
 		arrive(i, 400);
 	}
 	cr_assert_neq(vclock_next(&rig.g.clock), VTIMER_NEVER, "it is looking by itself");
-	rig_init(&other);
+	rig_init(&other, false);
 	s = device_save(&virtio_net_ops, &rig.net);
 	other.g.clock.now_ns = rig.g.clock.now_ns;
 	device_load(&virtio_net_ops, &other.net, &s);
@@ -591,11 +604,185 @@ Test(virtio_net, state_carries_the_link)
 	static struct rig other;
 	struct saved_device s;
 
-	rig_init(&other);
+	rig_init(&other, false);
 	virtio_net_set_link(&rig.net, false);
 	s = device_save(&virtio_net_ops, &rig.net);
 	device_load(&virtio_net_ops, &other.net, &s);
 	free(s.bytes);
 	cr_assert_eq(vdriver_read_config(&other.d, 6, 2), 0);
 	vguest_free(&other.g);
+}
+
+/* --- packets --- */
+
+#define CSUM BIT(0)
+#define GUEST_CSUM BIT(1)
+#define GUEST_ECN BIT(9)
+#define TSO4 BIT(11)
+#define OFFLOADS (CSUM | GUEST_CSUM | BIT(7) | BIT(8) | GUEST_ECN | TSO4 | BIT(12) | BIT(13))
+
+static void setup_packets(void)
+{
+	rig_init(&rig, true);
+	rx = &rig.d.ring[NET_RX];
+	tx = &rig.d.ring[NET_TX];
+	start(ALL, false);
+}
+
+TestSuite(virtio_net_packets, .init = setup_packets, .fini = teardown);
+
+struct virtio_header {
+	u8 flags, kind;
+	u16 length, segment, csum_start, csum_offset;
+};
+
+/* A frame of that size behind that header, in pieces of 8 KiB. */
+static void send_with(struct virtio_header h, u32 number, u32 size)
+{
+	static u8 bytes[12 + PACKET_FRAME_MAX + 8];
+	struct vbuffer b[9];
+	u32 all = header + size;
+	unsigned n = 0;
+
+	memset(bytes, 0, header);
+	memcpy(bytes, &h, sizeof(h));
+	for (u32 i = 0; i < size; i++)
+		bytes[header + i] = pattern(number, i);
+	vguest_put(&rig.g, TX_DATA, bytes, all);
+	for (u32 done = 0; done < all; done += b[n++].size_bytes)
+		b[n] = (struct vbuffer){ TX_DATA + done, MIN(8192U, all - done), false };
+	rig.nsent = rig.npackets = 0;
+	cr_assert_geq(vring_add(tx, b, n), 0);
+	vdriver_kick(&rig.d, NET_TX);
+	vguest_run(&rig.g, 1000000);
+	cr_assert_eq(reap(tx), 1);
+}
+
+Test(virtio_net_packets, are_offered_to_both_kinds_of_driver)
+{
+	for (int legacy = 0; legacy < 2; legacy++) {
+		start(ALL, legacy);
+		cr_assert_eq(vdriver_offered(&rig.d, legacy) & 0xffffff, BIT(5) | BIT(15) | BIT(16) | OFFLOADS);
+	}
+}
+
+/* As they are, with a header of 12 bytes whatever the driver's was. */
+Test(virtio_net_packets, leave_with_their_header)
+{
+	static const struct virtio_header cut = { 1, PACKET_TCP4 | PACKET_ECN, 54, 1448, 34, 16 };
+
+	for (unsigned how = 0; how < 3; how++) {
+		start(how ? ALL & ~MERGE : ALL, how == 2);
+		cr_assert_eq(header, how == 2 ? 10U : 12U);
+		send_with(cut, 3, PACKET_FRAME_MAX);
+		cr_assert(rig.nsent == 0 && rig.npackets == 1);
+		cr_assert_eq(rig.packet_size, PACKET_MAX);
+		cr_assert(!memcmp(rig.packet, &cut, 10) && !rig.packet[10] && !rig.packet[11]);
+		for (u32 i = 0; i < PACKET_FRAME_MAX; i++)
+			cr_assert_eq(rig.packet[12 + i], pattern(3, i));
+		send_with((struct virtio_header){ 1, 0, 0, 0, 34, 6 }, 4, 80);
+		cr_assert(rig.nsent == 0 && rig.npackets == 1 && rig.packet_size == 92);
+	}
+}
+
+Test(virtio_net_packets, with_nothing_left_to_do_are_frames)
+{
+	send_with((struct virtio_header){ 0, 0, 54, 9, 9, 9 }, 5, 200);
+	cr_assert(rig.nsent == 1 && rig.npackets == 0 && last_is(5, 200));
+	send_with((struct virtio_header){ PACKET_CSUM_VALID, 0, 0, 0, 0, 0 }, 6, 200);
+	cr_assert(rig.nsent == 1 && rig.npackets == 0 && last_is(6, 200), "what is valid is nothing to be done");
+}
+
+Test(virtio_net_packets, that_make_no_sense_are_lost)
+{
+	static const struct virtio_header bad[] = {
+		{ 1, 0, 0, 0, 199, 0 }, { 1, 0, 0, 0, 100, 99 }, { 1, 0, 0, 0, 0xffff, 0xffff }, /* no room for a checksum */
+		{ 0, PACKET_TCP4, 54, 100, 0, 0 },          /* cut without one */
+		{ 1, PACKET_TCP4, 54, 0, 34, 16 },          /* into nothing */
+		{ 1, 3, 54, 100, 34, 16 }, { 1, 5, 54, 100, 34, 16 }, { 1, PACKET_ECN, 54, 100, 34, 16 }, /* kinds nobody offered */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		send_with(bad[i], 1, 200);
+		cr_assert(rig.nsent == 0 && rig.npackets == 0, "header %zu", i);
+		cr_assert_eq(rig.net.nlost_tx, i + 1);
+	}
+	send_with((struct virtio_header){ 1, 0, 0, 0, 34, 16 }, 1, NET_FRAME_MAX + 1);
+	send_with((struct virtio_header){ 1, PACKET_TCP4, 0, 1448, 34, 16 }, 1, PACKET_FRAME_MAX + 1);
+	cr_assert(rig.npackets == 0 && rig.net.nlost_tx == ARRAY_SIZE(bad) + 2, "too long");
+	cr_assert_not(vdriver_status(&rig.d) & VIRTIO_NEEDS_RESET);
+}
+
+/* Of what was not agreed nothing is done, and without checksums no header is looked at. */
+Test(virtio_net_packets, only_as_agreed)
+{
+	start(ALL & ~TSO4, false);
+	send_with((struct virtio_header){ 1, PACKET_TCP4, 54, 100, 34, 16 }, 1, 300);
+	cr_assert(rig.nsent == 0 && rig.npackets == 0 && rig.net.nlost_tx == 1);
+	send_with((struct virtio_header){ 1, PACKET_TCP6, 54, 100, 34, 16 }, 1, 300);
+	cr_assert_eq(rig.npackets, 1);
+	start(ALL & ~(CSUM | TSO4 | BIT(12) | BIT(13)), false);
+	send_with((struct virtio_header){ 1, PACKET_TCP4, 54, 100, 34, 16 }, 2, 300);
+	cr_assert(rig.nsent == 1 && rig.npackets == 0 && last_is(2, 300));
+}
+
+static void packet_arrives(struct virtio_header h, u32 number, u32 size)
+{
+	static u8 packet[PACKET_MAX + 1];
+
+	memset(packet, 0, PACKET_HEADER);
+	memcpy(packet, &h, sizeof(h));
+	for (u32 i = 0; i < size; i++)
+		packet[PACKET_HEADER + i] = pattern(number, i);
+	virtio_net_receive_packet(&rig.net, packet, PACKET_HEADER + size);
+}
+
+Test(virtio_net_packets, arrive_with_their_header)
+{
+	const struct virtio_header h = { 1, PACKET_TCP4, 54, 1448, 34, 16 };
+	u16 head;
+	u32 written;
+
+	post(1530, NET_PACKET_BUFFERS - 1);
+	cr_assert(!virtio_net_takes_packets(&rig.net) && virtio_net_can_receive(&rig.net), "as frames, meanwhile");
+	post(1530, 1);
+	cr_assert(virtio_net_takes_packets(&rig.net));
+	packet_arrives(h, 7, PACKET_FRAME_MAX);
+	cr_assert_eq(rig.net.nlost_rx, 0);
+	cr_assert(vring_used(rx, &head, &written));
+	cr_assert_eq(vguest_word(&rig.g, RX_DATA + 2048UL * head, 8), 1 | PACKET_TCP4 << 8 | 54 << 16 | 1448UL << 32 | 34UL << 48);
+	cr_assert_eq(vguest_word(&rig.g, RX_DATA + 2048UL * head + 8, 2), 16);
+	cr_assert_eq(vguest_word(&rig.g, RX_DATA + 2048UL * head + 10, 2), (PACKET_MAX + 1529) / 1530, "of how many buffers");
+	for (u32 done = written - 12, at = 12;; done += written, at = 0) {
+		for (u32 i = at; i < written; i++)
+			cr_assert_eq(vguest_word(&rig.g, RX_DATA + 2048UL * head + i, 1), pattern(7, done - (written - at) + i - at));
+		if (!vring_used(rx, &head, &written))
+			break;
+	}
+	packet_arrives(h, 8, PACKET_FRAME_MAX);
+	cr_assert_eq(rig.net.nlost_rx, 1, "too few buffers");
+}
+
+Test(virtio_net_packets, arrive_only_where_they_are_welcome)
+{
+	const struct virtio_header h = { 1, 0, 0, 0, 34, 16 };
+
+	post(1530, 100);
+	packet_arrives(h, 1, NET_FRAME_MIN - 1);
+	packet_arrives(h, 1, PACKET_FRAME_MAX + 1);
+	cr_assert_eq(rig.net.nlost_rx, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		start(ALL & ~(i ? GUEST_CSUM : GUEST_ECN), false);
+		post(1530, 100);
+		cr_assert_not(virtio_net_takes_packets(&rig.net));
+		packet_arrives(h, 1, 100);
+		cr_assert_eq(rig.net.nlost_rx, 3 + i);
+	}
+	/* buffers that are not merged hold any packet each, or lose it */
+	start(ALL & ~MERGE, false);
+	post(100, 1);
+	cr_assert(virtio_net_takes_packets(&rig.net));
+	packet_arrives(h, 1, 80);
+	packet_arrives(h, 1, 80);
+	cr_assert_eq(rig.net.nlost_rx, 5);
 }

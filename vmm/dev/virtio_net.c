@@ -7,15 +7,25 @@
 #include "vmm/dev/virtio_net.h"
 
 /* [VIRTIO 5.1.3 Feature bits] */
+#define F_CSUM BIT(0)
+#define F_GUEST_CSUM BIT(1)
 #define F_MAC BIT(5)
+#define F_GUEST_TSO4 BIT(7)
+#define F_GUEST_TSO6 BIT(8)
+#define F_GUEST_ECN BIT(9)
+#define F_HOST_TSO4 BIT(11)
+#define F_HOST_TSO6 BIT(12)
+#define F_HOST_ECN BIT(13)
 #define F_MRG_RXBUF BIT(15)
 #define F_STATUS BIT(16)
+#define F_PACKETS_IN (F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_GUEST_ECN)
+#define F_PACKETS_OUT (F_CSUM | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN)
 
 /* [VIRTIO 5.1.4 Device configuration layout] */
 enum { CONFIG_MAC = 0, CONFIG_STATUS = 6, STATUS_LINK_UP = 1 };
 
 /* In front of each frame; old drivers that merge no buffers know no last field [VIRTIO 5.1.6 Device Operation]. */
-enum { HEADER_SIZE = 12, OLD_HEADER_SIZE = 10, NUM_BUFFERS_AT = 10 };
+enum { HEADER_SIZE = PACKET_HEADER, OLD_HEADER_SIZE = 10, NUM_BUFFERS_AT = 10 };
 
 static u32 header_size(const struct virtio_net *n)
 {
@@ -29,25 +39,60 @@ static u64 now_ns(const struct virtio_net *n)
 
 /* --- 1  sending ----------------------------------------------------------------- */
 
-/* One frame, from where it lies if it lies together. */
-static void send(struct virtio_net *n, const struct virtq_chain *c)
+/* What the driver may ask for, by what it has agreed to; kinds of cutting are those it may [VIRTIO 5.1.6.2.1]. */
+static bool may_ask(const struct virtio_net *n, const u8 *header)
 {
-	u32 size = c->read_bytes - header_size(n), have;
-	struct virtq_cursor at = virtq_reader(c);
-	u8 frame[NET_FRAME_MAX], *data;
-
-	if (size < NET_FRAME_MIN || size > NET_FRAME_MAX || n->link_down) {
-		n->nlost_tx++;
-		return;
+	switch (header[PACKET_KIND] & ~(unsigned)PACKET_ECN) {
+	case PACKET_TCP4:
+		return virtio_has(&n->v, F_HOST_TSO4);
+	case PACKET_TCP6:
+		return virtio_has(&n->v, F_HOST_TSO6);
+	default:
+		return true;
 	}
-	virtq_skip(&at, header_size(n));
-	have = virtq_span(&at, size, &data);
+}
+
+/* Its first bytes are the driver's header, those that it has. */
+static void send_packet(struct virtio_net *n, struct virtq_cursor at, u32 frame_size)
+{
+	u8 *packet = n->packet;
+
+	packet[NUM_BUFFERS_AT] = packet[NUM_BUFFERS_AT + 1] = 0;
+	virtq_get(&at, packet + HEADER_SIZE, frame_size);
+	n->tx.packet.put(n->tx.packet.ctx, packet, HEADER_SIZE + frame_size);
+}
+
+/* One frame, from where it lies if it lies together. */
+static void send_frame(struct virtio_net *n, struct virtq_cursor at, u32 size)
+{
+	u8 frame[NET_FRAME_MAX], *data;
+	u32 have = virtq_span(&at, size, &data);
+
 	if (have < size) {
 		memcpy(frame, data, have);
 		virtq_get(&at, frame + have, size - have);
 		data = frame;
 	}
-	n->tx.put(n->tx.ctx, data, size);
+	n->tx.frame.put(n->tx.frame.ctx, data, size);
+}
+
+static void send(struct virtio_net *n, const struct virtq_chain *c)
+{
+	u32 size = c->read_bytes - header_size(n);
+	struct virtq_cursor at = virtq_reader(c);
+	u8 *header = n->packet;
+
+	virtq_get(&at, header, header_size(n));
+	if (!virtio_has(&n->v, F_CSUM)) /* what a header asks for nevertheless is not looked at */
+		memset(header, 0, HEADER_SIZE);
+	header[PACKET_FLAGS] &= PACKET_NEEDS_CSUM; /* the other is for who receives */
+	if (size < NET_FRAME_MIN || size > (header[PACKET_KIND] ? PACKET_FRAME_MAX : NET_FRAME_MAX) || n->link_down ||
+	    !packet_makes_sense(header, size) || !may_ask(n, header))
+		n->nlost_tx++;
+	else if (packet_is_plain(header))
+		send_frame(n, at, size);
+	else
+		send_packet(n, at, size);
 }
 
 /* Everything that waits to be sent; how many frames that was. */
@@ -137,16 +182,12 @@ static u16 chains_for(struct virtio_net *n, u32 need, struct virtq_chain **c)
 }
 
 /* [VIRTIO 5.1.6.4 Processing of Incoming Packets]; num_buffers is 1 even where nothing is merged. */
-static void receive(void *dev, const void *data, size_t size)
+static void deliver(struct virtio_net *n, u8 header[HEADER_SIZE], const u8 *frame, u32 size)
 {
-	struct virtio_net *n = dev;
-	u8 header[HEADER_SIZE] = { 0 };
 	u32 skip = header_size(n), done = 0;
 	struct virtq_chain *c;
-	u16 nchains = 0;
+	u16 nchains = chains_for(n, skip + size, &c);
 
-	if (!virtio_net_deaf(n) && size >= NET_FRAME_MIN && size <= NET_FRAME_MAX)
-		nchains = chains_for(n, skip + (u32)size, &c);
 	if (!nchains) {
 		n->nlost_rx++;
 		return;
@@ -160,7 +201,7 @@ static void receive(void *dev, const void *data, size_t size)
 			return;
 		at = virtq_writer(c);
 		put = virtq_put(&at, header, skip);
-		put += virtq_put(&at, (const u8 *)data + done, (u32)size - done);
+		put += virtq_put(&at, frame + done, size - done);
 		done += put - skip;
 		if (!virtio_fill(&n->v, NET_RX, i, c->head, put))
 			return;
@@ -168,6 +209,42 @@ static void receive(void *dev, const void *data, size_t size)
 	virtio_take(&n->v, NET_RX, nchains);
 	if (virtio_publish(&n->v, NET_RX, nchains))
 		virtio_signal(&n->v, NET_RX);
+}
+
+static void receive(void *dev, const void *data, size_t size)
+{
+	struct virtio_net *n = dev;
+	u8 header[HEADER_SIZE] = { 0 };
+
+	if (virtio_net_deaf(n) || size < NET_FRAME_MIN || size > NET_FRAME_MAX)
+		n->nlost_rx++;
+	else
+		deliver(n, header, data, (u32)size);
+}
+
+static bool agreed_to_packets(const struct virtio_net *n)
+{
+	return (n->v.features & F_PACKETS_IN) == F_PACKETS_IN;
+}
+
+bool virtio_net_takes_packets(const struct virtio_net *n)
+{
+	u16 nbuffers;
+
+	return agreed_to_packets(n) && (!virtio_has(&n->v, F_MRG_RXBUF) || virtq_count(&n->v.queue[NET_RX], &nbuffers) ||
+					nbuffers >= NET_PACKET_BUFFERS);
+}
+
+void virtio_net_receive_packet(struct virtio_net *n, const u8 *packet, size_t size)
+{
+	u8 header[HEADER_SIZE];
+
+	if (virtio_net_deaf(n) || !agreed_to_packets(n) || size < HEADER_SIZE + NET_FRAME_MIN || size > PACKET_MAX) {
+		n->nlost_rx++;
+		return;
+	}
+	memcpy(header, packet, HEADER_SIZE);
+	deliver(n, header, packet + HEADER_SIZE, (u32)size - HEADER_SIZE);
 }
 
 static void show_link(struct virtio_net *n)
@@ -260,12 +337,15 @@ static const struct virtio_class net_class = {
 	.reset = forget,
 };
 
-void virtio_net_init(struct virtio_net *n, const struct virtio_env *env, unsigned slot, const u8 mac[6], struct outlet tx)
+void virtio_net_init(struct virtio_net *n, const struct virtio_env *env, unsigned slot, const u8 mac[6], bool offload,
+		     struct net_outlets tx)
 {
+	const u64 features = F_MAC | F_MRG_RXBUF | F_STATUS | (offload ? F_PACKETS_IN | F_PACKETS_OUT : 0);
+
 	memset(n, 0, sizeof(*n));
 	n->tx = tx;
 	memcpy(n->config + CONFIG_MAC, mac, 6);
 	show_link(n);
 	vtimer_add(env->clock, &n->poll, poll_fire, n);
-	virtio_init(&n->v, &net_class, n, env, slot, F_MAC | F_MRG_RXBUF | F_STATUS, n->config);
+	virtio_init(&n->v, &net_class, n, env, slot, features, n->config);
 }
