@@ -70,4 +70,19 @@ for ((i = 0; i < ${#blows[@]}; i += 2)); do
 	fi
 	rm -rf "$kind"
 done
+
+# Bulk, each way, with the primary killed amid it: packets that nobody has cut yet are inputs, and are withheld, as
+# frames are.  Each word is checked by who receives it.
+bulk() { # WAY CLIENT WHAT
+	demo "$1" --kill primary --append "$append workload=again what=$3 peer=10.0.2.2:9000" \
+		--client "$2 > '$tmp/bulk' && printf 'lost: 0\nrepeated: 0\npause_ms_max: 0\n'"
+	is 0 && tail -n 1 out | grep -q "^takeovers: 1$good" && [ "$(value bulk errors)" = 0 ] ||
+		{ keep "$1" out err bulk "$1"/timeline "$1"/log-* "$1"/console-*; false; }
+	ok "bulk $1, through a takeover: $(value bulk bytes) bytes, as they were sent"
+	"$reprise" log "$1/b-2.rpl" 2> err | grep -q 'input packet0 '; ok 'of packets'
+	replays_all "$1"; ok "$1: what both hosts recorded replays"
+	rm -rf "$1"
+}
+bulk received "'$net/bulk' send 300M 9000" net-bulk-recv
+bulk sent "'$net/bulk' recv 9000" 'net-bulk-send bytes=300M'
 finish
