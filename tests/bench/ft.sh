@@ -38,7 +38,7 @@ declare -A what=([cpu]='CPU-bound, rounds/s' [disk]='disk-bound, 64 MB/s' [reqre
 play() { # DIR OPTIONS...
 	local dir=$1
 	shift
-	timeout --foreground 300 "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --quiet --keep "$dir" "$@" > "$dir.out" 2> "$dir.err"
+	timeout --foreground 300 "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --quiet "$@" > "$dir.out" 2> "$dir.err"
 }
 value() { # FILE KEY
 	sed -n "s/^$2: //p" "$1"
@@ -47,14 +47,14 @@ serve() { # DIR LOAD N OPTIONS...: a guest at that load, and its client
 	local dir=$1 load=$2 n=$3
 	shift 3
 	play "$dir" --kill none --append "console=ttyS0 cryptomgr.notests ${guest[$load]}" \
-		--client "'$here/ftload.sh' $load $n" "$@" -- --disk "$tmp/a.img,ro" --disk "$tmp/b.img,cow"
+		--client "'$here/ftload.sh' $load $n | tee '$dir.client'" "$@" -- --disk "$tmp/a.img,ro" --disk "$tmp/b.img,cow"
 }
 measure() { # LOAD HOW...: into $per_s, $us, $p99, $kbit
 	local load=$1 dir=$tmp/run
 	shift
-	rm -rf "$dir" "$dir".*
+	rm -f "$dir".*
 	serve "$dir" "$load" "${n[$load]}" "$@"
-	per_s=$(value "$dir/client" per_s) us=$(value "$dir/client" us) p99=$(value "$dir/client" us_p99)
+	per_s=$(value "$dir.client" per_s) us=$(value "$dir.client" us) p99=$(value "$dir.client" us_p99)
 	kbit=$(value "$dir.out" link_kbit_s)
 	[ -n "$per_s" ] && return
 	failed=1
@@ -64,7 +64,7 @@ measure() { # LOAD HOW...: into $per_s, $us, $p99, $kbit
 
 # Another guest at the same work, until `alone_again`.
 beside() { # LOAD
-	rm -rf "$tmp/stranger"*
+	rm -f "$tmp/stranger".*
 	set -m # a process group of its own, to be ended as one
 	serve "$tmp/stranger" "$1" 100000 --alone &
 	set +m
@@ -87,7 +87,7 @@ for ((i = 0; i < rounds; i++)); do
 			printf "%-22s %9.3f %9.3f %6.3f %8s %7s %11.1f %s\n", w, a, p, p / a, s ? sprintf("%.3f", s) : "-",
 				s ? sprintf("%.3f", p / s) : "-", k, l ~ /^reqresp/ ? one : "" }'
 	done
-	measure idle && kbit=$(value "$tmp/run/client" link_kbit_s) && printf '%-22s %9s %9s %6s %8s %7s %11.2f %s\n' idle - - - - - "$kbit" 'goal: less than 8'
+	measure idle && kbit=$(value "$tmp/run.client" link_kbit_s) && printf '%-22s %9s %9s %6s %8s %7s %11.2f %s\n' idle - - - - - "$kbit" 'goal: less than 8'
 done
 [ "$kills" -gt 0 ] || { [ -z "$failed" ]; exit; }
 if play "$tmp/kills" --kill primary --count "$kills" --seconds 3 --append 'console=ttyS0 cryptomgr.notests workload=echo-server connections=0'; then
