@@ -39,6 +39,7 @@ enum rec_chunk_type {
 	REC_IMAGE = 4,
 	REC_END = 5,
 	REC_CHECKPOINT = 6, /* [stored.h] */
+	REC_DISK = 7,
 };
 #define REC_SKIPPABLE 0x80 /* or-ed to a type: readers that do not know it pass over it */
 
@@ -143,6 +144,15 @@ u8 *rec_chunk_space(struct rec_writer *w);
 #define REC_IMAGE_HEAD_MAX (2 + REC_NAME_MAX + 10)
 u32 rec_image_head(u8 *buf, const char *role, u64 offset);
 
+/*
+ * What a DISK payload begins with; sectors read of that disk follow, from that one on.  With none behind it, `sector` is the
+ * disk's size in sectors.  Writes at most REC_DISK_HEAD_MAX bytes to buf and returns how many.
+ */
+#define REC_DISK_HEAD_MAX 20
+#define REC_DISK_SECTOR 512
+#define REC_MAX_DISKS 8
+u32 rec_disk_head(u8 *buf, unsigned disk, u64 sector);
+
 /* Commits, writes END and flushes.  Nothing may follow. */
 err_t rec_put_end(struct rec_writer *w, const struct rec_end *ends, unsigned n) must_check;
 
@@ -238,6 +248,15 @@ struct rec_image_part {
 	u32 size;
 };
 err_t rec_image_part(const struct rec_chunk *c, struct rec_image_part *part) must_check;
+
+/* A DISK chunk's: sectors as they were read; size 0: `sector` is how many the disk has. */
+struct rec_sectors {
+	unsigned disk;       /* below REC_MAX_DISKS */
+	u64 sector;
+	const u8 *data;
+	u32 size;            /* bytes, whole sectors */
+};
+err_t rec_disk_sectors(const struct rec_chunk *c, struct rec_sectors *s) must_check;
 
 /* ---- LZ4, in one place (recording_lz4.c) ---- */
 

@@ -182,6 +182,8 @@ static err_t check_chunk(struct rec_reader *r)
 		return check_events(r);
 	case REC_END:
 		return parse_end(r) ? OK : ERR_DAMAGED;
+	case REC_DISK:
+		return rec_disk_sectors(&r->chunk, &(struct rec_sectors){ 0 });
 	default:
 		return r->chunk.skippable ? OK : ERR_VERSION;
 	}
@@ -355,6 +357,17 @@ err_t rec_seek(struct rec_reader *r, const struct rec_place *at)
 }
 
 /* ---- payloads of other chunks ---- */
+
+err_t rec_disk_sectors(const struct rec_chunk *c, struct rec_sectors *s)
+{
+	struct rec_cursor at = { c->payload, c->payload + c->size, OK };
+
+	s->disk = (unsigned)rec_get(&at, REC_MAX_DISKS - 1);
+	s->sector = rec_get(&at, ~0UL);
+	s->data = at.p;
+	s->size = (u32)(at.end - at.p);
+	return at.error || s->size % REC_DISK_SECTOR ? ERR_DAMAGED : OK;
+}
 
 err_t rec_image_part(const struct rec_chunk *chunk, struct rec_image_part *part)
 {

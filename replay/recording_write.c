@@ -240,6 +240,13 @@ u32 rec_image_head(u8 *buf, const char *role, u64 offset)
 	return n + put_varint(buf + n, offset);
 }
 
+u32 rec_disk_head(u8 *buf, unsigned disk, u64 sector)
+{
+	u32 n = put_varint(buf, disk);
+
+	return n + put_varint(buf + n, sector);
+}
+
 err_t rec_put_end(struct rec_writer *w, const struct rec_end *ends, unsigned n)
 {
 	u8 *p = w->events;

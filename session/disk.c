@@ -5,7 +5,8 @@
  *   machine.conf: diskN_size=BYTES          there is a disk N
  *                 diskN_mode=ro|cow|rw|shared  rw: written when the recording is
  *                                           complete, or at once if nothing is recorded;
- *                                           shared: of a pair's hosts [ft_disk.c]
+ *                                           shared: of a pair's hosts [ft_disk.c]; in a replay it is
+ *                                           the host's, with what they read
  *                 diskN_room_bytes=BYTES    all but ro: for what is written
  *   The host's disk has the serial number diskN [session_name].
  */
@@ -91,7 +92,7 @@ static struct disk_base base_of(const struct session *s, unsigned n, enum disk_m
 	b = blk_find(serial);
 	if (!b)
 		fail(n, "the host has none with its serial number (-device virtio-blk-pci,serial=diskN); start the hypervisor with the reprise command");
-	if (blk_sectors(b) * BLK_SECTOR_SIZE != get_number(s, n, "size"))
+	if (mode != DISK_SHARED && blk_sectors(b) * BLK_SECTOR_SIZE != get_number(s, n, "size"))
 		fail(n, "the host's is of another size; start the hypervisor with the reprise command");
 	if (mode == DISK_THROUGH && blk_readonly(b))
 		fail(n, "the host's is read-only; give it with ,ro or ,cow");
@@ -106,12 +107,12 @@ static struct disk *make_disk(struct session *s, unsigned n)
 				 .room_bytes = get_number(s, n, "room_bytes") };
 	err_t err;
 
-	if (c.mode != DISK_SHARED)
-		c.base = base_of(s, n, c.mode);
-	else if (s->pair)
+	if (c.mode == DISK_SHARED && s->pair)
 		c.base = session_share_disk(s->pair, n, &c.nsectors);
 	else
-		fail(n, "only hosts of a pair share one");
+		c.base = base_of(s, n, c.mode);
+	if (c.mode == DISK_SHARED && !s->pair) /* a replay: what the machine read of it, and its size, are in the recording */
+		c.nsectors = blk_sectors(c.base.ctx);
 	err = disk_init(d, &c, &chunks);
 	if (err == ERR_TOO_BIG)
 		fail(n, "too big to be written to: at most 128 GiB, with 3 GiB less 2 MiB of room");

@@ -297,6 +297,7 @@ static void record(struct session_pair *f)
 	if (f->arrival)
 		stored_arrived(f->arrival, st.epochs);
 	f->arrival = NULL;
+	session_record_shared(f);
 	ft_record(f->pair, f->s->writer);
 }
 

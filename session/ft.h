@@ -38,6 +38,7 @@ struct shared_disk {
 	bool unsent;                   /* the write waits for that */
 	bool answered;                 /* the write under way was, before anybody asked */
 	enum ft_scsi_answer answer;
+	u8 *record;                    /* where a DISK chunk is put together; NULL: reads are not recorded */
 };
 
 struct session_pair {
@@ -82,5 +83,7 @@ void session_copy_init(struct session_pair *f);
 void session_store_init(struct session_pair *f);
 /* What disk n of the machine is made of if it is shared, and its size; without its unit it fails. */
 struct disk_base session_share_disk(struct session_pair *f, unsigned n, u64 *nsectors);
+/* Of each: what is read from here on is recorded, and now how large it is. */
+void session_record_shared(struct session_pair *f);
 
 #endif

@@ -20,6 +20,7 @@
 #define PATIENCE_NS 10000000000UL
 #define ANSWER_NS 2000000000UL  /* for one command, where no machine runs */
 #define READ_TRIES 5
+#define RECORDED_AT_ONCE 64U    /* blocks in a DISK chunk */
 _Static_assert(FT_WRITE_MAX <= SCSI_DATA_MAX, "a write is one command");
 enum { MEDIUM_ERROR = 3, HARDWARE_ERROR = 4, DATA_PROTECT = 7 }; /* sense keys that stay [SPC4 4.5] */
 
@@ -100,6 +101,28 @@ static enum read_end read_some(struct shared_disk *d, u64 sector, void *buf, u32
 	return good ? READ : NOT_THIS_TIME;
 }
 
+/*
+ * A recording holds what was read of the disk itself [docs/RECORDING.md 3]: that is what was there before the machine, for
+ * what it has written it reads in its own memory.  The medium may take its time, as with events [ft/boundary.c].
+ */
+static void record_read(struct shared_disk *d, u64 sector, const void *data, u32 n)
+{
+	struct rec_writer *w = d->f->s->writer;
+	u64 since_ns = host_realtime_ns();
+
+	for (u32 done = 0, some; d->record && w && done < n; done += some) {
+		u32 head = rec_disk_head(d->record, d->number, sector + done);
+
+		while (rec_busy(w) && host_realtime_ns() - since_ns < PATIENCE_NS)
+			if (!ft_meanwhile(d->f->pair, LOOK_NS))
+				break;
+		some = MIN(n - done, RECORDED_AT_ONCE);
+		memcpy(d->record + head, (const u8 *)data + done * FT_BLOCK_BYTES, some * FT_BLOCK_BYTES);
+		if (rec_put_chunk(w, REC_DISK, d->record, head + some * FT_BLOCK_BYTES))
+			return; /* sticks in the writer: the pair's poll reports it */
+	}
+}
+
 static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
 {
 	struct shared_disk *d = ctx;
@@ -113,6 +136,7 @@ static err_t base_read(void *ctx, u64 sector, void *buf, u32 nsectors)
 		while ((end = read_some(d, sector, to, n)) != READ)
 			if ((d->f->left_read = end == LEAVES) || ++tries == READ_TRIES)
 				return ERR_IO;
+		record_read(d, sector, to, n);
 		sector += n;
 		to += n * FT_BLOCK_BYTES;
 		nsectors -= n;
@@ -297,4 +321,17 @@ struct disk_base session_share_disk(struct session_pair *f, unsigned n, u64 *nse
 	d->nsectors = *nsectors = capacity(n, d);
 	f->disks = (struct ft_disks){ take_all, write_disk, poll_disks, give_back, complaint, f };
 	return (struct disk_base){ base_read, no_write, no_flush, d };
+}
+
+void session_record_shared(struct session_pair *f)
+{
+	for (unsigned i = 0; i < f->nshared && f->s->writer; i++) {
+		struct shared_disk *d = &f->shared[i];
+		u32 head;
+
+		d->record = session_memory(REC_DISK_HEAD_MAX + RECORDED_AT_ONCE * FT_BLOCK_BYTES);
+		head = rec_disk_head(d->record, d->number, d->nsectors);
+		if (rec_put_chunk(f->s->writer, REC_DISK, d->record, head))
+			return; /* the same */
+	}
 }

@@ -11,4 +11,4 @@ host-y += tools/cmd_ft.c tools/cmd_ftstatus.c tools/scsiunit.c tools/ftarbiter.c
 # What of it the unit tests reach.
 unit-y += tools/mux.c tools/cpio.c tools/util.c tools/options.c tools/net.c tools/console.c tools/control.c tools/gdbrelay.c tools/elfsym.c \
 	tools/rsp.c tools/unwind.c tools/cfi.c tools/functions.c tools/panictext.c tools/modules.c tools/pcapng.c tools/capture.c
-unit-y += tools/diskoption.c tools/disks.c tools/scsiunit.c tools/ftshare.c tools/ftarbiter.c tools/ftlink.c tools/ftstatus.c tools/ftrelay.c tools/ftclient.c tools/ftverdict.c
+unit-y += tools/diskoption.c tools/disks.c tools/recfile.c tools/scsiunit.c tools/ftshare.c tools/ftarbiter.c tools/ftlink.c tools/ftstatus.c tools/ftrelay.c tools/ftclient.c tools/ftverdict.c

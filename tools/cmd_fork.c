@@ -147,6 +147,9 @@ static enum status prepare(struct fork *f)
 
 	if (st)
 		return st;
+	if (disks_any_shared(&sum->head))
+		return complain(ST_USAGE, "%s: its machine shared a disk, of which the recording has no more than that run read; another run cannot "
+				"be made of it", sum->path);
 	if (f->o.has_seed && !f->o.has_jitter)
 		f->o.jitter_ns = DEFAULT_JITTER_NS;
 

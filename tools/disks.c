@@ -332,6 +332,76 @@ static enum status find(struct machine_disks *d, unsigned n, const struct summar
 	return st;
 }
 
+/* Nobody's but ours, and gone with us; -1: errno says why. */
+static int temporary_file(void)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/reprise-disk-XXXXXX", tmp_dir());
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+/* What the machine read of a disk that it shared, into a file of that size; all else of it is zeros, and nobody asks. */
+static enum status fill(int fd, unsigned n, const struct summary *s)
+{
+	struct rec_reader *r = need(malloc(sizeof(*r)));
+	struct rec_sectors part;
+	int in = s->fd;
+	const struct rec_medium medium = fd_medium(&in, s->intact_bytes);
+	enum status st = ST_OK;
+
+	if (rec_reader_open(r, &medium))
+		st = complain(ST_HOST, "%s: cannot be read: %s; check the disk", s->path, strerror(errno));
+	while (!st && !rec_next_chunk(r)) {
+		if (r->chunk.type != REC_DISK || rec_disk_sectors(&r->chunk, &part) || part.disk != n || !part.size)
+			continue;
+		if (part.sector > s->nsectors[n] || part.size / DISK_SECTOR > s->nsectors[n] - part.sector)
+			st = complain(ST_DAMAGED, "%s: sectors of disk %u lie behind its end", s->path, n);
+		else if (pwrite(fd, part.data, part.size, (off_t)(part.sector * DISK_SECTOR)) != (ssize_t)part.size)
+			st = complain(ST_HOST, "a temporary file for disk %u: %s; make room, or set TMPDIR", n, strerror(errno));
+	}
+	free(r);
+	return st;
+}
+
+/* A shared disk is wherever its target is, and another by now: what is known of it is in the recording. */
+static enum status restore(struct machine_disks *d, unsigned n, const struct summary *s, const struct options *o)
+{
+	struct machine_disk *disk = &d->disk[n];
+
+	*disk = (struct machine_disk){ .path = "a shared disk", .fd = -1, .size = s->nsectors[n] * DISK_SECTOR,
+				       .room_bytes = head_number(&s->head, n, "_room_bytes") };
+	d->n = n + 1;
+	if (o->disk_at[n])
+		return complain(ST_USAGE, "--disk %u=%s: the hosts shared that disk, and what they read of it is in %s; leave it out", n,
+				o->disk_at[n], s->path);
+	if (!disk->size || s->nsectors[n] > DISK_MAX_SECTORS)
+		return complain(ST_DAMAGED, "%s: it does not say how large disk %u was; it ends before its machine began", s->path, n);
+	disk->fd = temporary_file();
+	if (disk->fd < 0 || ftruncate(disk->fd, (off_t)disk->size))
+		return complain(ST_HOST, "a temporary file for disk %u: %s; make room, or set TMPDIR", n, strerror(errno));
+	return fill(disk->fd, n, s);
+}
+
+static bool was_shared(const struct buf *head, unsigned n)
+{
+	char mode[8];
+
+	return head_get(head, n, "_mode", mode, sizeof(mode)) && !strcmp(mode, "shared");
+}
+
+bool disks_any_shared(const struct buf *head)
+{
+	for (unsigned n = 0; disks_described(head, n); n++)
+		if (was_shared(head, n))
+			return true;
+	return false;
+}
+
 enum status disks_from_recording(struct machine_disks *d, const struct summary *s, const struct options *o)
 {
 	enum status st = ST_OK;
@@ -342,7 +412,7 @@ enum status disks_from_recording(struct machine_disks *d, const struct summary *
 		if (o->disk_at[n] && !disks_described(&s->head, n))
 			return complain(ST_USAGE, "--disk %u=%s: %s was recorded without a disk %u; leave it out", n, o->disk_at[n], s->path, n);
 	for (n = 0; n < MAX_DISKS && disks_described(&s->head, n) && !st; n++)
-		st = find(d, n, s, o);
+		st = was_shared(&s->head, n) ? restore(d, n, s, o) : find(d, n, s, o);
 	if (st)
 		disks_close(d);
 	return st;

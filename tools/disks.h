@@ -35,12 +35,15 @@ enum status disks_from_options(struct machine_disks *d, const struct options *o,
 
 /*
  * The disks of a recording: from the options, where they were when it was made,
- * or beside it; only what has the recorded digest.  They are only read.
+ * or beside it; only what has the recorded digest.  They are only read.  Of shared ones a temporary
+ * file with what the recording has of them.
  */
 enum status disks_from_recording(struct machine_disks *d, const struct summary *s, const struct options *o) must_check;
 
 /* Whether HEAD has disk n. */
 bool disks_described(const struct buf *head, unsigned n);
+/* One that the machine shared: of it is known what the recorded run has read, and no other run could have its disk. */
+bool disks_any_shared(const struct buf *head);
 
 /* A complaint if path, where the option has something written, is one of them. */
 enum status disks_not(const struct machine_disks *d, const char *option, const char *path) must_check;

@@ -198,7 +198,7 @@ static enum status set_stage(struct play *p, const struct options *o)
 			setlinebuf(p->events); /* a client may look */
 	}
 	if (!st && p->share.any)
-		play_tell(p, SHADE_PLAIN, "disk", "shared by both hosts; so nothing is recorded");
+		play_tell(p, SHADE_PLAIN, "disk", "shared by both hosts");
 	if (o->client) {
 		snprintf(path, sizeof(path), "%u", port);
 		setenv("REPRISE_GUEST", address, 1);
@@ -371,8 +371,8 @@ const struct command cmd_ft_demo = {
 		"  --kernel FILE, --initrd FILE, --append STRING, --mem SIZE   another guest\n"
 		"                      (default: the one 'make linux-guest' makes, 128M)\n"
 		"  --patience TIME     give up a boot, a takeover, a copy after so long (300s, 60s, 300s)\n"
-		"  --keep DIR          keep both hosts' recordings (but with a shared disk), consoles and\n"
-		"                      words, all frames (wire.pcapng) and the timeline there\n"
+		"  --keep DIR          keep both hosts' recordings, consoles and words, all frames\n"
+		"                      (wire.pcapng) and the timeline there\n"
 		"  --client COMMAND    a shell's command is the client; the guest is $REPRISE_GUEST:$REPRISE_PORT.\n"
 		"                      Lines `lost: N`, `repeated: N`, `pause_ms_max: N` of its output count\n"
 		"  --plain             no network namespace, but UDP sockets and QEMU's network in user\n"
@@ -381,7 +381,7 @@ const struct command cmd_ft_demo = {
 		"  -v, --verbose       hosts say more, for --keep\n"
 		"  -q, --quiet         no timeline\n\n"
 		"What stands behind -- is given to both hosts; %h in it is a or b.  --disk FILE,shared is one\n"
-		"disk for both, a unit of the demo's tgt; FILE is written, and nothing is recorded:\n\n"
+		"disk for both, a unit of the demo's tgt; FILE is written:\n\n"
 		"  reprise ft demo\n"
 		"  reprise ft demo --kill any --count 10 --keep ./kept\n"
 		"  reprise ft demo -- --disk ./data-%h.img,cow\n"

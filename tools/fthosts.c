@@ -144,7 +144,7 @@ static void arguments(struct args *a, const struct play *p, unsigned h, const ch
 	} else {
 		put(a, "tap=%s", ftnet_tap(h));
 	}
-	if (o->keep && !p->share.any)
+	if (o->keep)
 		put(a, "-o"), put(a, "%s/%c-%u.rpl", p->dir, "ab"[h], p->host[h].life + 1);
 	if (o->verbose)
 		put(a, "--verbose");

@@ -347,10 +347,6 @@ static enum status check_pair(const struct options *o)
 		return complain(ST_USAGE, "--checkpoints: not for a pair; leave it out");
 	if (o->rtc_now)
 		return complain(ST_USAGE, "--rtc now: is another moment on the other host; give both the same date");
-	for (unsigned i = 0; i < o->ndisks && o->output; i++)
-		if (disk_option_shared(&o->disk[i]))
-			return complain(ST_USAGE, "-o %s: a disk that both hosts share (--disk %s) changes under the recording, which could not be replayed; leave -o out",
-					o->output, o->disk[i].path);
 	return ST_OK;
 }
 

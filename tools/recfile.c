@@ -153,6 +153,7 @@ const struct stored_place *summary_stored(const struct summary *s, u64 count, bo
 
 static void add_chunk(struct summary *s, struct rec_reader *r)
 {
+	struct rec_sectors sectors;
 	struct rec_event ev;
 
 	switch (r->chunk.type) {
@@ -173,6 +174,10 @@ static void add_chunk(struct summary *s, struct rec_reader *r)
 	case REC_EVENTS:
 		while (!rec_chunk_event(r, &ev))
 			add_event(s, &ev);
+		break;
+	case REC_DISK:
+		if (!rec_disk_sectors(&r->chunk, &sectors) && !sectors.size)
+			s->nsectors[sectors.disk] = sectors.sector;
 		break;
 	case REC_END:
 		for (unsigned i = 0; i < r->nends; i++)

@@ -54,6 +54,7 @@ struct summary {
 	bool ended;                 /* end is valid */
 	struct rec_end end;
 	struct line line;           /* filled by line_open */
+	u64 nsectors[REC_MAX_DISKS]; /* of a disk that was shared; 0: it is not known, or there is none */
 	struct buf stored;          /* of struct stored_place, in file order */
 	struct stored_place full;   /* the last full one's */
 	struct stored_point begun;  /* the one being read */

@@ -27,6 +27,28 @@ disk_holds() {
 	is 0 && [ "$(value out errors)" = 0 ] && [ "$(value out records)" -ge "$answered" ]
 }
 
+# As each host recorded it.  What it read of the disk is in the recording: there is no target any more.
+replays_all() { # DIR
+	local file n=0
+	for file in "$1"/*.rpl; do
+		"$reprise" replay "$file" > replay.out 2> replay.err || { echo "# $file: status $?: $(tail -n 1 replay.err)"; return 1; }
+		grep -q 'identical' replay.err || return 1
+		n=$((n + 1))
+	done
+	echo "# $n recordings"
+	[ $n -gt 1 ]
+}
+can_do_with() { # RECORDING
+	run "$reprise" debug -q "$1" -- -nx -batch -ex 'goto end' -ex 'reverse-stepi 1000' -ex 'goto end' -ex 'monitor digest'
+	is 0 && grep -q "^$(info "$1" digest)$" out; ok 'under GDB, and backwards'
+	run "$reprise" fork --at 200M "$1"
+	is 2 'its machine shared a disk'; ok 'no fork of it: nobody knows what else is on the disk'
+	run "$reprise" replay --disk 0=data.img "$1"
+	is 2 'leave it out'; ok 'no other disk in its place'
+	run "$reprise" pack -o packed.rpl "$1"
+	is 0 && run "$reprise" replay packed.rpl && is 0 'identical'; ok 'packed, it replays'
+}
+
 good=' pause_ms: [0-9]* lost: 0 repeated: 0 live_hosts_max: 1$'
 patience_s=$((300 + 30 * rounds))
 for kind in none primary secondary partition freeze; do
@@ -40,6 +62,9 @@ for kind in none primary secondary partition freeze; do
 	ok "$kind, $rounds times: $verdict"
 	disk_holds "$answered" || { keep "shared-$kind-disk" out err data.img "$kind"/timeline "$kind"/log-*; false; }
 	ok "$kind: the disk holds all $answered that were answered"
+	replays_all "$kind" || { keep "shared-$kind-replay" replay.out replay.err "$kind"/*.rpl; false; }
+	ok "$kind: what both hosts recorded replays, with the disk as it is by now out of reach"
+	[ $kind = none ] && can_do_with "$kind/a-1.rpl"
 	rm -rf "$kind"
 done
 

@@ -97,7 +97,7 @@ Test(ft_host, shared_disk_options_refused, .init = cr_redirect_stderr)
 		cr_assert_eq(SHARING(&o, "--disk", bad[i]), ST_USAGE, "%s", bad[i]);
 	cr_assert_eq(SHARING(&o, "--disk", UNIT "2,shared", "--disk", "iscsi://elsewhere/iqn.x:y/2,shared"), ST_USAGE, "twice");
 	cr_assert_eq(parse(&o, OPT_VM | OPT_PAIR | OPT_OUTPUT, (const char *const[]){ "ft primary", "--kernel", "k", "--peer", "h:1", "--arbiter",
-			   "file:word", "--disk", UNIT "2,shared", "-o", "rec", NULL }), ST_USAGE, "not recorded");
+			   "file:word", "--disk", UNIT "2,shared", "-o", "rec", NULL }), ST_OK, "it can be recorded");
 	for (unsigned i = 0; i < 4; i++)
 		cr_assert_eq(parse(&o, OPT_VM, (const char *const[]){ "run", "--kernel", "k", "--disk", (const char *const[]){ "f,shared",
 				   UNIT "2,shared", UNIT "2", UNIT "2,rw" }[i], NULL }), ST_USAGE, "a machine alone");

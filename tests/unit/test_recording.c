@@ -591,6 +591,9 @@ Test(recording, senseless_contents_are_damage)
 		{ REC_END, "\x10\x01\x00\x00\x00\x00\x00\x00" "12345678\x00", 17, ERR_DAMAGED },
 		{ REC_END, "\x00\x01\x00\x00\x00\x00\x00\x00" "12345678\x05xx", 19, ERR_DAMAGED },
 		{ REC_HEAD, "machine=1\n", 10, ERR_DAMAGED },
+		{ REC_DISK, "\x08\x00", 2, ERR_DAMAGED },                     /* disk 8 */
+		{ REC_DISK, "\x00", 1, ERR_DAMAGED },
+		{ REC_DISK, "\x00\x05" "12345678", 10, ERR_DAMAGED },         /* no whole sector */
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -680,6 +683,63 @@ Test(recording, opening_for_append_with_a_wrong_chain_is_refused)
 	cr_assert_eq(rec_writer_open(&w, &med, 4097, chain), ERR_INVALID);
 	cr_assert_eq(rec_writer_open(&w, &med, 8, chain), ERR_INVALID);
 	cr_assert_eq(rec_writer_open(&w, &med, end, chain), OK);
+	free(m.data);
+}
+
+/* An input as long as any, between others: events are read on behind it. */
+Test(recording, the_longest_input_is_alone_in_its_chunk)
+{
+	static u8 longest[REC_INPUT_MAX];
+	struct mem m = mem_new(1 << 20);
+	const struct rec_medium med = medium(&m);
+	struct execpoint at = { 5, 5, 0 };
+	struct rec_event ev;
+
+	for (u32 i = 0; i < sizeof(longest); i++)
+		longest[i] = (u8)rnd();
+	cr_assert(!rec_create(&w, &med, 1, head, sizeof(head) - 1));
+	for (unsigned i = 0; i < 6; i++, at.sequence++)
+		cr_assert(!rec_put_input(&w, 0, &at, &(struct input){ INPUT_PACKET, 0, longest, i % 3 == 1 ? REC_INPUT_MAX : 10 }));
+	cr_assert_eq(w.nchunks, 5, "HEAD, ten bytes, the long one, ten and ten, the long one; ten are still to be written");
+	cr_assert(!rec_put_end(&w, &sample_end, 1));
+	cr_assert(!rec_reader_open(&r, &med));
+	for (unsigned i = 0; i < 6; i++) {
+		cr_assert(!rec_next_event(&r, &ev));
+		cr_assert(ev.input.size == (i % 3 == 1 ? REC_INPUT_MAX : 10) && !memcmp(ev.input.data, longest, ev.input.size));
+	}
+	cr_assert_eq(rec_next_event(&r, &ev), ERR_END);
+	cr_assert_eq(r.stop, REC_STOP_COMPLETE);
+	free(m.data);
+}
+
+Test(recording, sectors_of_a_shared_disk)
+{
+	static u8 part[REC_DISK_HEAD_MAX + 1024];
+	struct mem m = mem_new(1 << 20);
+	const struct rec_medium med = medium(&m);
+	struct execpoint at = { 5, 5, 0 };
+	struct rec_sectors got;
+	struct rec_event ev;
+	u32 k;
+
+	cr_assert(!rec_create(&w, &med, 1, head, sizeof(head) - 1));
+	cr_assert(!rec_put_chunk(&w, REC_DISK, part, rec_disk_head(part, 7, 1UL << 40)));
+	cr_assert(!rec_put_digest(&w, 0, &at, 77));
+	k = rec_disk_head(part, 3, 123456789);
+	memset(part + k, 0xab, 1024);
+	cr_assert(!rec_put_chunk(&w, REC_DISK, part, k + 1024));
+	cr_assert(!rec_put_end(&w, &sample_end, 1));
+
+	cr_assert(!rec_reader_open(&r, &med) && !rec_next_chunk(&r));
+	cr_assert(r.chunk.type == REC_DISK && !rec_disk_sectors(&r.chunk, &got));
+	cr_assert(got.disk == 7 && got.sector == 1UL << 40 && got.size == 0);
+	cr_assert(!rec_next_chunk(&r) && !rec_next_chunk(&r));
+	cr_assert(r.chunk.type == REC_DISK && !rec_disk_sectors(&r.chunk, &got));
+	cr_assert(got.disk == 3 && got.sector == 123456789 && got.size == 1024 && got.data[0] == 0xab && got.data[1023] == 0xab);
+	cr_assert(!rec_reader_open(&r, &med) && !rec_next_event(&r, &ev));
+	cr_assert_eq(ev.digest, 77, "who wants events passes over them");
+	cr_assert_eq(rec_next_event(&r, &ev), ERR_END);
+	cr_assert_eq(r.stop, REC_STOP_COMPLETE);
 	free(m.data);
 }
 
