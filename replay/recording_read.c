@@ -71,6 +71,19 @@ static err_t at_zero(struct rec_reader *r)
 	return stop(r, REC_STOP_CUT);
 }
 
+/*
+ * Who is killed amid a write has written its first sectors: then there is the beginning of a chunk, and from a
+ * sector's boundary on the zeros that were there before, as far as the end of its checksum and behind.
+ */
+static bool is_torn(const struct rec_reader *r, const u8 *p, u32 have, u32 total)
+{
+	u32 written = have;
+
+	while (written && !p[written - 1])
+		written--;
+	return ALIGN_UP(r->end + written, REC_SECTOR) < r->end + total;
+}
+
 /* Finds the chunk at r->end in the window and checks it; *stored is its payload. */
 static err_t take_chunk(struct rec_reader *r, struct rec_chunk *c, const u8 **stored, u32 *stored_size)
 {
@@ -100,7 +113,7 @@ static err_t take_chunk(struct rec_reader *r, struct rec_chunk *c, const u8 **st
 		return stop(r, REC_STOP_DAMAGED);
 	sum = XXH64(p, n + size, r->chain);
 	if (sum != read_bytes_le(p + n + size, 8))
-		return stop(r, REC_STOP_DAMAGED);
+		return stop(r, is_torn(r, p, have, n + (u32)size + 8) ? REC_STOP_CUT : REC_STOP_DAMAGED);
 	r->chain = sum;
 
 	*stored = p + n;

@@ -128,7 +128,7 @@ enum status options_parse_several(struct options **o, unsigned *n, unsigned grou
 	"  --seed N            the machine's randomness (default 1)\n" \
 	"  --rtc DATE|now      its clock at power-on, UTC: 2025-01-01, 2025-01-01T12:30:00Z,\n" \
 	"                      @SECONDS (default 2025-01-01T00:00:00Z)\n" \
-	"  --net KIND[,mac=MAC]   a network device, up to four; KIND is one of\n" \
+	"  --net KIND[,mac=MAC][,offload=off]   a network device, up to four; KIND is one of\n" \
 	"    user              out through this host, without rights; the guest gets 10.0.2.15 by\n" \
 	"                      DHCP, this host is 10.0.2.2.  user,hostfwd=tcp:127.0.0.1:8080-:80\n" \
 	"                      lets connections in; udp, too, and several\n" \

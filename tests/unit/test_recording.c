@@ -686,6 +686,43 @@ Test(recording, opening_for_append_with_a_wrong_chain_is_refused)
 	free(m.data);
 }
 
+/* kill -9 amid a write leaves its first sectors: that is cut, not damage; anything else that is not a chunk is damage. */
+Test(recording, a_torn_write_is_a_cut)
+{
+	static u8 bytes[5000];
+	struct mem m = mem_new(1 << 20);
+	const struct rec_medium med = medium(&m);
+	struct execpoint at = { 5, 5, 0 };
+	u64 intact, end;
+	err_t e;
+
+	for (u32 i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (u8)rnd();
+	cr_assert(!rec_create(&w, &med, 1, head, sizeof(head) - 1));
+	cr_assert(!rec_put_digest(&w, 0, &at, 77) && !rec_commit(&w, false));
+	intact = w.end;
+	cr_assert(!rec_put_input(&w, 0, &at, &(struct input){ INPUT_FRAME, 0, bytes, sizeof(bytes) }) && !rec_commit(&w, false));
+	end = w.end;
+	for (u64 cut = ALIGN_UP(intact + 1, (u64)REC_SECTOR); cut < end; cut += REC_SECTOR) {
+		u8 rest[8192];
+
+		memcpy(rest, m.data + cut, end - cut);
+		memset(m.data + cut, 0, end - cut);
+		cr_assert_eq(read_all(&m, &e), 1, "the digest before it");
+		cr_assert_eq(r.stop, REC_STOP_CUT, "cut at %lu of %lu", cut, end);
+		cr_assert_eq(r.end, intact);
+		m.data[end + 600] = 1;
+		cr_assert_eq(read_all(&m, &e), 1);
+		cr_assert_eq(r.stop, REC_STOP_DAMAGED, "something is behind it");
+		m.data[end + 600] = 0;
+		m.data[end - 1] = 1;
+		cr_assert_eq(read_all(&m, &e), 1);
+		cr_assert_eq(r.stop, REC_STOP_DAMAGED, "its end is there");
+		memcpy(m.data + cut, rest, end - cut);
+	}
+	free(m.data);
+}
+
 /* An input as long as any, between others: events are read on behind it. */
 Test(recording, the_longest_input_is_alone_in_its_chunk)
 {

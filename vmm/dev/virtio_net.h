@@ -31,7 +31,7 @@
 #define NET_QUEUE_SIZE 256U
 #define NET_FRAME_MIN 14U             /* an Ethernet header */
 #define NET_FRAME_MAX (1514U + 4U)    /* MTU 1500, with a VLAN tag, without check sequence */
-#define NET_PACKET_BUFFERS 44U        /* of a driver's, 1,526 bytes each as they must be: enough for any packet [VIRTIO 5.1.6.3.1] */
+#define NET_PACKET_BUFFERS 44U        /* of a driver's that merges them, 1,526 bytes each as drivers have them: enough for any packet */
 
 enum { NET_RX = 0, NET_TX = 1 };      /* queues */
 
