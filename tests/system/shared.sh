@@ -40,7 +40,7 @@ replays_all() { # DIR
 }
 can_do_with() { # RECORDING
 	run "$reprise" debug -q "$1" -- -nx -batch -ex 'goto end' -ex 'reverse-stepi 1000' -ex 'goto end' -ex 'monitor digest'
-	is 0 && grep -q "^$(info "$1" digest)$" out; ok 'under GDB, and backwards'
+	is 0 && grep -q "^$(info "$1" digest)$" out err; ok 'under GDB, and backwards'
 	run "$reprise" fork --at 200M "$1"
 	is 2 'its machine shared a disk'; ok 'no fork of it: nobody knows what else is on the disk'
 	run "$reprise" replay --disk 0=data.img "$1"
