@@ -13,15 +13,6 @@
 
 enum { REGISTER, LOOK, RESERVE, PREEMPT };
 
-static u64 get_be64(const u8 *p)
-{
-	u64 v = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
 void ft_reserve_begin(struct ft_reserve *r, u64 key)
 {
 	r->key = key;
@@ -52,7 +43,7 @@ static enum ft_reserve_state on_look(struct ft_reserve *r)
 
 	if (r->scsi->in_bytes < 8)
 		return FT_RESERVE_AGAIN;
-	r->holder = held ? get_be64(in + 8) : 0;
+	r->holder = held ? read_bytes_be(in + 8, 8) : 0;
 	if (held && r->holder != r->key) {
 		if (!r->may_take(r->ctx, r->holder))
 			return FT_RESERVE_FORBIDDEN;

@@ -13,12 +13,6 @@ enum { FUA = 0x08 }; /* on the medium, not in a cache [SBC3 4.15] */
 enum { RECOVERED = 1, ILLEGAL_REQUEST = 5, UNIT_ATTENTION = 6, MISCOMPARE = 14 };
 enum { ASC_INVALID_OPCODE = 0x2000 };
 
-static void put_be(u8 *p, unsigned size_bytes, u64 v)
-{
-	for (unsigned i = size_bytes; i-- > 0; v >>= 8)
-		p[i] = (u8)v;
-}
-
 bool ft_scsi_ask(struct ft_scsi *s, const struct scsi_command *c)
 {
 	s->asked = !s->port->start(s->port->ctx, c, &s->ticket);
@@ -75,8 +69,8 @@ static struct scsi_command on_blocks(u8 opcode, u8 flags, u64 lba, u32 n)
 {
 	struct scsi_command c = { .cdb = { opcode, flags }, .cdb_size = 16 };
 
-	put_be(c.cdb + 2, 8, lba);
-	put_be(c.cdb + 12, 2, n);
+	write_bytes_be(c.cdb + 2, 8, lba);
+	write_bytes_be(c.cdb + 12, 2, n);
 	return c;
 }
 
@@ -110,7 +104,7 @@ struct scsi_command ft_scsi_reserve_in(u8 action)
 {
 	struct scsi_command c = { .cdb = { PERSISTENT_RESERVE_IN, action }, .cdb_size = 10, .in_bytes = FT_BLOCK_BYTES };
 
-	put_be(c.cdb + 7, 2, FT_BLOCK_BYTES);
+	write_bytes_be(c.cdb + 7, 2, FT_BLOCK_BYTES);
 	return c;
 }
 
@@ -119,10 +113,10 @@ struct scsi_command ft_scsi_reserve_out(u8 action, u64 key, u64 other, bool pers
 	/* Scope 0, the logical unit, in the upper half of the type's byte. */
 	struct scsi_command c = { .cdb = { PERSISTENT_RESERVE_OUT, action, FT_PR_WRITE_EXCLUSIVE }, .cdb_size = 10 };
 
-	put_be(c.cdb + 5, 4, FT_PR_PARAMETERS);
+	write_bytes_be(c.cdb + 5, 4, FT_PR_PARAMETERS);
 	memset(out, 0, FT_PR_PARAMETERS);
-	put_be(out, 8, key);
-	put_be(out + 8, 8, other);
+	write_bytes_be(out, 8, key);
+	write_bytes_be(out + 8, 8, other);
 	out[20] = persist; /* APTPL: through loss of power */
 	c.out = out;
 	c.out_bytes = FT_PR_PARAMETERS;

@@ -87,6 +87,20 @@ static inline void write_bytes_le(u8 *p, unsigned size_bytes, u64 v)
 		p[i] = (u8)(v >> (8 * i));
 }
 
+static inline u64 read_bytes_be(const u8 *p, unsigned size_bytes)
+{
+	u64 v = 0;
+	for (unsigned i = 0; i < size_bytes; i++)
+		v = v << 8 | p[i];
+	return v;
+}
+
+static inline void write_bytes_be(u8 *p, unsigned size_bytes, u64 v)
+{
+	for (unsigned i = size_bytes; i-- > 0; v >>= 8)
+		p[i] = (u8)v;
+}
+
 /* All ones in the low size_bytes bytes; size_bytes is 1, 2, 4 or 8. */
 static inline u64 size_mask(unsigned size_bytes)
 {

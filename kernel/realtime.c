@@ -29,21 +29,18 @@ static u8 rtc_read(u8 reg)
 	return inb(RTC_DATA);
 }
 
-/* All parts are as of the first one's reading. */
+/* All parts are as of the first one's reading; before it may be some that nobody has read. */
 static u64 rtc_ms(void)
 {
-	u64 ms = 0;
 	u8 part;
+	u64 ms;
 
-	for (unsigned i = 0; i < PARTS; i++) {
+	do
 		part = inb(RTC_DATA);
-		if ((i == 0) != !!(part & FIRST_PART)) {
-			i = ~0U; /* somebody has read one in between */
-			ms = 0;
-			continue;
-		}
-		ms |= (u64)(part & ~FIRST_PART) << i * PART_BITS;
-	}
+	while (!(part & FIRST_PART));
+	ms = part & ~FIRST_PART;
+	for (unsigned i = 1; i < PARTS; i++)
+		ms |= (u64)inb(RTC_DATA) << i * PART_BITS;
 	return ms;
 }
 

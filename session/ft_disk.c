@@ -293,9 +293,9 @@ static u64 capacity(unsigned n, const struct shared_disk *d)
 
 	for (unsigned tries = 0; tries < READ_TRIES; tries++)
 		if (!scsi_command(d->port, &c, &r, ANSWER_NS) && r.status == SCSI_GOOD && r.in_bytes == sizeof(in)) {
-			if (__builtin_bswap32((u32)read_bytes_le(in + 4, 4)) != FT_BLOCK_BYTES)
+			if (read_bytes_be(in + 4, 4) != FT_BLOCK_BYTES)
 				fail(n, "its blocks are not of 512 bytes; share a unit whose blocks are");
-			return __builtin_bswap32((u32)read_bytes_le(in, 4)) + 1UL;
+			return read_bytes_be(in, 4) + 1;
 		}
 	fail(n, "its logical unit does not answer; is its target running?");
 }

@@ -14,23 +14,6 @@ enum { IPV6_LENGTH = 4, IPV6_ADDRESSES = 8, IPV6_HEADER = 40 };
 enum { TCP_SEQUENCE = 4, TCP_OFFSET = 12, TCP_FLAGS = 13, TCP_CSUM = 16, TCP_HEADER = 20, PROTOCOL_TCP = 6 };
 enum { TCP_FIN = 0x01, TCP_PSH = 0x08, TCP_CWR = 0x80 };
 
-static u32 get_be(const u8 *p, unsigned n)
-{
-	u32 v = 0;
-
-	for (unsigned i = 0; i < n; i++)
-		v = v << 8 | p[i];
-	return v;
-}
-
-static void put_be(u8 *p, unsigned n, u32 v)
-{
-	while (n--) {
-		p[n] = (u8)v;
-		v >>= 8;
-	}
-}
-
 /* --- 1  checksums --------------------------------------------------------------------- */
 
 /*
@@ -59,15 +42,16 @@ static void put_checksum(u8 *p, u64 total)
 /* Where IP begins, and that TCP is behind it where the packet says so. */
 static bool find_headers(struct segments *s, unsigned kind)
 {
-	u32 at = ETHERNET_HEADER, type;
+	u32 at = ETHERNET_HEADER;
 	const u8 *ip;
+	u64 type;
 
 	if (s->size < ETHERNET_HEADER + VLAN_TAG + IPV6_HEADER)
 		return false; /* no TCP of either kind is shorter */
-	type = get_be(s->frame + at - 2, 2);
+	type = read_bytes_be(s->frame + at - 2, 2);
 	if (type == TYPE_VLAN) {
 		at += VLAN_TAG;
-		type = get_be(s->frame + at - 2, 2);
+		type = read_bytes_be(s->frame + at - 2, 2);
 	}
 	ip = s->frame + at;
 	s->ip = at;
@@ -110,22 +94,22 @@ static void adapt(const struct segments *s, u8 *buf, u32 n, bool last)
 	u8 pseudo[4] = { 0, PROTOCOL_TCP };
 	u64 total;
 
-	put_be(tcp + TCP_SEQUENCE, 4, get_be(tcp + TCP_SEQUENCE, 4) + s->at);
+	write_bytes_be(tcp + TCP_SEQUENCE, 4, read_bytes_be(tcp + TCP_SEQUENCE, 4) + s->at);
 	if (s->at)
 		tcp[TCP_FLAGS] &= (u8)~TCP_CWR;
 	if (!last)
 		tcp[TCP_FLAGS] &= (u8)~(TCP_FIN | TCP_PSH);
 	if (v4) {
-		put_be(ip + IPV4_LENGTH, 2, s->tcp - s->ip + segment);
-		put_be(ip + IPV4_ID, 2, get_be(ip + IPV4_ID, 2) + s->at / s->payload);
-		put_be(ip + IPV4_CSUM, 2, 0);
+		write_bytes_be(ip + IPV4_LENGTH, 2, s->tcp - s->ip + segment);
+		write_bytes_be(ip + IPV4_ID, 2, read_bytes_be(ip + IPV4_ID, 2) + s->at / s->payload);
+		write_bytes_be(ip + IPV4_CSUM, 2, 0);
 		put_checksum(ip + IPV4_CSUM, sum(ip, s->tcp - s->ip));
 	} else {
-		put_be(ip + IPV6_LENGTH, 2, s->tcp - s->ip - IPV6_HEADER + segment);
+		write_bytes_be(ip + IPV6_LENGTH, 2, s->tcp - s->ip - IPV6_HEADER + segment);
 	}
-	put_be(pseudo + 2, 2, segment);
+	write_bytes_be(pseudo + 2, 2, segment);
 	total = v4 ? sum(ip + IPV4_ADDRESSES, 8) : sum(ip + IPV6_ADDRESSES, 32);
-	put_be(tcp + TCP_CSUM, 2, 0);
+	write_bytes_be(tcp + TCP_CSUM, 2, 0);
 	put_checksum(tcp + TCP_CSUM, total + sum(pseudo, sizeof(pseudo)) + sum(tcp, segment));
 }
 
@@ -147,8 +131,8 @@ static u32 finish(struct segments *s, u8 *buf)
 	memcpy(buf, s->frame, s->size);
 	if (s->csum_at) {
 		put_checksum(buf + s->csum_at, sum(buf + s->csum_start, s->size - s->csum_start));
-		if (!get_be(buf + s->csum_at, 2))
-			put_be(buf + s->csum_at, 2, 0xffff);
+		if (!read_bytes_be(buf + s->csum_at, 2))
+			write_bytes_be(buf + s->csum_at, 2, 0xffff);
 	}
 	s->over = true;
 	return s->size;

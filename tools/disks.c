@@ -345,6 +345,8 @@ static int temporary_file(void)
 	return fd;
 }
 
+_Static_assert(REC_MAX_DISKS == MAX_DISKS, "as many as a recording can speak of");
+
 /* What the machine read of a disk that it shared, into a file of that size; all else of it is zeros, and nobody asks. */
 static enum status fill(int fd, unsigned n, const struct summary *s)
 {
@@ -355,8 +357,8 @@ static enum status fill(int fd, unsigned n, const struct summary *s)
 	enum status st = ST_OK;
 
 	if (rec_reader_open(r, &medium))
-		st = complain(ST_HOST, "%s: cannot be read: %s; check the disk", s->path, strerror(errno));
-	while (!st && !rec_next_chunk(r)) {
+		r->stop = REC_STOP_IO; /* it was read before */
+	while (!st && !r->stop && !rec_next_chunk(r)) {
 		if (r->chunk.type != REC_DISK || rec_disk_sectors(&r->chunk, &part) || part.disk != n || !part.size)
 			continue;
 		if (part.sector > s->nsectors[n] || part.size / DISK_SECTOR > s->nsectors[n] - part.sector)
@@ -364,6 +366,8 @@ static enum status fill(int fd, unsigned n, const struct summary *s)
 		else if (pwrite(fd, part.data, part.size, (off_t)(part.sector * DISK_SECTOR)) != (ssize_t)part.size)
 			st = complain(ST_HOST, "a temporary file for disk %u: %s; make room, or set TMPDIR", n, strerror(errno));
 	}
+	if (!st && r->stop == REC_STOP_IO)
+		st = complain(ST_HOST, "%s: cannot be read: %s; check the disk", s->path, strerror(errno));
 	free(r);
 	return st;
 }

@@ -112,7 +112,7 @@ static enum status parse_setting(struct net_nic *nic, const char *word, const ch
 		return parse_mac(word + 4, nic->mac) ? ST_OK :
 		       complain(ST_USAGE, "--net: %s: mac= is no address of a single device; give one like 52:54:00:12:34:56", arg);
 	if (!strcmp(word, "offload=off") || !strcmp(word, "offload=on")) {
-		nic->no_offload = word[9] == 'f';
+		nic->no_offload = !strcmp(word, "offload=off");
 		return ST_OK;
 	}
 	if (strncmp(word, "hostfwd=", 8))

@@ -4,6 +4,7 @@
 # make a client and the machine wait.  Both hosts are emulated on this one machine: a processor each, if it has two.
 # Alone is measured beside a stranger, too: another unprotected guest on the same machine, with a client of its
 # own, that does the same and has nothing to do with it.  What that costs is the machine's doing, not the pair's.
+# No host records.
 set -u
 export LC_ALL=C
 here=$(cd "$(dirname "$0")" && pwd)

@@ -7,21 +7,6 @@
 
 enum { READ_CAPACITY = 0x25, RESERVE_IN = 0x5e, RESERVE_OUT = 0x5f, READ16 = 0x88, COMPARE = 0x89, WRITE16 = 0x8a };
 
-static u64 be(const u8 *p, unsigned n)
-{
-	u64 v = 0;
-
-	while (n--)
-		v = v << 8 | *p++;
-	return v;
-}
-
-static void put_be(u8 *p, unsigned n, u64 v)
-{
-	for (; n--; v >>= 8)
-		p[n] = (u8)v;
-}
-
 static struct scsi_reply sense(u8 key, u16 asc)
 {
 	return (struct scsi_reply){ .delivered = true, .status = SCSI_CHECK_CONDITION, .sense_key = key, .asc = asc };
@@ -80,10 +65,10 @@ static struct scsi_reply preempt(struct fake_target *t, struct fake_command *c, 
 
 static struct scsi_reply reserve_out(struct fake_target *t, struct fake_command *c)
 {
-	u64 key = be(c->out, 8), other = be(c->out + 8, 8);
+	u64 key = read_bytes_be(c->out, 8), other = read_bytes_be(c->out + 8, 8);
 	u64 *mine = key_of(t, c->nexus);
 
-	if (c->c.cdb[2] >> 4 || (c->out[20] && !t->persists) || be(c->c.cdb + 5, 4) != 24 || c->c.out_bytes != 24)
+	if (c->c.cdb[2] >> 4 || (c->out[20] && !t->persists) || read_bytes_be(c->c.cdb + 5, 4) != 24 || c->c.out_bytes != 24)
 		return sense(5, 0x2400);
 	switch (c->c.cdb[1] & 31) {
 	case 6: /* register and ignore */
@@ -127,8 +112,8 @@ static struct scsi_reply reserve_in(struct fake_target *t, struct fake_command *
 	r.in_bytes = 8;
 	if (t->holder) {
 		r.in_bytes = 24;
-		put_be(c->in + 4, 4, 16);
-		put_be(c->in + 8, 8, *key_of(t, t->holder));
+		write_bytes_be(c->in + 4, 4, 16);
+		write_bytes_be(c->in + 8, 8, *key_of(t, t->holder));
 		c->in[21] = 1;
 	}
 	return r;
@@ -148,7 +133,7 @@ static void write_block(struct fake_target *t, u64 lba, const u8 *data)
 
 static void carry_out(struct fake_target *t, struct fake_command *c)
 {
-	u64 lba = be(c->c.cdb + 2, 8);
+	u64 lba = read_bytes_be(c->c.cdb + 2, 8);
 
 	c->stage = FAKE_DONE;
 	c->reply = status(SCSI_GOOD);
@@ -172,8 +157,8 @@ static struct scsi_reply capacity(struct fake_target *t, struct fake_command *c)
 {
 	struct scsi_reply r = status(SCSI_GOOD);
 
-	put_be(c->in, 4, t->nblocks - 1);
-	put_be(c->in + 4, 4, t->block_bytes);
+	write_bytes_be(c->in, 4, t->nblocks - 1);
+	write_bytes_be(c->in + 4, 4, t->block_bytes);
 	r.in_bytes = 8;
 	return r;
 }

@@ -743,6 +743,17 @@ static void with_frames(struct world *w, const u8 *frames, unsigned n)
 	sent = 0;
 }
 
+/* What was recorded, in b, with all that passes in `passed`. */
+static struct boundary *replay_tapped(struct world_medium *m)
+{
+	static const struct frame_tap tap = { pass, passed };
+
+	world_replay(&b, &plan, m);
+	b.replay.tap = &tap;
+	passed[0] = 0;
+	return &b.replay.b;
+}
+
 /* Each frame enters once, at a NIC that has room; for one nobody drives it is as if it had never come. */
 Test(boundary, frames_wait_for_room_and_are_lost_on_the_deaf)
 {
@@ -775,10 +786,7 @@ Test(boundary, frames_wait_for_room_and_are_lost_on_the_deaf)
 	cr_assert_eq(sent, 1);
 	cr_assert_eq(rec_commit(a.writer, false), OK);
 
-	world_replay(&b, &plan, &m);
-	b.replay.tap = &(struct frame_tap){ pass, passed };
-	passed[0] = 0;
-	at = &b.replay.b;
+	at = replay_tapped(&m);
 	now.sequence = 0;
 	for (u64 i = 0; i < 2; i++, now.sequence++) {
 		cr_assert(at->ops->next_input(at, &now, &room, &in));
@@ -837,10 +845,7 @@ Test(boundary, packets_enter_where_they_are_welcome)
 	cr_assert_eq(sent, 100);
 	cr_assert_eq(rec_commit(a.writer, false), OK);
 
-	world_replay(&b, &plan, &m);
-	b.replay.tap = &(struct frame_tap){ pass, passed };
-	passed[0] = 0;
-	at = &b.replay.b;
+	at = replay_tapped(&m);
 	now.sequence = 0;
 	cr_assert(at->ops->next_input(at, &now, &welcome, &in));
 	cr_assert(in.kind == INPUT_PACKET && in.size == sizeof(a_packet) && !memcmp(in.data, a_packet, in.size));

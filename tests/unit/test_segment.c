@@ -17,23 +17,6 @@ struct shape {
 
 static u8 packet[PACKET_MAX], frame[SEGMENT_FRAME_MAX];
 
-static u32 be(const u8 *p, unsigned n)
-{
-	u32 v = 0;
-
-	while (n--)
-		v = v << 8 | *p++;
-	return v;
-}
-
-static void set_be(u8 *p, unsigned n, u32 v)
-{
-	while (n--) {
-		p[n] = (u8)v;
-		v >>= 8;
-	}
-}
-
 static u32 words(const u8 *p, u32 size)
 {
 	u32 sum = 0;
@@ -89,27 +72,27 @@ static u32 make(const struct shape *s)
 	write_bytes_le(packet + PACKET_CSUM_OFFSET, 2, 16);
 	memset(f, 0x52, 12);
 	if (s->vlan)
-		set_be(f + 12, 4, 0x8100002a);
-	set_be(ip - 2, 2, s->v6 ? 0x86dd : 0x0800);
+		write_bytes_be(f + 12, 4, 0x8100002a);
+	write_bytes_be(ip - 2, 2, s->v6 ? 0x86dd : 0x0800);
 	if (s->v6) {
-		set_be(ip, 4, 0x60012345);
-		set_be(ip + 4, 2, segment);
+		write_bytes_be(ip, 4, 0x60012345);
+		write_bytes_be(ip + 4, 2, segment);
 		ip[6] = 6, ip[7] = 64;
 		memset(ip + 8, 0xfd, 32);
 	} else {
-		set_be(ip, 4, 0x46000000 + 24 + segment);
-		set_be(ip + 4, 4, 0xfffe4000); /* a number that wraps */
+		write_bytes_be(ip, 4, 0x46000000 + 24 + segment);
+		write_bytes_be(ip + 4, 4, 0xfffe4000); /* a number that wraps */
 		ip[8] = 64, ip[9] = 6;
-		set_be(ip + 12, 4, 0x0a00020f), set_be(ip + 16, 4, 0x0a000202);
-		set_be(ip + 20, 4, 0x01010100);
-		set_be(ip + 10, 2, (u16)~folded(words(ip, 24)));
+		write_bytes_be(ip + 12, 4, 0x0a00020f), write_bytes_be(ip + 16, 4, 0x0a000202);
+		write_bytes_be(ip + 20, 4, 0x01010100);
+		write_bytes_be(ip + 10, 2, (u16)~folded(words(ip, 24)));
 	}
-	set_be(tcp, 4, 0x1f90c001);
-	set_be(tcp + 4, 4, 0xfffffff0); /* a sequence that wraps */
+	write_bytes_be(tcp, 4, 0x1f90c001);
+	write_bytes_be(tcp + 4, 4, 0xfffffff0); /* a sequence that wraps */
 	tcp[12] = (u8)((20 + s->tcp_options) / 4 << 4);
 	tcp[13] = s->flags;
 	memset(tcp + 20, 1, s->tcp_options);
-	set_be(tcp + 16, 2, folded(pseudo(s, f, segment)));
+	write_bytes_be(tcp + 16, 2, folded(pseudo(s, f, segment)));
 	for (u32 i = 0; i < s->payload; i++)
 		f[data_from(s) + i] = data_at(i);
 	return PACKET_HEADER + size;
@@ -122,13 +105,13 @@ static void check_frame(const struct shape *s, u32 size, u32 done, unsigned numb
 
 	cr_assert(!memcmp(frame, packet + PACKET_HEADER, ip_at(s)), "Ethernet's header");
 	if (s->v6) {
-		cr_assert_eq(be(ip + 4, 2), segment);
+		cr_assert_eq((u32)read_bytes_be(ip + 4, 2), segment);
 	} else {
-		cr_assert_eq(be(ip + 2, 2), 24 + segment);
-		cr_assert_eq(be(ip + 4, 2), (0xfffe + number) & 0xffff, "each datagram has a number of its own");
+		cr_assert_eq((u32)read_bytes_be(ip + 2, 2), 24 + segment);
+		cr_assert_eq((u32)read_bytes_be(ip + 4, 2), (0xfffe + number) & 0xffff, "each datagram has a number of its own");
 		cr_assert_eq(folded(words(ip, 24)), 0xffff);
 	}
-	cr_assert_eq(be(tcp + 4, 4), 0xfffffff0 + done);
+	cr_assert_eq((u32)read_bytes_be(tcp + 4, 4), 0xfffffff0 + done);
 	cr_assert_eq(tcp[13], (s->flags & (last ? 0xff : 0xf6)) & (number ? 0x7f : 0xff), "FIN and PSH in the last, CWR in the first");
 	cr_assert_eq(folded(pseudo(s, frame, segment) + words(tcp, segment)), 0xffff, "TCP's checksum");
 	for (u32 i = 0; i < n; i++)
@@ -186,10 +169,10 @@ Test(segment, a_sum_of_zero_is_said_as_ones)
 	packet[PACKET_FLAGS] = PACKET_NEEDS_CSUM;
 	write_bytes_le(packet + PACKET_CSUM_START, 2, 34);
 	write_bytes_le(packet + PACKET_CSUM_OFFSET, 2, 6);
-	set_be(udp + 8, 4, 0xffff0000);
+	write_bytes_be(udp + 8, 4, 0xffff0000);
 	cr_assert(segments_begin(&one, packet, PACKET_HEADER + 60));
 	cr_assert_eq(segments_next(&one, frame), 60);
-	cr_assert_eq(be(frame + 40, 2), 0xffff);
+	cr_assert_eq((u32)read_bytes_be(frame + 40, 2), 0xffff);
 }
 
 /* A checksum that others have found right already is nothing to be done. */
