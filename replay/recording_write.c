@@ -145,7 +145,7 @@ static err_t put_event(struct rec_writer *w, const struct rec_event *ev)
 	e = rec_event_encode(&w->base[ev->vm], ev, &enc);
 	if (e)
 		return fail(w, e);
-	if (w->fill && w->fill + enc.size + enc.data_size > REC_EVENT_BUFFER) {
+	if (w->fill + enc.size + enc.data_size > REC_EVENT_BUFFER) {
 		e = rec_commit(w, false);
 		if (e)
 			return e;

@@ -818,7 +818,8 @@ static void send_packet(void *ctx unused_arg, unsigned nic, const u8 *data unuse
 /* What has work left for others enters as it is where it is welcome, and as frames where it is not. */
 Test(boundary, packets_enter_where_they_are_welcome)
 {
-	const struct input_room welcome = { .nics = 3 << 1, .packets = 1 << 1 }, no_buffers = { .packets = 1 << 1 };
+	const struct input_room welcome = { .nics = 3 << 1, .packets = 1 << 1 }, no_buffers = { .packets = 1 << 1 },
+				deaf = { .deaf = 1 << 1, .packets = 1 << 1 };
 	const struct output out = { .kind = OUTPUT_PACKET, .instance = 3, .data = a_packet, .size = sizeof(a_packet) };
 	struct world_medium m = medium_new(MEDIUM_SIZE);
 	struct execpoint now = { .count = 5, .vtime_ns = 1000 };
@@ -841,6 +842,10 @@ Test(boundary, packets_enter_where_they_are_welcome)
 	now.sequence++;
 	cr_assert(at->ops->next_input(at, &now, &welcome, &in));
 	cr_assert(in.kind == INPUT_FRAME && in.instance == 2 && *in.data == 0x29);
+	now.sequence++;
+	cr_assert(!at->ops->next_input(at, &now, &welcome, &in) && !noutside);
+	with_frames(&a, (const u8[]){ 0x19 }, 1);
+	cr_assert(!at->ops->next_input(at, &now, &deaf, &in) && !noutside, "nobody drives it: it is as if it had never come");
 	at->ops->output(at, &now, &out);
 	cr_assert_eq(sent, 100);
 	cr_assert_eq(rec_commit(a.writer, false), OK);

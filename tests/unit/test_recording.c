@@ -696,6 +696,7 @@ Test(recording, a_torn_write_is_a_cut)
 	u64 intact, end;
 	err_t e;
 
+	rng = 7;
 	for (u32 i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (u8)rnd();
 	cr_assert(!rec_create(&w, &med, 1, head, sizeof(head) - 1));
@@ -703,6 +704,7 @@ Test(recording, a_torn_write_is_a_cut)
 	intact = w.end;
 	cr_assert(!rec_put_input(&w, 0, &at, &(struct input){ INPUT_FRAME, 0, bytes, sizeof(bytes) }) && !rec_commit(&w, false));
 	end = w.end;
+	cr_assert_gt(end, intact + sizeof(bytes), "not compressed");
 	for (u64 cut = ALIGN_UP(intact + 1, (u64)REC_SECTOR); cut < end; cut += REC_SECTOR) {
 		u8 rest[8192];
 
@@ -732,6 +734,7 @@ Test(recording, the_longest_input_is_alone_in_its_chunk)
 	struct execpoint at = { 5, 5, 0 };
 	struct rec_event ev;
 
+	rng = 8;
 	for (u32 i = 0; i < sizeof(longest); i++)
 		longest[i] = (u8)rnd();
 	cr_assert(!rec_create(&w, &med, 1, head, sizeof(head) - 1));

@@ -644,7 +644,7 @@ static void send_with(struct virtio_header h, u32 number, u32 size)
 	u32 all = header + size;
 	unsigned n = 0;
 
-	memset(bytes, 0, header);
+	memset(bytes, 0xff, header); /* what a driver has in fields that are the device's is nobody's business */
 	memcpy(bytes, &h, sizeof(h));
 	for (u32 i = 0; i < size; i++)
 		bytes[header + i] = pattern(number, i);
