@@ -48,8 +48,8 @@ static void say_packed(const struct summary *s, const char *path, const char *by
 {
 	unsigned ndisks = 0;
 
-	while (disks_described(&s->head, ndisks))
-		ndisks++;
+	for (unsigned n = 0; disks_described(&s->head, n); n++)
+		ndisks += !disks_shared(&s->head, n);
 	if (ndisks)
 		remark("%s: %s, opens on any machine that has its %u disk%s: they are not packed; say where they are with --disk N=FILE", path,
 		       bytes, ndisks, ndisks == 1 ? "" : "s");

@@ -391,7 +391,7 @@ static enum status restore(struct machine_disks *d, unsigned n, const struct sum
 	return fill(disk->fd, n, s);
 }
 
-static bool was_shared(const struct buf *head, unsigned n)
+bool disks_shared(const struct buf *head, unsigned n)
 {
 	char mode[8];
 
@@ -401,7 +401,7 @@ static bool was_shared(const struct buf *head, unsigned n)
 bool disks_any_shared(const struct buf *head)
 {
 	for (unsigned n = 0; disks_described(head, n); n++)
-		if (was_shared(head, n))
+		if (disks_shared(head, n))
 			return true;
 	return false;
 }
@@ -416,7 +416,7 @@ enum status disks_from_recording(struct machine_disks *d, const struct summary *
 		if (o->disk_at[n] && !disks_described(&s->head, n))
 			return complain(ST_USAGE, "--disk %u=%s: %s was recorded without a disk %u; leave it out", n, o->disk_at[n], s->path, n);
 	for (n = 0; n < MAX_DISKS && disks_described(&s->head, n) && !st; n++)
-		st = was_shared(&s->head, n) ? restore(d, n, s, o) : find(d, n, s, o);
+		st = disks_shared(&s->head, n) ? restore(d, n, s, o) : find(d, n, s, o);
 	if (st)
 		disks_close(d);
 	return st;

@@ -42,7 +42,8 @@ enum status disks_from_recording(struct machine_disks *d, const struct summary *
 
 /* Whether HEAD has disk n. */
 bool disks_described(const struct buf *head, unsigned n);
-/* One that the machine shared: of it is known what the recorded run has read, and no other run could have its disk. */
+/* ... and the machine shared it: what the recorded run has read of it is in the recording, and no more is known. */
+bool disks_shared(const struct buf *head, unsigned n);
 bool disks_any_shared(const struct buf *head);
 
 /* A complaint if path, where the option has something written, is one of them. */
