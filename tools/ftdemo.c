@@ -349,8 +349,8 @@ const struct command cmd_ft_demo = {
 	.title = "ft demo",
 	.summary = "both hosts on this machine, a client that counts, and a kill -9",
 	.help = "reprise ft demo [OPTIONS] [-- OPTIONS FOR BOTH HOSTS]\n\n"
-		"Runs both hosts of a pair as two QEMUs on this machine, in a network of their own, with\n"
-		"a Linux guest that answers numbered requests over TCP.  A client sends them, strikes at a\n"
+		"Runs both hosts of a pair as two QEMUs on this machine, in a network of their own and on\n"
+		"half of its processors each, with a Linux guest that answers numbered requests over TCP.  A client sends them, strikes at a\n"
 		"random moment, and counts: the connection must go on, and no number be lost or repeated.\n"
 		"All frames are captured: at no time may two hosts act as the machine.  Then the dead host\n"
 		"is started again as the new secondary, until the pair is safe again.  The last line is\n\n"

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -177,6 +178,36 @@ static int open_input(struct play *p, unsigned h)
 	return fd;
 }
 
+/*
+ * Half of the processors each, if there are two: a host is not to wait for the other one's threads, nor to be
+ * moved by them.  What a child is given it hands on.  Where that is not possible they share all.
+ */
+static void use_half(const cpu_set_t *all, unsigned h)
+{
+	unsigned n = (unsigned)CPU_COUNT(all), i = 0;
+	cpu_set_t half;
+
+	CPU_ZERO(&half);
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, all) && i++ * 2 / n == h)
+			CPU_SET(cpu, &half);
+	(void)!sched_setaffinity(0, sizeof(half), &half);
+}
+
+static pid_t spawn_host(struct play *p, unsigned h, char *const argv[], int in, int out, int err)
+{
+	cpu_set_t all;
+	bool two = !p->o->alone && !sched_getaffinity(0, sizeof(all), &all) && CPU_COUNT(&all) > 1;
+	pid_t pid;
+
+	if (two)
+		use_half(&all, h);
+	pid = play_spawn(p, argv, in, out, err);
+	if (two)
+		(void)!sched_setaffinity(0, sizeof(all), &all);
+	return pid;
+}
+
 /* What it sent before belongs to the life before. */
 static void begin_life(struct play *p, unsigned h)
 {
@@ -207,7 +238,7 @@ bool host_start(struct play *p, unsigned h, const char *as)
 		remark("%s: %s; make room, or give --keep another directory", p->dir, strerror(errno));
 	} else {
 		arguments(&a, p, h, as);
-		host->pid = play_spawn(p, a.v, in, out, err);
+		host->pid = spawn_host(p, h, a.v, in, out, err);
 	}
 	if (out >= 0)
 		close(out);

@@ -1,7 +1,8 @@
 #!/bin/bash
 # ft.sh [N [KILLS]] - what protection costs: the same guest alone on a host, and protected by a second
 # one, in turn; N rounds (1), with what the link carries.  Then how long KILLS (10) takeovers and new partners
-# make a client and the machine wait.  Both hosts are emulated on this one machine: a processor each, if it has two.
+# make a client and the machine wait.  Both hosts are emulated on this one machine: half of its processors each; a host
+# that is alone has them all.
 # Alone is measured beside a stranger, too: another unprotected guest on the same machine, with a client of its
 # own, that does the same and has nothing to do with it.  What that costs is the machine's doing, not the pair's.
 # No host records.

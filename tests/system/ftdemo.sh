@@ -21,6 +21,9 @@ last() { # PATTERN: the last line, pause_ms aside
 clean() { # nothing is left: no files, no sockets, no processes
 	[ -z "$(find tmp run -mindepth 1)" ] && ! pgrep -f "^$tmp/fake" > /dev/null
 }
+processors() { # PID: those it may use, a line each
+	sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' "/proc/$1/status" | tr , '\n' | while IFS=- read -r from to; do seq "$from" "${to:-$from}"; done
+}
 
 good=' pause_ms: N lost: 0 repeated: 0 live_hosts_max: 1'
 # Where the kernel allows no network of our own: real hosts, over UDP.
@@ -120,6 +123,9 @@ demo --client 'bash ./client 6 0'
 is 0 && grep -qx 'seqd 1' out && last "takeovers: 1$good"; ok 'a client of its own, a kill'
 demo --kill none --alone
 is 0 && last "takeovers: 0$good" && ! grep -q link_ out; ok 'one host alone'
+run taskset -c "$(processors $$ | head -n 1)" "$reprise" ft demo --kernel "$kernel" --initrd "$initrd" --arbiter file --detect 600ms \
+	--seconds 1 --kill none
+is 0 && last "takeovers: 0$good" && clean; ok 'two hosts on one processor'
 
 # ---- endings ----
 
@@ -129,6 +135,12 @@ wait_for_line out connected $pid
 "$reprise" ft status > st
 [ "$(grep -c '^protected: 1' st)" = 2 ] && grep -qx 'role: primary' st && grep -qx 'role: secondary' st && grep -qx 'peer: 127.0.0.1:[0-9]*' st
 ok 'ft status, meanwhile'
+ours=$(processors $$) theirs=$(for p in $(sed -n 's/^qemu_pid: //p' st); do processors "$p"; done)
+if [ "$(wc -l <<< "$ours")" -gt 1 ]; then
+	[ "$(sort -n <<< "$theirs")" = "$ours" ]; ok_with 'each host on its half of the processors: $(paste -sd " " <<< "$theirs")'
+else
+	skip 'a half of the processors for each host' 'there is one'
+fi
 kill -INT $pid # with some requests under way, which are answered
 wait $pid
 status=$?
