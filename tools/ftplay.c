@@ -18,6 +18,8 @@
 
 #define SECOND 1000000000u
 #define REAP_MS 5000
+/* Between two looks at a busy wire: frames come some thousand times a second, and to wake for each takes a processor from the hosts. */
+#define WIRE_REST_NS 5000000u
 
 /* ---- time and the timeline ---- */
 
@@ -134,6 +136,11 @@ static void turn(struct play *p, u64 until_ns)
 	struct pollfd fds[N] = { { .fd = p->signals, .events = POLLIN }, { .fd = p->on_plain ? p->plain.fd : p->wire.fd, .events = POLLIN } };
 	u64 at;
 
+	if (host_ns() < p->wire_rests_until_ns) {
+		fds[WIRE].fd = -1;
+		until_ns = MIN(until_ns, p->wire_rests_until_ns);
+	}
+
 	fds[CLIENT] = client_watch(&p->client, &at);
 	until_ns = MIN(until_ns, at);
 	for (unsigned h = 0; h < 2; h++) {
@@ -144,8 +151,10 @@ static void turn(struct play *p, u64 until_ns)
 	if (poll(fds, N, wait_ms(until_ns)) < 0)
 		return;
 	cable_turn(&p->cable, fds + CABLE);
-	if (fds[WIRE].revents)
+	if (fds[WIRE].revents) {
 		play_hear_wire(p);
+		p->wire_rests_until_ns = p->on_plain ? 0 : host_ns() + WIRE_REST_NS;
+	}
 	client_turn(&p->client, fds[CLIENT].revents, host_ns());
 	for (unsigned h = 0; h < 2; h++)
 		host_turn(p, h, fds[HOSTS + h].revents);

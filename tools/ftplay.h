@@ -59,6 +59,7 @@ struct play {
 	struct plain plain;
 	pid_t gateway;           /* of plain; 0: none runs */
 	struct wire wire;
+	u64 wire_rests_until_ns; /* what comes meanwhile is in its ring, with its time */
 	struct client client;
 	struct store store;
 	struct ftshare share;
