@@ -879,27 +879,65 @@ Test(recording, varints)
  * REPRISE_GOLDEN_WRITE=1 build/unit/unit --filter 'recording/golden*'
  */
 #define GOLDEN "tests/golden/recording-v1.rpl"
+#define GOLDEN_DISK "tests/golden/recording-v1-disk.rpl"
 
-Test(recording, golden_file)
+/* What is in the file, which is what this build has just written. */
+static struct mem golden(const char *path, const struct mem *written, u64 bytes)
 {
-	struct mem m = mem_new(4096), g = mem_new(4096);
-	u64 ends[16], size;
-	unsigned n = small_sample(&m, 0x0123456789abcdef, ends);
-	struct rec_event ev;
+	struct mem g = mem_new(4096);
 	FILE *f;
 
 	if (getenv("REPRISE_GOLDEN_WRITE")) {
-		f = fopen(GOLDEN, "wb");
-		cr_assert(f && fwrite(m.data, 1, ends[n - 1], f) == ends[n - 1] && !fclose(f));
+		f = fopen(path, "wb");
+		cr_assert(f && fwrite(written->data, 1, bytes, f) == bytes && !fclose(f));
 	}
-	f = fopen(GOLDEN, "rb");
+	f = fopen(path, "rb");
 	cr_assert_not_null(f, "run from the top of the tree");
-	size = fread(g.data, 1, g.size, f);
+	g.size = fread(g.data, 1, g.size, f);
 	fclose(f);
-	cr_assert_eq(size, ends[n - 1]);
-	cr_assert(!memcmp(g.data, m.data, size), "the writer writes other bytes than version 1's");
+	cr_assert_eq(g.size, bytes);
+	cr_assert(!memcmp(g.data, written->data, bytes), "the writer writes other bytes than version 1's");
+	return g;
+}
 
-	g.size = size;
+/* Since chunks of type 7: sectors of a shared disk. */
+Test(recording, golden_file_with_a_shared_disk)
+{
+	static u8 part[REC_DISK_HEAD_MAX + REC_DISK_SECTOR];
+	struct mem m = mem_new(4096), g;
+	const struct rec_medium to = medium(&m);
+	struct execpoint at = { 150000003, 162345681, 0 };
+	struct rec_sectors got;
+	u32 k;
+
+	cr_assert(!rec_create(&w, &to, 0x0123456789abcdef, head, sizeof(head) - 1));
+	cr_assert(!rec_put_chunk(&w, REC_HOST, host, sizeof(host) - 1));
+	cr_assert(!rec_put_chunk(&w, REC_DISK, part, rec_disk_head(part, 1, 131072)));
+	k = rec_disk_head(part, 1, 131071);
+	for (u32 i = 0; i < REC_DISK_SECTOR; i++)
+		part[k + i] = (u8)(i * i >> 3 ^ i);
+	cr_assert(!rec_put_chunk(&w, REC_DISK, part, k + REC_DISK_SECTOR));
+	cr_assert(!rec_put_digest(&w, 0, &at, 77) && !rec_put_end(&w, &sample_end, 1));
+	g = golden(GOLDEN_DISK, &m, w.end);
+
+	const struct rec_medium med = medium(&g);
+	cr_assert(!rec_reader_open(&r, &med) && !rec_next_chunk(&r) && r.chunk.type == REC_HOST);
+	cr_assert(!rec_next_chunk(&r) && !rec_disk_sectors(&r.chunk, &got));
+	cr_assert(got.disk == 1 && got.sector == 131072 && got.size == 0);
+	cr_assert(!rec_next_chunk(&r) && !rec_disk_sectors(&r.chunk, &got));
+	cr_assert(got.disk == 1 && got.sector == 131071 && got.size == REC_DISK_SECTOR && !memcmp(got.data, part + k, got.size));
+	free(m.data);
+	free(g.data);
+}
+
+Test(recording, golden_file)
+{
+	struct mem m = mem_new(4096), g;
+	u64 ends[16];
+	unsigned n = small_sample(&m, 0x0123456789abcdef, ends);
+	struct rec_event ev;
+
+	g = golden(GOLDEN, &m, ends[n - 1]);
 	const struct rec_medium med = medium(&g);
 	cr_assert(!rec_reader_open(&r, &med));
 	cr_assert(!rec_next_event(&r, &ev));
