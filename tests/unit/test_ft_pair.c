@@ -476,6 +476,17 @@ Test(ft_pair, the_link_is_looked_at_when_something_has_come)
 
 /* ---- ends ---- */
 
+#define WAITS 3
+static unsigned nwaits;
+
+/* The operator leaves in the third. */
+static u64 wait_as_long_as_told(void *ctx unused_arg, u64 ns)
+{
+	now_ns += MIN(ns, 1000UL);
+	leaves = ++nwaits == WAITS;
+	return ns;
+}
+
 /* An operator left the primary; this machine has come further, and nobody makes room for what it says there. */
 Test(ft_pair, what_is_made_behind_the_end_is_not_waited_for, .timeout = 20)
 {
@@ -525,6 +536,30 @@ Test(ft_pair, the_last_answer_is_known, .timeout = 20)
 	p->follow.end_at.count = 5;
 	cr_assert_eq(p->b.ops->answer(&p->b, &p->follow.end_at, INPUT_DISK, 0, OK), OK);
 	cr_assert(p->role == FT_SECONDARY);
+}
+
+/* A secondary at the end of what it has been told: its operator is not kept waiting for more, and the next poll ends it. */
+Test(ft_pair, who_leaves_waits_for_no_more_of_the_log, .timeout = 20)
+{
+	const struct execpoint now = { .count = 30, .vtime_ns = 30 };
+	struct host_port leaving = host;
+
+	leaving.wait = wait_as_long_as_told;
+	for (unsigned i = 0; i < 2; i++) {
+		be(FT_SECONDARY);
+		p->env = &(struct ft_env){ .now_ns = clock_ns, .room = room_for_one, .send = send, .receive = receive, .waits = waits,
+					   .new_id = new_id, .disregard = nothing, .announce = nothing, .say = say, .host = &leaving,
+					   .arbiter = &arbiter, .machine = &machine };
+		nwaits = 0;
+		if (i)
+			cr_assert_eq(p->b.ops->answer(&p->b, &now, INPUT_DISK, 0, ERR_IO), OK);
+		else
+			cr_assert(!enters(now.count, now.vtime_ns));
+		cr_assert(nwaits == WAITS && p->role == FT_SECONDARY, "waits for the log until its operator leaves");
+		cr_assert_eq(polled(now.count), VM_QUIT);
+		free(p);
+	}
+	be(FT_SECONDARY);
 }
 
 /* ---- shared disks ---- */
