@@ -51,6 +51,12 @@ typedef struct { u64 v; } hpa_t; /* host-physical */
 
 #define must_check __attribute__((warn_unused_result))
 #define noreturn_fn __attribute__((noreturn))
+/* It has its own name and frame in a backtrace, however the compiler mixes what it calls and is called by. */
+#ifdef __clang__
+#define own_frame __attribute__((noinline))
+#else
+#define own_frame __attribute__((noipa))
+#endif
 #define inline_always inline __attribute__((always_inline)) /* for the sake of constant arguments */
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
 #define packed_struct __attribute__((packed))

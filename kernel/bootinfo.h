@@ -40,9 +40,9 @@ struct boot_info {
 noreturn_fn void boot_entry(enum boot_protocol protocol, u64 loader_info);
 
 /* Brings the substrate up and calls hypervisor_main. */
-noreturn_fn void kmain(struct boot_info *bi);
+own_frame noreturn_fn void kmain(struct boot_info *bi);
 
 /* The layer above.  Returning ends the machine with status 0. */
-void hypervisor_main(const struct boot_info *bi);
+own_frame void hypervisor_main(const struct boot_info *bi);
 
 #endif

@@ -1,7 +1,8 @@
 # link.mk - the hypervisor's image, linked twice: the second link carries the
 # first one's symbol table, for backtraces.  Adding it must move no function.
 
-KLINK = $(CC) -nostdlib -static -Wl,-T,kernel/reprise.ld -Wl,--build-id=sha1 \
+# -Wnull-dereference is for one file: across all of them it knows paths that nobody takes.
+KLINK = $(CC) $(KFLAGS) $(LTO) -Wno-null-dereference -nostdlib -static -Wl,-T,kernel/reprise.ld -Wl,--build-id=sha1 \
 	-Wl,-z,max-page-size=4096 -Wl,-z,noexecstack
 # Asked for when it is needed: before that there may be no compiler.
 LIBS = $$($(CC) -print-file-name=liblz4.a) -lgcc

@@ -16,9 +16,8 @@ struct symbol {
 	u32 addr, name;
 };
 
-__asm__(".weak symbol_table, symbol_table_end, symbol_names");
-extern const struct symbol symbol_table[], symbol_table_end[];
-extern const char symbol_names[];
+extern const struct symbol symbol_table[] __attribute__((weak)), symbol_table_end[] __attribute__((weak));
+extern const char symbol_names[] __attribute__((weak));
 extern const u8 __text_start[], __text_end[];
 
 #define DEBUG_EXIT_PORT 0xf4

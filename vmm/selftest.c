@@ -230,7 +230,7 @@ static err_t measure_entry(struct lab *l, u64 n, u64 *cost)
 static err_t calibrate_entry(struct lab *l)
 {
 	struct counter *c = host_counter();
-	u64 cost = 0, again;
+	u64 cost = 0, again = 0;
 
 	for (u64 n = 1; n < PLENTY / 4; n = n * 5 + 1) {
 		err_t err = measure_entry(l, n, &again);

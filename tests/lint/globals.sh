@@ -32,7 +32,7 @@ BEGIN {
 	name = $NF
 	sub(/\.[0-9]+$/, "", name)	# a static in a function
 	if (flags ~ /[dfF]/ || name ~ /^\.L/ ||
-	    section ~ /^(\.text|\.rodata|\.data\.rel\.ro|\.debug|\.comment|\.note|\.eh_frame|\.symbols|\.boot|\*UND\*|\*ABS\*)/)
+	    section ~ /^(\.text|\.rodata|\.data\.rel\.ro|\.debug|\.gnu\.debuglto|\.comment|\.note|\.eh_frame|\.symbols|\.boot|\*UND\*|\*ABS\*)/)
 		next
 	if ((file, name) in allowed || (file, "*") in allowed)
 		next
