@@ -339,6 +339,21 @@ static enum emu_result pop(struct emu *e)
 	return emu_done(e);
 }
 
+/*
+ * Not emulated.  But QEMU reads what IRET pops with the kernel's rights, whoever executes it: in ring 3 it may come
+ * here for a stack that is none of the user's, and then gives the fault that hardware gives.
+ */
+static enum emu_result iret(struct emu *e)
+{
+	unsigned size = e->in->opsize_bytes;
+	gva_t top;
+	enum emu_result r = emu_segment(e->s, SEG_SS, e->s->gpr[RSP] & size_mask(stack_addrsize(e->s)), size, EMU_READ, &top);
+
+	if (r || (r = e->ops->check(e->ctx, top, size, EMU_READ)))
+		return r;
+	return EMU_UNSUPPORTED;
+}
+
 /* --- dispatch --- */
 
 static enum emu_result execute(struct emu *e)
@@ -409,6 +424,8 @@ enum emu_result emulate(struct cpu_state *s, const struct insn *in, const struct
 	struct emu e = { .s = s, .in = in, .ops = ops, .ctx = ctx };
 	enum emu_result r;
 
+	if (in->op == INSN_IRET)
+		return iret(&e);
 	if (in->op > INSN_OUT)
 		return EMU_UNSUPPORTED;
 	if (!address_is_special(in) && (r = emu_prepare(&e, 0)))

@@ -477,6 +477,20 @@ Test(emulate, push_and_pop_by_stack_width)
 	LOGGED(w, "r2@10 w2@fffe=77 r2@fffe w2@12=77 ");
 }
 
+/* QEMU brings it here with the kernel's rights. */
+Test(emulate, iret_faults_where_its_stack_is_none)
+{
+	struct world *w = world(64);
+
+	w->s.gpr[RSP] = 0x400;
+	cr_assert_eq(STEP(w, "\x48\xcf"), EMU_UNSUPPORTED);
+	w->s.gpr[RSP] = 0xfffffffffffffffc;
+	cr_assert_eq(STEP(w, "\x48\xcf"), EMU_FAULT);
+	w->s.gpr[RSP] = 0x8000000000000000;
+	cr_assert_eq(STEP(w, "\x48\xcf"), EMU_SS);
+	cr_assert_eq(w->s.gpr[RSP], 0x8000000000000000);
+}
+
 Test(emulate, pop_relative_to_the_stack_uses_the_new_pointer)
 {
 	struct world *w = world(32);
