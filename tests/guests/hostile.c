@@ -90,6 +90,8 @@ static void window(void)
 /* Everything a guest's devices may be in: back to what the rest here relies on. */
 static void restore(void)
 {
+	if (reprise)
+		wrmsr(0x1b, APIC_BASE & ~0x800UL); /* from x2APIC there is no other way */
 	wrmsr(0x1b, APIC_BASE);
 	wrmsr(0xc0000080, rdmsr(0xc0000080) & ~1UL); /* SYSCALL and SYSENTER of random code would go anywhere */
 	wrmsr(0x174, 0);

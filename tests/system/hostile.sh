@@ -36,6 +36,7 @@ for ((i = 1; i <= seeds; i++)); do
 	once "seed=$drawn" 0 "seed $drawn"
 done
 once "seed=778632" 0 'IRET in ring 3, its stack at a device that is the kernel'
+once "seed=638951" 0 'a guest that comes back from x2APIC mode'
 once "rounds=0 setcc" 0 setcc
 for way in "${ways[@]}"; do
 	draw 1000000
