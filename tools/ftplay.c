@@ -140,7 +140,6 @@ static void turn(struct play *p, u64 until_ns)
 		fds[WIRE].fd = -1;
 		until_ns = MIN(until_ns, p->wire_rests_until_ns);
 	}
-
 	fds[CLIENT] = client_watch(&p->client, &at);
 	until_ns = MIN(until_ns, at);
 	for (unsigned h = 0; h < 2; h++) {
