@@ -37,7 +37,7 @@ enum emu_result {
 	EMU_GP,          /* raise #GP(0) */
 	EMU_SS,          /* raise #SS(0) */
 	EMU_DE,          /* raise #DE */
-	EMU_UNSUPPORTED, /* this one is only decoded */
+	EMU_UNSUPPORTED, /* this one is only decoded; IRET, too, where its stack gives no fault */
 	EMU_OK = EMU_DONE, /* a callback's answer for success */
 };
 
